@@ -1,0 +1,1 @@
+"""Nouns of the field and their arithmetic; standard library only."""

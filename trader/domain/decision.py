@@ -1,0 +1,99 @@
+"""What one close decides, and what it was decided on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from trader.domain.instrument import Instrument
+
+
+class State(StrEnum):
+    """What the daemon may do: everything, only reduce, or nothing until a person resumes it."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The next candle's log return as forecast at a close, and |forecast| over the residual deviation."""
+
+    value: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is known of the account at a close.
+
+    `equity` is marked at `prices`, the first prices after the close; `peak_equity` is the highest equity so far, this one
+    included; `positions` are signed quantities, absent where flat.
+    """
+
+    equity: Decimal
+    peak_equity: Decimal
+    positions: Mapping[str, Decimal]
+    prices: Mapping[str, Decimal]
+    instruments: Mapping[str, Instrument]
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What guards allow.
+
+    `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds a position's notional over equity;
+    `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set.
+    """
+
+    max_drawdown: Decimal
+    max_leverage: Decimal
+    max_notional: Decimal | None = None
+    max_position: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One step towards a target: a signed quantity in whole steps, and why it is sent.
+
+    `kind` is `c` close, `r` reduce, `o` open, `i` increase or `f` flatten; the first two and the last only reduce.
+    """
+
+    symbol: str
+    quantity: Decimal
+    kind: str
+
+    @property
+    def reduce_only(self) -> bool:
+        """Whether it may only make the position smaller."""
+        return self.kind in "crf"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A leg a guard refused, with the guard's name and its reason in words."""
+
+    leg: Leg
+    guard: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One close's whole decision.
+
+    `targets` are signed fractions of equity, `quantities` the absolute positions to reach in base, `legs` what is to be
+    sent in this order, `state` what the daemon is to be from now on, `why` the reason in words.
+    """
+
+    close: datetime
+    forecasts: Mapping[str, Forecast]
+    targets: Mapping[str, float]
+    quantities: Mapping[str, Decimal]
+    legs: tuple[Leg, ...]
+    refusals: tuple[Refusal, ...]
+    state: State
+    why: str

@@ -1,0 +1,1 @@
+"""The daemon: wake at a close, decide once, carry every order to a certain end."""

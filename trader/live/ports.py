@@ -1,0 +1,92 @@
+"""What the daemon needs from the outside, declared by its user."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+import polars as pl
+
+from trader.domain.account import Account, Income, MarginMode, Setup
+from trader.domain.instrument import Instrument
+from trader.domain.interval import Interval
+from trader.domain.order import Fill, Order, OrderRequest
+
+
+class Clock(Protocol):
+    """The venue's clock: the one time everything here reads."""
+
+    def now(self) -> datetime:
+        """Return venue time, aware UTC."""
+        ...
+
+    async def sleep_until(self, moment: datetime) -> None:
+        """Return no earlier than `moment` of venue time."""
+        ...
+
+
+class Gateway(Protocol):
+    """One account on one exchange. Every method may raise `ExchangeError`; no answer is ever invented."""
+
+    async def sync_clock(self) -> timedelta:
+        """Measure venue time minus local time and hand it to the clock."""
+        ...
+
+    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
+        """Return the last `count` whole closed candles of each symbol as a candle frame (see `market.candles`)."""
+        ...
+
+    async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return mark prices."""
+        ...
+
+    async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
+        """Return today's trading rules with leverage brackets."""
+        ...
+
+    async def account(self) -> Account:
+        """Return equity and positions; an incomplete answer raises."""
+        ...
+
+    async def setup(self, symbol: str) -> Setup:
+        """Return how the account is configured for a symbol."""
+        ...
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Set a symbol's leverage."""
+        ...
+
+    async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+        """Set a symbol's margin mode; already set is fine."""
+        ...
+
+    async def send(self, order: OrderRequest) -> Order:
+        """Post one market order, once.
+
+        Raises:
+            Rejected: a definite no.
+            NotSent, RateLimited: surely without effect; may be sent again.
+            Denied: refused on this side.
+            OutcomeUnknown: anything else; only the order protocol may settle it.
+        """
+        ...
+
+    async def find(self, symbol: str, client_id: str) -> Order | None:
+        """Return the order of that name, or None where the exchange says it knows none."""
+        ...
+
+    async def fills(self, symbol: str, *, order: Order | None = None, since: str | None = None) -> list[Fill]:
+        """Return trades of one order, or all of a symbol after the trade id `since` (paged to the end), oldest first."""
+        ...
+
+    async def incomes(self, since: datetime) -> list[Income]:
+        """Return every booking at or after `since`, oldest first, paged to the end."""
+        ...
+
+    async def open_orders(self) -> list[Order]:
+        """Return orders at rest on the whole account."""
+        ...
+
+    async def close(self) -> None:
+        """Release sockets."""
+        ...
