@@ -1,0 +1,1 @@
+"""Candle frames: closed bars only, whole bars only, known by their close."""

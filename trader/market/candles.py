@@ -1,0 +1,153 @@
+"""Candle frames and what makes one usable.
+
+A candle frame has the columns symbol, open_time, close_time (aware UTC milliseconds; close_time = open_time + interval,
+the exclusive end), open, high, low, close, volume, where known quote_volume (in quote currency) and funding_rate (paid
+by longs to shorts, summed over the bar), sorted by symbol and close_time.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from trader.domain.interval import Interval
+from trader.errors import DataError
+from trader.market.tables import TIME, as_floats, parse_table, utc_times, with_symbol
+
+PRICES = ("open", "high", "low", "close")
+OPTIONAL = ("quote_volume", "funding_rate")
+
+_FETCH_AGAIN = "fetch or export the candles again"
+
+
+def parse_candles(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
+    """Read the bytes of a candle file into a validated candle frame; `name` is the file's name.
+
+    The interval is the spacing of the bars (`spacing` tells it).
+
+    Raises:
+        DataError: unreadable, of another symbol, or unusable as `validate` says.
+    """
+    required = ["open_time", *PRICES, "volume"]
+    table = with_symbol(parse_table(data, name, required), name, symbol)
+    numbers = [*required[1:], *(column for column in OPTIONAL if column in table.columns)]
+    table = as_floats(utc_times(table, "open_time", name), numbers, name)
+    if table.is_empty():
+        raise DataError(f"{name} holds no candles; give a file with at least two.")
+    # A file may list all symbols of an instant together; within one symbol its order is not ours to mend.
+    bars = table.select("symbol", "open_time", *numbers).sort("symbol", maintain_order=True)
+    interval = spacing(bars)
+    frame = with_close(bars, interval)
+    validate(frame, interval)
+    return frame
+
+
+def spacing(bars: pl.DataFrame) -> Interval:
+    """Return the interval of bars: their commonest distance within a symbol.
+
+    Raises:
+        DataError: no symbol has two bars, or the distance is not whole minutes.
+    """
+    gaps = (
+        bars.select("symbol", "open_time")
+        .unique()
+        .sort("symbol", "open_time")
+        .select(pl.col("open_time").diff().over("symbol").dt.total_milliseconds().alias("gap"))
+        .drop_nulls()
+    )
+    if gaps.is_empty():
+        raise DataError("One bar does not tell the interval of its file; give at least two bars of a symbol.")
+    commonest = int(gaps.group_by("gap").len().sort(["len", "gap"], descending=[True, False])["gap"][0])
+    if commonest % 60_000:
+        raise DataError(f"Bars {commonest / 1000:g} seconds apart make no interval; give candles of whole minutes.")
+    return Interval(commonest // 60_000)
+
+
+def with_close(bars: pl.DataFrame, interval: Interval) -> pl.DataFrame:
+    """Turn bars known by open_time into candle columns in their fixed order; nothing is checked."""
+    optional = [column for column in OPTIONAL if column in bars.columns]
+    return bars.with_columns((pl.col("open_time") + interval.delta).cast(TIME).alias("close_time")).select(
+        "symbol", "open_time", "close_time", *PRICES, "volume", *optional
+    )
+
+
+def canonical(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort candles that arrived in any order and drop identical repetitions; `validate` refuses conflicting ones."""
+    return frame.unique().sort("symbol", "close_time")
+
+
+def closed(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Keep the candles that are closed at `now`, the exchange's time, not ours."""
+    return frame.filter(pl.col("close_time") <= pl.lit(now, TIME))
+
+
+def validate(frame: pl.DataFrame, interval: Interval) -> None:
+    """Refuse a candle frame on which no decision may rest.
+
+    A bar without trades (volume 0) is real and passes.
+
+    Raises:
+        DataError: empty, NaN, infinite, not positive, high < low, open or close outside them, unsorted, duplicated, off
+            the epoch grid, with a gap, or with a partial last bar; the message names symbol, time and row (from 1).
+    """
+    if frame.is_empty():
+        raise DataError("There are no candles; give a period in which the symbol was traded.")
+    missing = [
+        column for column in ("symbol", "open_time", "close_time", *PRICES, "volume") if column not in frame.columns
+    ]
+    if missing:
+        raise DataError(f"The candles have no column {', '.join(missing)}; {_FETCH_AGAIN}.")
+    _validate_values(frame, interval)
+    _validate_times(frame, interval)
+
+
+def _validate_values(frame: pl.DataFrame, interval: Interval) -> None:
+    amounts = ["volume", *(column for column in ("quote_volume",) if column in frame.columns)]
+    optional = [column for column in OPTIONAL if column in frame.columns]
+    always = [*PRICES, "volume"]
+    within = [pl.col(column).is_between(pl.col("low"), pl.col("high")) for column in ("open", "close")]
+    checks = [
+        (~pl.all_horizontal(pl.col(always).is_finite().fill_null(False)), "has a missing, NaN or infinite value"),
+        (~pl.all_horizontal(pl.col(PRICES) > 0), "has a price that is not positive"),
+        (~pl.all_horizontal((pl.col(amounts) >= 0).fill_null(True)), "has a negative volume"),
+        (pl.col("high") < pl.col("low"), "has its high below its low"),
+        (~pl.all_horizontal(within), "opens or closes outside its high and low"),
+    ]
+    if optional:
+        usable = pl.all_horizontal(pl.col(optional).is_finite().fill_null(True))
+        checks.insert(1, (~usable, "has a NaN or infinite value"))
+    _refuse_first(frame, interval, checks)
+
+
+def _validate_times(frame: pl.DataFrame, interval: Interval) -> None:
+    opened = pl.col("open_time").dt.timestamp("ms")
+    step = opened.diff().over("symbol")
+    last = pl.int_range(pl.len()).over("symbol") == pl.len().over("symbol") - 1
+    values = [pl.col(column) for column in frame.columns if column not in ("symbol", "open_time", "close_time")]
+    same = pl.all_horizontal(value.eq_missing(value.shift(1)) for value in values).over("symbol")
+    off_grid = opened % interval.milliseconds != 0
+    gap = step > interval.milliseconds
+    irregular = (off_grid | (pl.col("close_time") != pl.col("open_time") + interval.delta)).fill_null(True)
+    partial = last & irregular & ~irregular.shift(1).over("symbol").fill_null(True)
+    checks = [
+        (pl.col("symbol").is_null() | pl.col("open_time").is_null(), "has no symbol or no time"),
+        ((pl.col("symbol") < pl.col("symbol").shift(1)).fill_null(False), "is not in the order of its symbols"),
+        ((step < 0).fill_null(False), "is older than the candle before it (the candles are not sorted)"),
+        (((step == 0) & same).fill_null(False), "repeats the candle before it"),
+        ((step == 0).fill_null(False), "contradicts the candle before it, which has the same time"),
+        (partial, "is partial: it does not begin where the candle before it ends"),
+        (irregular, "is off the epoch grid in UTC"),
+        (gap.fill_null(False), "follows a gap: the candle before it is missing"),
+    ]
+    _refuse_first(frame, interval, checks)
+
+
+def _refuse_first(frame: pl.DataFrame, interval: Interval, checks: Sequence[tuple[pl.Expr, str]]) -> None:
+    marks = frame.select(condition.alias(str(number)) for number, (condition, _) in enumerate(checks))
+    for number, (_, reason) in enumerate(checks):
+        mark = marks[str(number)]
+        if mark.any():
+            row = mark.arg_max() or 0
+            symbol, opened = frame["symbol"][row], frame["open_time"][row]
+            moment = "without a time" if opened is None else f"that opens at {opened:%Y-%m-%dT%H:%M:%SZ}"
+            raise DataError(f"The {symbol} {interval} candle {moment} (row {row + 1}) {reason}; {_FETCH_AGAIN}.")
