@@ -97,3 +97,20 @@ class Decision:
     refusals: tuple[Refusal, ...]
     state: State
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReport:
+    """What one close came to: after its fills, marked at the first prices after it.
+
+    `candle_closes` are the close prices of the candles decided on; `positions` are signed quantities.
+    """
+
+    close: datetime
+    forecasts: Mapping[str, Forecast]
+    targets: Mapping[str, float]
+    positions: Mapping[str, Decimal]
+    equity: Decimal
+    candle_closes: Mapping[str, float]
+    state: State
+    why: str

@@ -75,6 +75,10 @@ class Gateway(Protocol):
         """Return the order of that name, or None where the exchange says it knows none."""
         ...
 
+    async def find_by_exchange_id(self, symbol: str, exchange_id: str) -> Order | None:
+        """Return the order with the exchange's own number, or None where it says it knows none."""
+        ...
+
     async def fills(self, symbol: str, *, order: Order | None = None, since: str | None = None) -> list[Fill]:
         """Return trades of one order, or all of a symbol after the trade id `since` (paged to the end), oldest first."""
         ...

@@ -1,0 +1,127 @@
+"""The one pure step both worlds call: what was known at the close, and what we hold, to what we shall hold."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+import polars as pl
+
+from trader.domain.account import MarginMode
+from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
+from trader.domain.interval import Interval
+from trader.execution import guards
+from trader.execution.plan import plan
+
+
+class Strategy(Protocol):
+    """Everything the two callers need to know of a strategy."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in journals and orders."""
+        ...
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols it trades."""
+        ...
+
+    @property
+    def interval(self) -> Interval:
+        """The length of its candles; it decides at every close of one."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Closed candles needed before a forecast may be trusted."""
+        ...
+
+    @property
+    def exposure(self) -> float:
+        """Gross target notional over equity."""
+        ...
+
+    @property
+    def leverage(self) -> int:
+        """The exchange's leverage setting, above the exposure."""
+        ...
+
+    @property
+    def margin_mode(self) -> MarginMode:
+        """The exchange's margin setting."""
+        ...
+
+    @property
+    def band(self) -> float:
+        """Drift, as a fraction of the wished quantity, up to which an unchanged side is held."""
+        ...
+
+    def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
+        """Forecast every close of a candle frame that has its full history; causal, whole history at once."""
+        ...
+
+    def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
+        """Return the wished signed fractions of equity."""
+        ...
+
+
+def decide(
+    strategy: Strategy, close: datetime, forecasts: Mapping[str, Forecast], book: Book, limits: Limits
+) -> Decision:
+    """Decide one close.
+
+    A breached drawdown flattens everything and halts, whatever the forecast says. A halted daemon sends nothing; a
+    reducing one sends only what makes a position smaller.
+
+    Args:
+        strategy: turns forecasts into wished fractions of equity.
+        close: the candle close decided on, aware UTC.
+        forecasts: by symbol, made from candles closed at or before `close`.
+        book: the account marked at the first price after `close`.
+        limits: what guards allow.
+    """
+    if guards.drawdown_breached(book, limits):
+        why = f"drawdown {guards.drawdown(book):.4f} reached its limit {limits.max_drawdown}: flatten and halt"
+        return _flatten(close, forecasts, book, why)
+    if book.state is State.HALTED:
+        held = {symbol: quantity for symbol, quantity in book.positions.items() if quantity}
+        idle = dict.fromkeys(forecasts, 0.0)
+        return Decision(close, forecasts, idle, held, (), (), State.HALTED, "halted: nothing is sent until resumed")
+    targets = strategy.targets(forecasts, book)
+    planned = plan(targets, book, strategy.band)
+    legs, refusals = guards.judge(planned.legs, book, limits)
+    quantities = _reached(book, targets, legs)
+    return Decision(
+        close, forecasts, targets, quantities, legs, refusals, book.state, _why(targets, legs, refusals, planned.notes)
+    )
+
+
+def _flatten(close: datetime, forecasts: Mapping[str, Forecast], book: Book, why: str) -> Decision:
+    symbols = sorted({*forecasts, *(symbol for symbol, quantity in book.positions.items() if quantity)})
+    targets = dict.fromkeys(symbols, 0.0)
+    planned = plan(targets, book, 0.0)
+    return Decision(close, forecasts, targets, planned.quantities, planned.legs, (), State.HALTED, why)
+
+
+def _reached(book: Book, targets: Mapping[str, float], legs: tuple[Leg, ...]) -> dict[str, Decimal]:
+    """Return the positions after the approved legs, for every symbol targeted or held."""
+    reached = {symbol: book.positions.get(symbol, Decimal(0)) for symbol in {*targets, *book.positions}}
+    for leg in legs:
+        reached[leg.symbol] += leg.quantity
+    return {symbol: reached[symbol] for symbol in sorted(reached)}
+
+
+_VERBS = {"c": "close", "r": "reduce", "o": "open", "i": "increase", "f": "flatten"}
+
+
+def _why(
+    targets: Mapping[str, float], legs: tuple[Leg, ...], refusals: tuple[Refusal, ...], notes: tuple[str, ...]
+) -> str:
+    """Say in words what is sent and what is not."""
+    parts = [f"{_VERBS[leg.kind]} {leg.symbol} {leg.quantity:+f}" for leg in legs]
+    parts += [f"refused {_VERBS[r.leg.kind]} {r.leg.symbol} by {r.guard}: {r.reason}" for r in refusals]
+    parts += list(notes)
+    if not parts:
+        return "hold: " + (", ".join(f"{symbol} {target:+.4f}" for symbol, target in targets.items()) or "nothing")
+    return "; ".join(parts)

@@ -1,0 +1,185 @@
+"""Imagined fills: the arithmetic of an exchange for the backtest and for the dry run.
+
+The rules are those of the embedded exchange, written a second time on purpose: the parity tests compare the two.
+Amounts are rounded to eight decimals, half to even, whenever they are booked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from trader.domain.account import MarginMode
+from trader.domain.instrument import Instrument
+from trader.errors import Rejected
+
+_CENTS = Decimal("1e-8")
+_ZERO = Decimal(0)
+
+
+def booked(amount: Decimal) -> Decimal:
+    """Round an amount of money as it is booked."""
+    return amount.quantize(_CENTS, ROUND_HALF_EVEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What trading costs, as fractions: taker fee of the notional, the whole spread and the slippage of the price."""
+
+    fee: Decimal
+    slippage: Decimal
+    spread: Decimal
+
+
+@dataclass(slots=True)
+class Holding:
+    """A position: signed quantity, signed cost basis, and the margin set aside for it where margin is isolated."""
+
+    quantity: Decimal = _ZERO
+    cost: Decimal = _ZERO
+    margin: Decimal = _ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One imagined fill: signed quantity, price paid, fee paid (positive) and profit realised, in USDT."""
+
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    realised: Decimal
+
+
+@dataclass(slots=True)
+class Ledger:
+    """A USDT-margined account in one-way mode."""
+
+    wallet: Decimal
+    costs: Costs
+    leverage: int
+    margin_mode: MarginMode = "isolated"
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    fees: Decimal = _ZERO
+    funding: Decimal = _ZERO
+
+    def quantity(self, symbol: str) -> Decimal:
+        """Return the signed quantity held."""
+        holding = self.holdings.get(symbol)
+        return holding.quantity if holding else _ZERO
+
+    def unrealised(self, symbol: str, price: Decimal) -> Decimal:
+        """Return the profit of a position at a price, not yet realised."""
+        holding = self.holdings.get(symbol)
+        return booked(holding.quantity * price - holding.cost) if holding else _ZERO
+
+    def equity(self, prices: Mapping[str, Decimal]) -> Decimal:
+        """Return wallet plus unrealised profit."""
+        return self.wallet + sum((self.unrealised(symbol, prices[symbol]) for symbol in self.holdings), _ZERO)
+
+    def available(self) -> Decimal:
+        """Return what is left of the wallet after the margins set aside."""
+        return self.wallet - sum((holding.margin for holding in self.holdings.values()), _ZERO)
+
+    def market(
+        self, instrument: Instrument, quantity: Decimal, price: Decimal, *, reduce_only: bool
+    ) -> list[Execution]:
+        """Fill a market order at a price moved against us by half the spread and the slippage.
+
+        Returns:
+            One execution, or two where the order crosses zero (the closing part first).
+
+        Raises:
+            Rejected: -2022 where a reduce-only order has nothing to reduce, -2019 where the margin does not suffice;
+                nothing has changed then.
+        """
+        held = self.quantity(instrument.symbol)
+        paid = self._price(instrument, quantity, price)
+        crossing = held != 0 and (held > 0) != (quantity > 0)
+        if reduce_only and not crossing:
+            raise Rejected(f"{instrument.symbol}: a reduce-only order found no position to reduce", code=-2022)
+        closing = _signed(min(abs(quantity), abs(held)), quantity) if crossing else _ZERO
+        opening = _ZERO if reduce_only else quantity - closing
+        if opening and not closing:
+            self._require_margin(instrument, opening, paid, self.available())
+        done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
+        if opening:
+            if closing:
+                self._require_margin(instrument, opening, paid, self.available())
+            done.append(self._add(instrument.symbol, opening, paid))
+        return done
+
+    def fund(self, symbol: str, rate: Decimal, price: Decimal) -> Decimal:
+        """Book funding at a positive-longs-pay rate and return what was received (negative: paid)."""
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            return _ZERO
+        paid = booked(holding.quantity * price * rate)
+        self.wallet -= paid
+        self.funding -= paid
+        shortfall = -self.available()
+        if shortfall > 0:
+            holding.margin -= min(shortfall, holding.margin)
+        return -paid
+
+    def liquidate(self, instrument: Instrument, price: Decimal) -> bool:
+        """Take an isolated position away where its margin no longer carries it at a price; tell whether it did."""
+        holding = self.holdings.get(instrument.symbol)
+        if holding is None:
+            return False
+        notional = abs(holding.quantity) * price
+        bracket = instrument.bracket(notional)
+        required = bracket.maintenance_rate * notional - bracket.maintenance_amount
+        backing = holding.margin if self.margin_mode == "isolated" else self.wallet
+        if backing + holding.quantity * price - holding.cost > required:
+            return False
+        self.wallet -= backing
+        del self.holdings[instrument.symbol]
+        return True
+
+    def _price(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+        buys = quantity > 0
+        moved = price * (1 + (1 if buys else -1) * (self.costs.spread / 2 + self.costs.slippage))
+        return instrument.round_price(moved, up=buys)
+
+    def _require_margin(self, instrument: Instrument, quantity: Decimal, price: Decimal, available: Decimal) -> None:
+        notional = abs(quantity) * price
+        required = booked(notional / self.leverage) + booked(notional * self.costs.fee)
+        if required > available:
+            raise Rejected(
+                f"{instrument.symbol}: {required} USDT of margin and fee exceed the {available} available", code=-2019
+            )
+
+    def _add(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
+        holding = self.holdings.setdefault(symbol, Holding())
+        notional = abs(quantity) * price
+        holding.quantity += quantity
+        holding.cost += quantity * price
+        if self.margin_mode == "isolated":
+            holding.margin += booked(notional / self.leverage)
+        return self._pay(symbol, quantity, price, _ZERO)
+
+    def _reduce(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
+        holding = self.holdings[symbol]
+        if -quantity == holding.quantity:
+            cost, margin = holding.cost, holding.margin
+        else:
+            cost = booked(holding.cost * abs(quantity) / abs(holding.quantity))
+            margin = booked(holding.margin * abs(quantity) / abs(holding.quantity))
+        realised = booked(-quantity * price - cost)
+        holding.quantity += quantity
+        holding.cost -= cost
+        holding.margin -= margin
+        if holding.quantity == 0:
+            del self.holdings[symbol]
+        self.wallet += realised
+        return self._pay(symbol, quantity, price, realised)
+
+    def _pay(self, symbol: str, quantity: Decimal, price: Decimal, realised: Decimal) -> Execution:
+        fee = booked(abs(quantity) * price * self.costs.fee)
+        self.wallet -= fee
+        self.fees += fee
+        return Execution(symbol, quantity, price, fee, realised)
+
+
+def _signed(size: Decimal, like: Decimal) -> Decimal:
+    return size if like > 0 else -size

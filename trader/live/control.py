@@ -1,0 +1,112 @@
+"""What a person asked for, obeyed before the next order leaves."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from structlog.typing import FilteringBoundLogger
+
+from trader.domain.decision import State
+from trader.domain.interval import Interval
+from trader.domain.order import client_id
+from trader.errors import Mismatch
+from trader.journal.journal import Journal
+from trader.journal.rows import Intent
+from trader.live.ports import Clock, Gateway
+from trader.live.recovery import Recovery
+
+HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
+
+
+class Control:
+    """Apply pending requests to the durable state."""
+
+    def __init__(self, journal: Journal, clock: Clock, log: FilteringBoundLogger) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._log = log
+
+    def state(self) -> State:
+        """Apply every pending request and return the state that now holds; asked before every post.
+
+        A flatten halts at once and stays pending until its orders are done.
+        """
+        for request in self._journal.pending_requests():
+            now = self._clock.now()
+            if request.kind == RESUME:
+                self._journal.set_state(State.ACTIVE, "resumed by request", "operator", now)
+                self._journal.reset_peak()
+                self._journal.complete_request(request.id, "resumed", now)
+            elif self._journal.state().state is not State.HALTED or request.kind == HALT:
+                self._journal.set_state(State.HALTED, f"{request.kind} requested", "operator", now)
+            if request.kind == HALT:
+                self._journal.complete_request(request.id, "halted", now)
+            self._log.warning("request obeyed", request=request.kind)
+        return self._journal.state().state
+
+    def flatten_pending(self) -> list[int]:
+        """Return the ids of flatten requests not yet done."""
+        return [request.id for request in self._journal.pending_requests() if request.kind == FLATTEN]
+
+    def flattened(self, ids: list[int], result: str) -> None:
+        """Mark flatten requests as done."""
+        for request_id in ids:
+            self._journal.complete_request(request_id, result, self._clock.now())
+
+
+class Flattener:
+    """Close every position of the account with reduce-only orders."""
+
+    def __init__(
+        self, instance: str, interval: Interval, gateway: Gateway, journal: Journal, clock: Clock, recovery: Recovery
+    ) -> None:
+        self._instance = instance
+        self._interval = interval
+        self._gateway = gateway
+        self._journal = journal
+        self._clock = clock
+        self._recovery = recovery
+
+    async def run(self) -> str:
+        """Close everything that is held and say what was closed.
+
+        Raises:
+            Mismatch: the account is not flat afterwards.
+        """
+        await self._recovery.settle_open()
+        account = await self._gateway.account()
+        held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
+        instruments = await self._gateway.instruments(list(held)) if held else {}
+        for symbol, quantity in held.items():
+            rest = quantity
+            while rest:
+                part = max(-instruments[symbol].max_quantity, min(rest, instruments[symbol].max_quantity))
+                intent = self._intent(symbol, -part)
+                self._journal.intend(intent)
+                await self._recovery.router.carry(intent)
+                rest -= part
+        left = {symbol: p.quantity for symbol, p in (await self._gateway.account()).positions.items() if p.quantity}
+        if left:
+            raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
+        return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in held.items()) or "nothing was held"
+
+    def _intent(self, symbol: str, quantity: Decimal) -> Intent:
+        now = self._clock.now()
+        close = self._interval.floor(now)
+        attempt = self._free_attempt(close, symbol)
+        return Intent(
+            client_id=client_id(self._instance, close, symbol, "f", attempt),
+            close=close,
+            symbol=symbol,
+            leg="f",
+            attempt=attempt,
+            quantity=quantity,
+            reduce_only=True,
+            intended_at=now,
+            not_after=now + self._interval.delta,
+        )
+
+    def _free_attempt(self, close: datetime, symbol: str) -> int:
+        attempt = 0
+        while self._journal.order(client_id(self._instance, close, symbol, "f", attempt)) is not None:
+            attempt += 1
+        return attempt

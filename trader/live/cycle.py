@@ -1,0 +1,247 @@
+"""One close, from wake-up to verified position.
+
+Claim the close; settle whatever is open; look at candles, account and rules; check that journal and exchange tell the
+same story; decide; write the decision and every order down; carry the orders; look again; finish.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+from structlog.typing import FilteringBoundLogger
+
+from trader.decide import Strategy, decide
+from trader.domain.account import Account
+from trader.domain.decision import Book, CloseReport, Decision, Leg, Limits, State
+from trader.domain.order import client_id
+from trader.errors import DataError, Mismatch
+from trader.journal.journal import Journal
+from trader.journal.rows import Intent, Status
+from trader.live.ports import Clock, Gateway
+from trader.live.record import (
+    Inputs,
+    decode_decision,
+    decode_inputs,
+    encode_decision,
+    encode_inputs,
+    last_forecasts,
+)
+from trader.live.recovery import Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What this instance trades under.
+
+    `instance` names account and strategy and is part of every order's name; `max_delay` is how long after a close it may
+    still be decided; `strategy` and `model` are the hashes under which both are kept in the journal.
+    """
+
+    instance: str
+    limits: Limits
+    max_delay: timedelta
+    strategy: str
+    model: str
+
+
+class Cycle:
+    """Decide closes of one strategy on one account."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        gateway: Gateway,
+        journal: Journal,
+        clock: Clock,
+        recovery: Recovery,
+        terms: Terms,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._strategy = strategy
+        self._gateway = gateway
+        self._journal = journal
+        self._clock = clock
+        self._recovery = recovery
+        self._terms = terms
+        self._log = log
+
+    async def run(self, close: datetime) -> CloseReport | None:
+        """Decide a close and carry its orders; None where it has been finished before.
+
+        Raises:
+            DataError: the candles of this close are not to be had, or not usable.
+            Mismatch: journal and exchange tell different stories; the state is HALTED then.
+            ExchangeError: the exchange could not be used; whatever is open stays open in the journal.
+            JournalError: nothing is sent.
+        """
+        if not self._journal.claim(close, self._clock.now()):
+            record = self._journal.decision(close)
+            if record is None or record.status not in (Status.CLAIMED, Status.DECIDED):
+                return None
+            if record.status is Status.DECIDED:
+                await self._recovery.settle_open()
+                return await self._finish_decided(close)
+        await self._gateway.sync_clock()
+        await self._recovery.settle_open()
+        await self._finish_earlier(close)
+        candles = await self._candles(close)
+        account = await self._reconciled()
+        inputs = await self._inputs(close, candles, account)
+        forecasts = last_forecasts(self._strategy.forecast(candles), close)
+        decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)
+        intents = self._record(inputs, decision)
+        for intent in intents:
+            await self._recovery.router.carry(intent)
+        if intents:
+            account = await self._gateway.account()
+            self._verify(decision, account)
+        return self._finish(inputs, decision, account)
+
+    async def _finish_earlier(self, close: datetime) -> None:
+        """Finish decisions of earlier closes whose orders have just been settled."""
+        for record in self._journal.unfinished():
+            if record.close < close and record.status is Status.DECIDED:
+                await self._finish_decided(record.close)
+
+    async def _candles(self, close: datetime) -> pl.DataFrame:
+        """Return the window that ends exactly at the close, waiting while the exchange has not published it yet."""
+        pause = timedelta(seconds=1)
+        while True:
+            frame = await self._gateway.candles(self._strategy.symbols, self._strategy.interval, self._strategy.warmup)
+            newest = frame.group_by("symbol").agg(pl.col("close_time").max())["close_time"]
+            if newest.len() == len(self._strategy.symbols) and (newest == close).all():
+                return frame
+            if self._clock.now() + pause > close + self._terms.max_delay:
+                raise DataError(
+                    f"The exchange has not published the candle that closes at {close.isoformat()} in time "
+                    f"(newest {newest.max()!s}); nothing is decided, the next close is the next chance."
+                )
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause = min(2 * pause, timedelta(seconds=30))
+
+    async def _reconciled(self) -> Account:
+        """Return the account after checking that the journal explains it."""
+        account = await self._gateway.account()
+        await self._recovery.book_incomes()
+        try:
+            await self._recovery.explain(account)
+        except Mismatch as mismatch:
+            self._journal.set_state(State.HALTED, str(mismatch), "reconciliation", self._clock.now())
+            raise
+        return account
+
+    async def _inputs(self, close: datetime, candles: pl.DataFrame, account: Account) -> Inputs:
+        symbols = self._strategy.symbols
+        peak = max(self._recovery.peak(), account.equity)
+        book = Book(
+            equity=account.equity,
+            peak_equity=peak,
+            positions={symbol: account.quantity(symbol) for symbol in symbols},
+            prices=await self._gateway.prices(symbols),
+            instruments=await self._gateway.instruments(symbols),
+            state=self._recovery.state(),
+        )
+        return Inputs(close, candles, book, self._terms.limits, self._terms.strategy, self._terms.model)
+
+    def _record(self, inputs: Inputs, decision: Decision) -> Sequence[Intent]:
+        """Make the decision and its orders durable; nothing is sent before."""
+        now = self._clock.now()
+        intents = self._intents(decision, now)
+        self._journal.record_decision(
+            decision.close,
+            inputs=encode_inputs(inputs),
+            output=encode_decision(decision),
+            model_hash=self._terms.model,
+            why=decision.why,
+            intents=intents,
+            at=now,
+        )
+        if decision.state is not inputs.book.state:
+            self._journal.set_state(decision.state, decision.why, "guard", now)
+        return intents
+
+    def _intents(self, decision: Decision, now: datetime) -> list[Intent]:
+        intents: list[Intent] = []
+        attempts: dict[tuple[str, str], int] = {}
+        for leg in decision.legs:
+            attempt = attempts.get((leg.symbol, leg.kind), 0)
+            attempts[leg.symbol, leg.kind] = attempt + 1
+            intents.append(self._intent(decision.close, leg, attempt, now))
+        return intents
+
+    def _intent(self, close: datetime, leg: Leg, attempt: int, now: datetime) -> Intent:
+        return Intent(
+            client_id=client_id(self._terms.instance, close, leg.symbol, leg.kind, attempt),
+            close=close,
+            symbol=leg.symbol,
+            leg=leg.kind,
+            attempt=attempt,
+            quantity=leg.quantity,
+            reduce_only=leg.reduce_only,
+            intended_at=now,
+            not_after=close + self._terms.max_delay,
+        )
+
+    def _verify(self, decision: Decision, account: Account) -> None:
+        """Check that the account holds what the fills say, and say where that is not what was decided."""
+        for symbol, wished in decision.quantities.items():
+            held, believed = account.quantity(symbol), self._journal.position(symbol)
+            if held != believed:
+                why = f"{symbol}: after its orders the exchange holds {held}, the journal {believed}; run `trader reconcile`."
+                self._journal.set_state(State.HALTED, why, "verification", self._clock.now())
+                raise Mismatch(why)
+            if held != wished:
+                self._log.warning(
+                    "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
+                )
+
+    async def _finish_decided(self, close: datetime) -> CloseReport:
+        """Finish a decision of an earlier run whose orders have just been settled."""
+        transcript = self._journal.transcript(close)
+        if transcript is None:
+            raise Mismatch(f"The decision at {close.isoformat()} has lost its transcript; restore the journal.")
+        account = await self._gateway.account()
+        return self._finish(decode_inputs(transcript.inputs), decode_decision(transcript.output), account)
+
+    def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
+        """Close the decision's row and tell what it came to."""
+        positions = {symbol: account.quantity(symbol) for symbol in self._strategy.symbols}
+        self._journal.finish(
+            decision.close,
+            wallet=account.wallet,
+            equity=account.equity,
+            peak=inputs.book.peak_equity,
+            positions=positions,
+            at=self._clock.now(),
+        )
+        report = CloseReport(
+            close=decision.close,
+            forecasts=decision.forecasts,
+            targets=decision.targets,
+            positions=positions,
+            equity=account.equity,
+            candle_closes=_candle_closes(inputs.candles),
+            state=decision.state,
+            why=decision.why,
+        )
+        self._log.info("close decided", **_line(report))
+        return report
+
+
+def _candle_closes(candles: pl.DataFrame) -> dict[str, float]:
+    last = candles.group_by("symbol", maintain_order=True).last()
+    return dict(last.select("symbol", "close").iter_rows())
+
+
+def _line(report: CloseReport) -> dict[str, object]:
+    """Say the whole close in one log line."""
+    return {
+        "close": report.close.isoformat(),
+        "forecast": {symbol: forecast.value for symbol, forecast in report.forecasts.items()},
+        "target": dict(report.targets),
+        "position": {symbol: str(quantity) for symbol, quantity in report.positions.items()},
+        "equity": str(report.equity),
+        "state": report.state.value,
+        "why": report.why,
+    }

@@ -1,0 +1,207 @@
+"""The loop: start up, wake at every close, obey requests, drain and stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from structlog.typing import FilteringBoundLogger
+
+from trader.decide import Strategy
+from trader.domain.decision import CloseReport, State
+from trader.errors import DataError, ExchangeError, JournalError, Mismatch, ModelError, TraderError
+from trader.journal.journal import Journal
+from trader.journal.rows import Status
+from trader.live.control import Control, Flattener
+from trader.live.cycle import Cycle, Terms
+from trader.live.ports import Clock
+from trader.live.scheduler import GridTrigger, VenueScheduler
+from trader.live.startup import Startup
+
+_RETRY_FIRST = timedelta(seconds=2)
+_RETRY_LONGEST = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When to stop by itself: after so many closes, or after the last close at or before `end`.
+
+    `delay` is how long after a close to wake, `poll` how often requests are looked for, in seconds of real time.
+    """
+
+    cycles: int | None = None
+    end: datetime | None = None
+    delay: timedelta = timedelta(0)
+    poll: float = 1.0
+
+
+class Daemon:
+    """One strategy on one account, until told to stop."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        terms: Terms,
+        span: Span,
+        journal: Journal,
+        clock: Clock,
+        startup: Startup,
+        cycle: Cycle,
+        control: Control,
+        flattener: Flattener,
+        log: FilteringBoundLogger,
+        on_close: Callable[[CloseReport], None] = lambda report: None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._strategy = strategy
+        self._terms = terms
+        self._span = span
+        self._journal = journal
+        self._clock = clock
+        self._startup = startup
+        self._cycle = cycle
+        self._control = control
+        self._flattener = flattener
+        self._log = log
+        self._on_close = on_close
+        self._on_ready = on_ready
+        self._one_at_a_time = asyncio.Lock()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._decided = 0
+
+    async def run(self, *, adopt: bool = False) -> None:
+        """Run until the span is over, a signal comes, or something fails that no later close can mend.
+
+        Raises:
+            TraderError: start-up was refused, or the journal failed.
+        """
+        self._obey_signals()
+        await self._startup.run(adopt=adopt)
+        self._on_ready()
+        self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
+        await self._wake()
+        scheduler = VenueScheduler(self._clock, self._wait_ended)
+        trigger = GridTrigger(self._strategy.interval, scheduler.zone, self._span.delay)
+        # no grace time: how late is too late is decided by the age of the close, in `_wake`
+        scheduler.add_job(self._wake, trigger, id="close", max_instances=1, coalesce=True, misfire_grace_time=None)
+        if not self._stop.is_set():
+            scheduler.start()
+        requests = asyncio.create_task(self._poll_requests())
+        await self._stop.wait()
+        await self._drain(scheduler, requests)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Finish what is under way, then stop."""
+        self._stop.set()
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: int) -> None:
+        if self._stop.is_set():
+            # asked twice: the journal is durable at every step, so leaving now loses nothing
+            raise SystemExit(128 + number)
+        self._log.info("stopping", signal=signal.Signals(number).name)
+        self.stop()
+
+    async def _drain(self, scheduler: VenueScheduler, requests: asyncio.Task[None]) -> None:
+        """Let the close under way end; APScheduler's own shutdown would cancel it."""
+        requests.cancel()
+        if scheduler.running:
+            scheduler.pause()
+        async with self._one_at_a_time:
+            if scheduler.running:
+                scheduler.shutdown(wait=False)
+        self._log.info("stopped", closes=self._decided)
+
+    def _wait_ended(self, error: BaseException) -> None:
+        self._failure = error
+        self.stop()
+
+    def _next_close(self) -> datetime:
+        return self._strategy.interval.following(self._clock.now())
+
+    async def _wake(self) -> None:
+        """Decide the close that is due; the one place where an error of any kind ends in a log line."""
+        async with self._one_at_a_time:
+            try:
+                await self._obey_requests()
+                await self._decide_due()
+            except JournalError as error:
+                self._wait_ended(error)
+            except Exception as error:
+                known = isinstance(error, TraderError)
+                self._log.error("close failed", error=str(error), kind=type(error).__name__, exc_info=not known)
+                if not known:
+                    self._wait_ended(error)
+
+    async def _decide_due(self) -> None:
+        """Decide the last close if it is young enough; write down the ones that were slept through."""
+        due = self._strategy.interval.floor(self._clock.now())
+        last = self._journal.last_close()
+        if last is not None and due > last + self._strategy.interval.delta:
+            self._miss(last, due)
+        if last == due and not any(record.close == due for record in self._journal.unfinished()):
+            return
+        if self._clock.now() - due > self._terms.max_delay:
+            if last is not None and last < due:
+                self._journal.miss(due, "slept through and too old to be decided", self._clock.now())
+                self._log.warning("close missed", close=due.isoformat())
+            return
+        report = await self._persist(due)
+        if report is not None:
+            self._decided += 1
+            self._on_close(report)
+        if self._decided == self._span.cycles or (self._span.end and self._next_close() > self._span.end):
+            self.stop()
+
+    async def _persist(self, close: datetime) -> CloseReport | None:
+        """Try a close again while the exchange cannot be used and the close is young enough."""
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                return await self._cycle.run(close)
+            except (ExchangeError, DataError, ModelError, Mismatch) as error:
+                late = self._clock.now() + pause > close + self._terms.max_delay
+                if late or self._stop.is_set() or not isinstance(error, ExchangeError):
+                    self._fail(close, error)
+                    raise
+                self._log.warning("close not decided yet", close=close.isoformat(), error=str(error))
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause = min(2 * pause, _RETRY_LONGEST)
+
+    def _fail(self, close: datetime, error: TraderError) -> None:
+        """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""
+        record = self._journal.decision(close)
+        if record is not None and record.status is Status.CLAIMED:
+            self._journal.fail(close, str(error), self._clock.now())
+
+    def _miss(self, last: datetime, due: datetime) -> None:
+        """Write down every close between the last known one and the one that is due."""
+        interval = self._strategy.interval
+        missed = list(interval.closes(interval.following(last), due - interval.delta))
+        for close in missed:
+            self._journal.miss(close, "the daemon was not awake", self._clock.now())
+        self._log.warning("closes missed", count=len(missed), first=missed[0].isoformat(), last=missed[-1].isoformat())
+
+    async def _obey_requests(self) -> None:
+        """Apply requests, and flatten where that was asked for."""
+        self._control.state()
+        pending = self._control.flatten_pending()
+        if pending:
+            result = await self._flattener.run()
+            self._control.flattened(pending, result)
+            self._log.warning("flattened", closed=result, state=State.HALTED.value)
+
+    async def _poll_requests(self) -> None:
+        """Look for requests between closes."""
+        while True:
+            await asyncio.sleep(self._span.poll)
+            if self._journal.pending_requests() and not self._one_at_a_time.locked():
+                await self._wake()

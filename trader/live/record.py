@@ -1,0 +1,179 @@
+"""A decision and everything it was made from, as text that replays to the same decision bit for bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from trader.decide import Strategy, decide
+from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
+from trader.domain.instrument import Instrument
+from trader.errors import DataError
+
+_TIMES = ("open_time", "close_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What one close was decided on: the candle window, the book, the limits, and which strategy and model."""
+
+    close: datetime
+    candles: pl.DataFrame
+    book: Book
+    limits: Limits
+    strategy: str
+    model: str
+
+
+def encode_inputs(inputs: Inputs) -> str:
+    """Write inputs as canonical JSON: floats in their shortest exact form, money as strings, times as milliseconds."""
+    return _dump(
+        {
+            "close": _milliseconds(inputs.close),
+            "candles": _encode_frame(inputs.candles),
+            "book": _encode_book(inputs.book),
+            "limits": {name: _text(getattr(inputs.limits, name)) for name in Limits.__slots__},
+            "strategy": inputs.strategy,
+            "model": inputs.model,
+        }
+    )
+
+
+def decode_inputs(text: str) -> Inputs:
+    """Read what `encode_inputs` wrote."""
+    raw = json.loads(text)
+    limits = {name: None if value is None else Decimal(value) for name, value in raw["limits"].items()}
+    return Inputs(
+        close=_moment(raw["close"]),
+        candles=_decode_frame(raw["candles"]),
+        book=_decode_book(raw["book"]),
+        limits=Limits(**limits),  # type: ignore[arg-type]  # the names are its own
+        strategy=raw["strategy"],
+        model=raw["model"],
+    )
+
+
+def encode_decision(decision: Decision) -> str:
+    """Write a decision as canonical JSON."""
+    return _dump(
+        {
+            "close": _milliseconds(decision.close),
+            "forecasts": {s: [f.value, f.confidence] for s, f in decision.forecasts.items()},
+            "targets": dict(decision.targets),
+            "quantities": {symbol: str(quantity) for symbol, quantity in decision.quantities.items()},
+            "legs": [_encode_leg(leg) for leg in decision.legs],
+            "refusals": [[_encode_leg(r.leg), r.guard, r.reason] for r in decision.refusals],
+            "state": decision.state.value,
+            "why": decision.why,
+        }
+    )
+
+
+def decode_decision(text: str) -> Decision:
+    """Read what `encode_decision` wrote."""
+    raw = json.loads(text)
+    return Decision(
+        close=_moment(raw["close"]),
+        forecasts={symbol: Forecast(*values) for symbol, values in raw["forecasts"].items()},
+        targets=raw["targets"],
+        quantities={symbol: Decimal(quantity) for symbol, quantity in raw["quantities"].items()},
+        legs=tuple(_decode_leg(leg) for leg in raw["legs"]),
+        refusals=tuple(Refusal(_decode_leg(leg), guard, reason) for leg, guard, reason in raw["refusals"]),
+        state=State(raw["state"]),
+        why=raw["why"],
+    )
+
+
+def last_forecasts(frame: pl.DataFrame, close: datetime) -> dict[str, Forecast]:
+    """Pick the forecasts made at one close.
+
+    Raises:
+        DataError: there is none, so the candles end before the close or are too few.
+    """
+    rows = frame.filter(pl.col("close_time") == close)
+    if rows.is_empty():
+        raise DataError(
+            f"No forecast at {close.isoformat()}: the candles end before it or are fewer than the model's warm-up; "
+            "wait for the next close, or check the exchange's history."
+        )
+    return {row["symbol"]: Forecast(row["forecast"], row["confidence"]) for row in rows.iter_rows(named=True)}
+
+
+def recompute(strategy: Strategy, inputs: Inputs) -> Decision:
+    """Decide again from journalled inputs."""
+    forecasts = last_forecasts(strategy.forecast(inputs.candles), inputs.close)
+    return decide(strategy, inputs.close, forecasts, inputs.book, inputs.limits)
+
+
+def _dump(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _encode_leg(leg: Leg) -> list[str]:
+    return [leg.symbol, str(leg.quantity), leg.kind]
+
+
+def _decode_leg(raw: list[str]) -> Leg:
+    symbol, quantity, kind = raw
+    return Leg(symbol, Decimal(quantity), kind)
+
+
+def _encode_frame(frame: pl.DataFrame) -> dict[str, list[Any]]:
+    plain = frame.with_columns(pl.col(name).dt.epoch("ms") for name in _TIMES)
+    return plain.to_dict(as_series=False)
+
+
+def _decode_frame(columns: Mapping[str, list[Any]]) -> pl.DataFrame:
+    types: dict[str, Any] = dict.fromkeys(columns, pl.Float64) | {"symbol": pl.String} | dict.fromkeys(_TIMES, pl.Int64)
+    frame = pl.DataFrame(dict(columns), schema={name: types[name] for name in columns})
+    return frame.with_columns(pl.from_epoch(name, "ms").dt.replace_time_zone("UTC") for name in _TIMES)
+
+
+def _encode_book(book: Book) -> dict[str, Any]:
+    return {
+        "equity": str(book.equity),
+        "peak_equity": str(book.peak_equity),
+        "positions": {symbol: str(quantity) for symbol, quantity in book.positions.items()},
+        "prices": {symbol: str(price) for symbol, price in book.prices.items()},
+        "instruments": {symbol: _encode_instrument(one) for symbol, one in book.instruments.items()},
+        "state": book.state.value,
+    }
+
+
+def _decode_book(raw: Mapping[str, Any]) -> Book:
+    return Book(
+        equity=Decimal(raw["equity"]),
+        peak_equity=Decimal(raw["peak_equity"]),
+        positions={symbol: Decimal(quantity) for symbol, quantity in raw["positions"].items()},
+        prices={symbol: Decimal(price) for symbol, price in raw["prices"].items()},
+        instruments={symbol: _decode_instrument(one) for symbol, one in raw["instruments"].items()},
+        state=State(raw["state"]),
+    )
+
+
+def _encode_instrument(one: Instrument) -> list[str]:
+    """Leave the brackets out: no decision reads them."""
+    amounts = (one.tick, one.step, one.min_quantity, one.max_quantity, one.min_notional)
+    return [one.symbol, one.status, *(str(amount) for amount in amounts)]
+
+
+def _decode_instrument(raw: list[str]) -> Instrument:
+    symbol, status, *amounts = raw
+    tick, step, smallest, largest, notional = (Decimal(amount) for amount in amounts)
+    return Instrument(symbol, status, tick, step, smallest, largest, notional)

@@ -1,0 +1,194 @@
+"""The daemon's own decisions with arithmetic for an exchange.
+
+The convention of one close, step by step, is in docs/architecture.md: the bar ends and its worst price meets the
+liquidation test, funding stamped up to the close is paid at the first price after it, the liquidation test at that
+price, then the decision, sized, filled and marked at that same price.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+
+import polars as pl
+
+from trader.decide import Strategy, decide
+from trader.domain.decision import Book, CloseReport, Decision, Forecast, Limits, State
+from trader.domain.instrument import Instrument
+from trader.domain.interval import Interval
+from trader.errors import DataError, Rejected
+from trader.execution.fills import Costs, Execution, Ledger
+from trader.market.resample import resample
+from trader.research.track import Tape
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The money and the window of a backtest; the same words mean the same in `trader run`.
+
+    `max_delay` is how late a first close may be decided when the window starts between two closes.
+    """
+
+    equity: Decimal
+    costs: Costs
+    limits: Limits
+    start: datetime | None = None
+    end: datetime | None = None
+    cycles: int | None = None
+    max_delay: timedelta = timedelta(0)
+
+
+@dataclass(slots=True)
+class Backtest:
+    """What happened: a record a close, the fills with the close that caused them, and the money paid."""
+
+    start_equity: Decimal
+    closes: list[CloseReport] = field(default_factory=list)
+    fills: list[tuple[datetime, Execution]] = field(default_factory=list)
+    liquidations: list[tuple[datetime, str]] = field(default_factory=list)
+    fees: Decimal = Decimal(0)
+    funding: Decimal = Decimal(0)
+
+
+def run_backtest(
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    source: Interval,
+    funding: pl.DataFrame | None,
+    instruments: Mapping[str, Instrument],
+    terms: Terms,
+) -> Backtest:
+    """Walk a tape from close to close.
+
+    Args:
+        strategy: what the daemon would run.
+        candles: the tape, a candle frame of `source` bars; history before the window warms the forecaster up.
+        source: the length of the tape's bars.
+        funding: columns symbol, funding_time, funding_rate (positive: longs pay), or None.
+        instruments: trading rules by symbol.
+        terms: money and window.
+
+    Raises:
+        DataError: the window holds no close, or starts before the forecaster is warm.
+    """
+    tapes = {symbol: Tape.of(candles, funding, symbol, source) for symbol in strategy.symbols}
+    forecasts, candle_closes = _forecast(strategy, candles, source)
+    result = Backtest(terms.equity)
+    ledger = Ledger(terms.equity, terms.costs, strategy.leverage, strategy.margin_mode)
+    state, peak = State.ACTIVE, terms.equity
+    played: datetime | None = None
+    for close in _closes(strategy, tapes, terms):
+        if close not in forecasts:
+            raise DataError(
+                f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
+                "start the window later or give more history."
+            )
+        taken = _play(ledger, tapes, instruments, played, close, result)
+        played = close
+        if taken:
+            state = State.HALTED
+        prices = {symbol: tape.price(close) for symbol, tape in tapes.items()}
+        equity = ledger.equity(prices)
+        peak = max(peak, equity)
+        positions = {symbol: ledger.quantity(symbol) for symbol in strategy.symbols}
+        book = Book(equity, peak, positions, prices, instruments, state)
+        decision = decide(strategy, close, forecasts[close], book, terms.limits)
+        state = decision.state
+        _fill(ledger, decision, instruments, prices, result)
+        result.closes.append(_record(decision, ledger, strategy.symbols, prices, candle_closes[close], taken))
+    result.fees, result.funding = ledger.fees, ledger.funding
+    return result
+
+
+def _forecast(
+    strategy: Strategy, candles: pl.DataFrame, source: Interval
+) -> tuple[dict[datetime, dict[str, Forecast]], dict[datetime, dict[str, float]]]:
+    """Forecast all history at once; return forecasts and candle closes by close and symbol."""
+    wanted = candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
+    frame = resample(wanted, source, strategy.interval)
+    forecasts: dict[datetime, dict[str, Forecast]] = {}
+    for row in strategy.forecast(frame).iter_rows(named=True):
+        forecasts.setdefault(row["close_time"], {})[row["symbol"]] = Forecast(row["forecast"], row["confidence"])
+    closes: dict[datetime, dict[str, float]] = {}
+    for symbol, close_time, price in frame.select("symbol", "close_time", "close").iter_rows():
+        closes.setdefault(close_time, {})[symbol] = price
+    return forecasts, closes
+
+
+def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> Iterator[datetime]:
+    """Yield the closes the daemon would decide in the window."""
+    first = terms.start or max(tape.start for tape in tapes.values())
+    last = min([tape.end for tape in tapes.values()] + ([terms.end] if terms.end else []))
+    close = strategy.interval.floor(first)
+    if first - close > terms.max_delay:
+        close = strategy.interval.following(first)
+    if close > last:
+        raise DataError(f"No close of {strategy.interval} lies between {first} and {last}; widen the window.")
+    return islice(strategy.interval.closes(close, last), terms.cycles)
+
+
+def _play(
+    ledger: Ledger,
+    tapes: Mapping[str, Tape],
+    instruments: Mapping[str, Instrument],
+    since: datetime | None,
+    until: datetime,
+    result: Backtest,
+) -> list[str]:
+    """Play every bar that ends in (since, until]; return the symbols that were liquidated."""
+    taken: list[str] = []
+    if since is None:
+        return taken
+    for tape in tapes.values():
+        for bar in tape.ended(since, until):
+            holding = ledger.quantity(tape.symbol)
+            if holding == 0:
+                break
+            instrument = instruments[tape.symbol]
+            gone = ledger.liquidate(instrument, bar.low if holding > 0 else bar.high)
+            if not gone:
+                for rate in bar.rates:
+                    ledger.fund(tape.symbol, rate, bar.next_price)
+                gone = ledger.liquidate(instrument, bar.next_price)
+            if gone:
+                taken.append(tape.symbol)
+                result.liquidations.append((bar.end, tape.symbol))
+    return taken
+
+
+def _fill(
+    ledger: Ledger,
+    decision: Decision,
+    instruments: Mapping[str, Instrument],
+    prices: Mapping[str, Decimal],
+    result: Backtest,
+) -> None:
+    """Fill the legs in order; one the exchange would reject changes nothing."""
+    for leg in decision.legs:
+        try:
+            done = ledger.market(instruments[leg.symbol], leg.quantity, prices[leg.symbol], reduce_only=leg.reduce_only)
+        except Rejected:
+            continue
+        result.fills.extend((decision.close, execution) for execution in done)
+
+
+def _record(
+    decision: Decision,
+    ledger: Ledger,
+    symbols: Sequence[str],
+    prices: Mapping[str, Decimal],
+    candle_closes: Mapping[str, float],
+    taken: Sequence[str],
+) -> CloseReport:
+    why = f"liquidated: {', '.join(taken)}; {decision.why}" if taken else decision.why
+    return CloseReport(
+        close=decision.close,
+        forecasts=decision.forecasts,
+        targets=decision.targets,
+        positions={symbol: ledger.quantity(symbol) for symbol in symbols},
+        equity=ledger.equity(prices),
+        candle_closes=candle_closes,
+        state=decision.state,
+        why=why,
+    )

@@ -1,0 +1,93 @@
+"""One symbol's tape as the backtest plays it: bars in exact prices, with the funding stamped in each."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from trader.domain.interval import Interval
+from trader.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedBar:
+    """What a bar does to a position when it ends: its worst prices, its funding, and the first price after it."""
+
+    end: datetime
+    high: Decimal
+    low: Decimal
+    rates: tuple[Decimal, ...]
+    next_price: Decimal
+
+
+class Tape:
+    """The bars of one symbol, played in order.
+
+    The price inside a bar is its open until the bar ends; after the last bar it is that bar's close.
+    """
+
+    def __init__(self, symbol: str, bars: pl.DataFrame, rates: dict[int, tuple[Decimal, ...]], length: int) -> None:
+        self.symbol = symbol
+        self._opens_at: list[datetime] = bars["open_time"].to_list()
+        self._ends: list[datetime] = bars["close_time"].to_list()
+        self._open: list[float] = bars["open"].to_list()
+        self._high: list[float] = bars["high"].to_list()
+        self._low: list[float] = bars["low"].to_list()
+        self._last: float = bars["close"][-1]
+        self._rates = rates
+        self._length = length
+
+    @classmethod
+    def of(cls, candles: pl.DataFrame, funding: pl.DataFrame | None, symbol: str, source: Interval) -> "Tape":
+        """Cut one symbol out of a candle frame and a funding frame.
+
+        Raises:
+            DataError: the candles hold no such symbol.
+        """
+        bars = candles.filter(pl.col("symbol") == symbol).sort("close_time")
+        if bars.is_empty():
+            held = ", ".join(candles["symbol"].unique().sort().to_list())
+            raise DataError(f"The candles hold {held} but not {symbol}; give a tape of that symbol.")
+        length = source.milliseconds
+        rates: dict[int, list[Decimal]] = {}
+        if funding is not None:
+            stamps = funding.filter(pl.col("symbol") == symbol).sort("funding_time")
+            for stamp, rate in stamps.select(pl.col("funding_time").dt.epoch("ms"), "funding_rate").iter_rows():
+                rates.setdefault(-(-stamp // length) * length, []).append(Decimal(repr(rate)))
+        elif "funding_rate" in bars.columns:
+            for end, rate in bars.select(pl.col("close_time").dt.epoch("ms"), "funding_rate").iter_rows():
+                rates.setdefault(end, []).append(Decimal(repr(rate)))
+        return cls(symbol, bars, {end: tuple(values) for end, values in rates.items()}, length)
+
+    @property
+    def start(self) -> datetime:
+        """When the first bar begins."""
+        return self._opens_at[0]
+
+    @property
+    def end(self) -> datetime:
+        """When the last bar ends."""
+        return self._ends[-1]
+
+    def price(self, moment: datetime) -> Decimal:
+        """Return the price at a moment: the open of the bar that holds it."""
+        index = bisect_right(self._opens_at, moment) - 1
+        if moment >= self.end:
+            return Decimal(repr(self._last))
+        return Decimal(repr(self._open[index]))
+
+    def ended(self, since: datetime, until: datetime) -> Iterator[PlayedBar]:
+        """Yield the bars that end in (since, until], in order."""
+        for index in range(bisect_right(self._ends, since), bisect_right(self._ends, until)):
+            end = self._ends[index]
+            following = self._open[index + 1] if index + 1 < len(self._open) else self._last
+            yield PlayedBar(
+                end=end,
+                high=Decimal(repr(self._high[index])),
+                low=Decimal(repr(self._low[index])),
+                rates=self._rates.get(round(end.timestamp() * 1000), ()),
+                next_price=Decimal(repr(following)),
+            )

@@ -1,0 +1,1 @@
+"""Ready compositions of forecast, policy and allocator, a page each."""
