@@ -1,0 +1,1 @@
+"""The wire: ccxt to Binance, what its answers mean, and imagined fills for the dry run."""

@@ -1,0 +1,354 @@
+"""The gateway to one account on Binance USDT-M futures."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import polars as pl
+from ccxt.base.errors import BaseError  # type: ignore[import-untyped]
+from pydantic import TypeAdapter
+
+from trader.domain.account import Account, Income, MarginMode, Setup
+from trader.domain.instrument import Bracket, Instrument
+from trader.domain.interval import Interval
+from trader.domain.order import Fill, Order, OrderRequest
+from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, RateLimited, Rejected
+from trader.exchange import answers, endpoints, mapping, outcome
+from trader.exchange.clock import VenueClock, from_milliseconds, milliseconds
+from trader.exchange.endpoints import Endpoint
+from trader.exchange.klines import Span, frame_of
+from trader.exchange.limits import Limiter
+from trader.exchange.reads import Reads
+from trader.exchange.wire import Wire
+
+T = TypeVar("T")
+_Classify = Callable[[BaseException, str, datetime, tuple[str, ...]], ExchangeError]
+
+_PAGE = 1000
+_BRACKETS_KEPT = timedelta(hours=1)
+_FEW = 10
+
+
+class BinanceGateway:
+    """One account on one venue; implements `live.ports.Gateway`. Opened by `factory.open_gateway`.
+
+    Reads are asked again a few times; an order is posted exactly once.
+
+    Args:
+        wire: the signed connection.
+        clock: the venue's clock.
+        limiter: our own count of weights and orders.
+        secrets: key and secret, kept out of every message.
+        parallel: how many reads of one call may be under way at once.
+        algo_orders: whether the venue keeps conditional orders apart, so that they are listed too.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        clock: VenueClock,
+        limiter: Limiter,
+        *,
+        secrets: tuple[str, ...],
+        parallel: int,
+        algo_orders: bool,
+    ) -> None:
+        self._wire = wire
+        self._clock = clock
+        self._limiter = limiter
+        self._secrets = secrets
+        self._parallel = parallel
+        self._algo_orders = algo_orders
+        self._reads = Reads(clock, self._measure)
+        self._brackets: dict[str, tuple[Bracket, ...]] = {}
+        self._brackets_at: datetime | None = None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether there is an API key, without which nothing private can be asked."""
+        return bool(self._secrets)
+
+    @property
+    def cooldown(self) -> datetime | None:
+        """Until when the exchange wants no request; keep it over a restart with `cool_down`."""
+        return self._limiter.cooldown
+
+    def cool_down(self, until: datetime) -> None:
+        """Send nothing before then."""
+        self._limiter.cool_down(until)
+
+    async def sync_clock(self) -> timedelta:
+        """Measure venue time minus local time and hand it to the clock."""
+        return await self._reads.ask(self._measure)
+
+    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
+        """Return the last `count` whole closed candles of each symbol as a candle frame.
+
+        Closed is what surely is by the venue's clock: its measured error counts against a candle.
+
+        Raises:
+            DataError: a candle is missing or impossible.
+        """
+        span = Span.ending(interval, count, self._clock.now() - self._clock.error)
+        pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
+        found = await self._gather(self._klines(symbol, span, first, limit) for symbol, first, limit in pages)
+        rows: dict[str, list[answers.Row]] = {symbol: [] for symbol in symbols}
+        for (symbol, _, _), page in zip(pages, found, strict=True):
+            rows[symbol].extend(page)
+        return frame_of(rows, span, endpoints.klines(1).where)
+
+    async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return mark prices."""
+        if len(symbols) > _FEW:
+            rows = await self._ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
+            told = {row.get("symbol"): row for row in rows}
+            found = [answers.read(answers.PREMIUM_INDEX, told.get(symbol), symbol) for symbol in symbols]
+        else:
+            found = await self._gather(
+                self._ask(endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX) for symbol in symbols
+            )
+        prices = {row.symbol: row.mark_price for row in found}
+        return {symbol: _known(prices, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols}
+
+    async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
+        """Return today's trading rules, with leverage brackets (at most an hour old) where there is a key.
+
+        Raises:
+            ConfigError: a symbol is not a USDT-margined perpetual of this venue.
+        """
+        info = await self._ask(endpoints.EXCHANGE_INFO, {}, answers.EXCHANGE_INFO)
+        self._limiter.learn(info.rate_limits)
+        brackets = await self._leverage_brackets(symbols) if self.keyed else {}
+        where = endpoints.EXCHANGE_INFO.where
+        rows = {str(row.get("symbol")): row for row in info.symbols}
+        found = {}
+        for symbol in symbols:
+            row = answers.read(answers.SYMBOL, rows[symbol], where) if symbol in rows else None
+            if row is None or (row.contract_type, row.quote_asset, row.margin_asset) != ("PERPETUAL", "USDT", "USDT"):
+                raise ConfigError(
+                    f"{symbol} is not a USDT-margined perpetual of this venue; check the strategy's symbol."
+                )
+            found[symbol] = mapping.instrument_of(row, brackets.get(symbol, ()), where)
+        return found
+
+    async def account(self) -> Account:
+        """Return equity and positions; an incomplete answer raises.
+
+        Raises:
+            Mismatch: a position is held in hedge mode.
+        """
+
+        async def once() -> Account:
+            answer = await self._once(endpoints.ACCOUNT, {}, answers.ACCOUNT)
+            return mapping.account_of(answer, self._clock.now())
+
+        return await self._reads.ask(once)
+
+    async def setup(self, symbol: str) -> Setup:
+        """Return how the account is configured for a symbol."""
+        config = await self._ask(endpoints.ACCOUNT_CONFIG, {}, answers.ACCOUNT_CONFIG)
+        rows = await self._ask(endpoints.SYMBOL_CONFIG, {"symbol": symbol}, answers.SYMBOL_CONFIGS)
+        row = _known({row.symbol: row for row in rows}, symbol, endpoints.SYMBOL_CONFIG)
+        return mapping.setup_of(row, config)
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Set a symbol's leverage."""
+        answer = await self._once(endpoints.SET_LEVERAGE, {"symbol": symbol, "leverage": leverage}, answers.LEVERAGE)
+        if (answer.symbol, answer.leverage) != (symbol, leverage):
+            raise ExchangeError(
+                f"{endpoints.SET_LEVERAGE} set {answer.leverage} for {answer.symbol}, not {leverage} for {symbol}; read "
+                "the set-up back."
+            )
+
+    async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:
+        """Set a symbol's margin mode; already set is fine."""
+        parameters = {"symbol": symbol, "marginType": mapping.margin_type(mode)}
+        try:
+            await self._once(endpoints.SET_MARGIN_MODE, parameters, answers.EMPTY)
+        except Rejected as error:
+            if error.code != outcome.SAME_MARGIN_MODE:
+                raise
+
+    async def send(self, order: OrderRequest) -> Order:
+        """Post one market order, once; see `live.ports.Gateway.send`.
+
+        A timestamp the exchange did not accept raises NotSent after the clock was measured again.
+        """
+        self._limiter.admit_order()
+        where = endpoints.SEND_ORDER
+        try:
+            raw = await self._post(where, mapping.order_parameters(order), outcome.order_failure)
+        except ExchangeError as error:
+            if error.code == outcome.CLOCK_SKEW:
+                with suppress(ExchangeError):
+                    await self.sync_clock()
+            raise
+        try:
+            answer = mapping.order_of(answers.read(answers.ORDER, raw, where.where))
+            problem = "speaks of another order" if not mapping.answers_request(answer, order) else None
+        except ExchangeError as error:
+            answer, problem = None, str(error).rstrip(".")
+        if answer is not None and problem is None:
+            return answer
+        raise OutcomeUnknown(f"{where} {order.client_id}: the answer does not say what became of it ({problem}).")
+
+    async def order_test(self, order: OrderRequest) -> None:
+        """Let the exchange validate an order without sending it; raises what `send` would."""
+        await self._limiter.admit(endpoints.TEST_ORDER.weight)
+        await self._post(endpoints.TEST_ORDER, mapping.order_parameters(order), outcome.order_failure)
+
+    async def find(self, symbol: str, client_id: str) -> Order | None:
+        """Return the order of that name, or None where the exchange says it knows none."""
+        parameters = {"symbol": symbol, "origClientOrderId": client_id}
+
+        async def once() -> Order | None:
+            try:
+                answer = await self._once(endpoints.FIND_ORDER, parameters, answers.ORDER)
+            except Rejected as error:
+                if error.code == outcome.NO_SUCH_ORDER:
+                    return None
+                raise
+            if (answer.symbol, answer.client_order_id) != (symbol, client_id):
+                raise ExchangeError(f"{endpoints.FIND_ORDER} answered with another order than {client_id}; ask again.")
+            return mapping.order_of(answer)
+
+        return await self._reads.ask(once)
+
+    async def fills(self, symbol: str, *, order: Order | None = None, since: str | None = None) -> list[Fill]:
+        """Return trades of one order, or all of a symbol after the trade id `since`, paged to the end, oldest first."""
+        found: dict[str, Fill] = {}
+        parameters: dict[str, object] = {"symbol": symbol, "limit": _PAGE}
+        if order is not None:
+            parameters["orderId"] = order.exchange_id
+        else:
+            parameters["fromId"] = int(since) + 1 if since is not None else 0
+        while True:
+            page = await self._ask(endpoints.USER_TRADES, parameters, answers.TRADES)
+            fills = [mapping.fill_of(row) for row in page]
+            found.update((fill.trade_id, fill) for fill in fills)
+            if len(page) < _PAGE:
+                break
+            # An order id cannot be paged; what follows by trade id is filtered below.
+            parameters.pop("orderId", None)
+            parameters["fromId"] = max(int(fill.trade_id) for fill in fills) + 1
+        wanted = [
+            fill
+            for fill in found.values()
+            if fill.symbol == symbol
+            and (order is None or fill.exchange_id == order.exchange_id)
+            and (since is None or int(fill.trade_id) > int(since))
+        ]
+        return sorted(wanted, key=lambda fill: (fill.time, int(fill.trade_id)))
+
+    async def incomes(self, since: datetime) -> list[Income]:
+        """Return every booking at or after `since`, oldest first, paged to the end.
+
+        The exchange keeps three months; one booking is told once, however pages overlap.
+        """
+        found: dict[tuple[str, str], Income] = {}
+        start = milliseconds(since)
+        while True:
+            page = await self._ask(endpoints.INCOME, {"startTime": start, "limit": _PAGE}, answers.INCOMES)
+            for row in page:
+                if row.asset == mapping.USDT:
+                    found[row.tran_id, row.income_type] = mapping.income_of(row)
+            if len(page) < _PAGE:
+                break
+            last = max(row.time for row in page)
+            if last <= start:
+                raise ExchangeError(
+                    f"{endpoints.INCOME} has {_PAGE} bookings within one millisecond, more than can be paged; correct "
+                    "the journal by hand."
+                )
+            start = last
+        return sorted(
+            (income for income in found.values() if income.time >= since),
+            key=lambda income: (income.time, int(income.id)),
+        )
+
+    async def open_orders(self) -> list[Order]:
+        """Return orders at rest on the whole account, conditional ones included."""
+        orders = [mapping.order_of(row) for row in await self._ask(endpoints.OPEN_ORDERS, {}, answers.ORDERS)]
+        if self._algo_orders:
+            rows = await self._ask(endpoints.OPEN_ALGO_ORDERS, {}, answers.ALGO_ORDERS)
+            orders.extend(mapping.algo_order_of(row) for row in rows)
+        return orders
+
+    async def close(self) -> None:
+        """Release sockets."""
+        await self._wire.close()
+
+    async def _measure(self) -> timedelta:
+        sent = self._clock.local()
+        answer = await self._once(endpoints.TIME, {}, answers.SERVER_TIME)
+        received = self._clock.local()
+        offset = from_milliseconds(answer.server_time) - (sent + (received - sent) / 2)
+        self._clock.correct(offset, abs(received - sent) / 2)
+        return offset
+
+    async def _klines(self, symbol: str, span: Span, first: int, limit: int) -> list[answers.Row]:
+        end = first + limit * span.native.milliseconds - 1
+        parameters = {
+            "symbol": symbol,
+            "interval": str(span.native),
+            "startTime": first,
+            "endTime": end,
+            "limit": limit,
+        }
+        return await self._ask(endpoints.klines(limit), parameters, answers.ROWS)
+
+    async def _leverage_brackets(self, symbols: Iterable[str]) -> Mapping[str, tuple[Bracket, ...]]:
+        now = self._clock.now()
+        fresh = self._brackets_at is not None and abs(now - self._brackets_at) < _BRACKETS_KEPT
+        if not fresh or any(symbol not in self._brackets for symbol in symbols):
+            rows = await self._ask(endpoints.BRACKETS, {}, answers.BRACKETS)
+            self._brackets = {row.symbol: mapping.brackets_of(row.brackets) for row in rows}
+            self._brackets_at = now
+        for symbol in symbols:
+            _known(self._brackets, symbol, endpoints.BRACKETS)
+        return self._brackets
+
+    async def _ask(self, endpoint: Endpoint, parameters: Mapping[str, object], shape: TypeAdapter[T]) -> T:
+        return await self._reads.ask(lambda: self._once(endpoint, parameters, shape))
+
+    async def _once(self, endpoint: Endpoint, parameters: Mapping[str, object], shape: TypeAdapter[T]) -> T:
+        await self._limiter.admit(endpoint.weight)
+        raw = await self._post(endpoint, parameters, outcome.read_failure)
+        return answers.read(shape, raw, endpoint.where)
+
+    async def _post(self, endpoint: Endpoint, parameters: Mapping[str, object], classify: _Classify) -> object:
+        try:
+            raw: object = await getattr(self._wire, endpoint.method)(dict(parameters))
+        except BaseError as error:
+            failure = classify(error, endpoint.where, self._clock.now(), self._secrets)
+        else:
+            return raw
+        # Raised here and not above, so that no traceback leads to an exception whose text is a signed address.
+        if isinstance(failure, RateLimited):
+            self._limiter.cool_down(failure.retry_at)
+        raise failure
+
+    async def _gather(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Run reads side by side, keep their order, and leave none running after the first failure."""
+        gate = asyncio.Semaphore(self._parallel)
+
+        async def gated(call: Awaitable[T]) -> T:
+            async with gate:
+                return await call
+
+        tasks = [asyncio.ensure_future(gated(call)) for call in calls]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _known(found: Mapping[str, T], symbol: str, endpoint: Endpoint) -> T:
+    if symbol not in found:
+        raise ExchangeError(f"{endpoint} does not tell about {symbol}; check the strategy's symbol.")
+    return found[symbol]

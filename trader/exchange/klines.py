@@ -1,0 +1,112 @@
+"""Klines as Binance sends them, turned into the candle frame that is due."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from trader.domain.interval import Interval
+from trader.errors import DataError, ExchangeError
+from trader.exchange.answers import Row
+from trader.exchange.clock import milliseconds
+from trader.exchange.endpoints import KLINES_PAGE
+from trader.market.candles import with_close
+from trader.market.resample import resample
+
+_NUMBERS = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7}
+_TIME = pl.Datetime("ms", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which native klines make the last `count` closed candles of an interval at a moment.
+
+    `begin` and `end` are opens of native klines in milliseconds, `end` exclusive: the close that is due.
+    """
+
+    target: Interval
+    native: Interval
+    count: int
+    begin: int
+    end: int
+
+    @classmethod
+    def ending(cls, target: Interval, count: int, now: datetime) -> "Span":
+        """Return the span whose end is the last close at or before `now`, the exchange's time."""
+        end = milliseconds(target.floor(now))
+        return cls(target, target.native, count, end - count * target.milliseconds, end)
+
+    @property
+    def pages(self) -> list[tuple[int, int]]:
+        """First open and row count of each request."""
+        rows = (self.end - self.begin) // self.native.milliseconds
+        return [
+            (self.begin + first * self.native.milliseconds, min(KLINES_PAGE, rows - first))
+            for first in range(0, rows, KLINES_PAGE)
+        ]
+
+
+def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame:
+    """Build the candle frame of a span from the raw rows of each symbol.
+
+    Klines outside the span are dropped: the one still open, and what a stale cache adds.
+
+    Raises:
+        ExchangeError: a row is not a kline.
+        DataError: a candle is missing or impossible, so that fewer than `count` whole ones are left.
+    """
+    frames = [_native(symbol, rows[symbol], span, where) for symbol in sorted(rows)]
+    candles = resample(pl.concat(frames), span.native, span.target)
+    counts = dict(candles.group_by("symbol").len().iter_rows())
+    for symbol in rows:
+        if counts.get(symbol) != span.count:
+            raise DataError(
+                f"{where} has {counts.get(symbol, 0)} of {span.count} whole {span.target} candles of {symbol}; wait "
+                "until all are published, or give a symbol with a longer history."
+            )
+    return candles
+
+
+def _native(symbol: str, rows: list[Row], span: Span, where: str) -> pl.DataFrame:
+    length = span.native.milliseconds
+    try:
+        # A kline is closed when its own close time, the last millisecond in it, lies before the end.
+        kept = [row for row in rows if span.begin <= _whole(row[0]) and _whole(row[6]) < span.end]
+        opens = [_whole(row[0]) for row in kept]
+        if any(_whole(row[6]) - opened != length - 1 for row, opened in zip(kept, opens, strict=True)):
+            raise ExchangeError(f"{where} of {symbol} has klines that are not {span.native} long; they are not used.")
+        numbers = {name: [_number(row[place]) for row in kept] for name, place in _NUMBERS.items()}
+    except (IndexError, TypeError, ValueError):
+        problem = f"{where} of {symbol} has a row that is not a kline; the answer is not used."
+    else:
+        _require_end(symbol, opens, span, where)
+        columns: dict[str, Sequence[object]] = {"symbol": [symbol] * len(kept), **numbers}
+        times = pl.Series("open_time", opens, dtype=pl.Int64).cast(_TIME)
+        return with_close(pl.DataFrame(columns).insert_column(1, times), span.native)
+    raise ExchangeError(problem)
+
+
+def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:
+    if not opens or opens[-1] != span.end - span.native.milliseconds:
+        last = "none" if not opens else f"{_clock_time(opens[-1] + span.native.milliseconds)} last"
+        raise DataError(
+            f"{where} has no {span.native} candle of {symbol} that closed at {_clock_time(span.end)} yet ({last}); ask "
+            "again."
+        )
+
+
+def _clock_time(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment / 1000, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    raise TypeError
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str | int | float):
+        return float(value)
+    raise TypeError
