@@ -159,8 +159,8 @@ class BinanceGateway:
         answer = await self._once(endpoints.SET_LEVERAGE, {"symbol": symbol, "leverage": leverage}, answers.LEVERAGE)
         if (answer.symbol, answer.leverage) != (symbol, leverage):
             raise ExchangeError(
-                f"{endpoints.SET_LEVERAGE} set {answer.leverage} for {answer.symbol}, not {leverage} for {symbol}; read "
-                "the set-up back."
+                f"{endpoints.SET_LEVERAGE} set {answer.leverage} for {answer.symbol}, not {leverage} for {symbol}; "
+                "read the set-up back."
             )
 
     async def set_margin_mode(self, symbol: str, mode: MarginMode) -> None:

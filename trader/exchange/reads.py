@@ -37,6 +37,11 @@ class Reads:
             ExchangeError: the last one, where patience ended or the answer was a definite no.
         """
         deadline = self._clock.now() + _PATIENCE
+
+        async def attempt() -> Answer:
+            # Awaited only if it is a coroutine function, which `once` need not be.
+            return await once()
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(retryable),
             wait=self._wait,
@@ -45,7 +50,7 @@ class Reads:
             before_sleep=self._prepare,
             reraise=True,
         )
-        return await retrying(once)
+        return await retrying(attempt)
 
     def _wait(self, state: RetryCallState) -> float:
         error = _error(state)
