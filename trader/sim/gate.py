@@ -1,0 +1,112 @@
+"""Carry requests from the socket to the exchange and answers back; the control calls live here too."""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import os
+import signal
+from typing import Any
+
+from aiohttp import web
+
+from trader.sim.delivery import deliver
+from trader.sim.errors import Refusal
+from trader.sim.exchange import Exchange
+from trader.sim.faults import check_entry
+from trader.sim.wire import Answer, Request, dump, refusal
+
+CONTROL = "/sim/v1/"
+
+
+class Gate:
+    """Handle every HTTP request of the server, one effect at a time."""
+
+    def __init__(self, exchange: Exchange, token: str, client_pid: int | None) -> None:
+        self._exchange = exchange
+        self._token = token
+        self._client_pid = client_pid
+
+    async def handle(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; a fault may close the connection instead."""
+        body = (await raw.read()).decode("utf-8", "replace") if raw.body_exists else ""
+        path, _, query = raw.raw_path.partition("?")
+        request = Request(raw.method, path, query, body, raw.headers.get("X-MBX-APIKEY"))
+        answer: Answer | None
+        if path.startswith(CONTROL):
+            answer = self._control(request, raw.headers.get("X-Sim-Control", ""))
+        else:
+            answer = await deliver(self._exchange, request, self._kill)
+        if answer is None:
+            return self._hang_up(raw)
+        return await self._send(raw, answer)
+
+    def _kill(self) -> None:
+        if self._client_pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._client_pid, signal.SIGKILL)
+
+    def _hang_up(self, raw: web.BaseRequest) -> web.StreamResponse:
+        if raw.transport is not None:
+            raw.transport.close()
+        return web.Response()
+
+    async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        answer.headers["X-Sim-Time"] = str(self._exchange.venue.now)
+        if not answer.cut:
+            return web.Response(
+                body=answer.body,
+                status=answer.status,
+                headers=answer.headers,
+                content_type=answer.content_type,
+                charset="utf-8",
+            )
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_type = answer.content_type
+        response.content_length = len(answer.body)
+        await response.prepare(raw)
+        await response.write(answer.body[: len(answer.body) // 2])
+        await asyncio.sleep(0)
+        if raw.transport is not None:
+            raw.transport.close()
+        return response
+
+    # -- control --------------------------------------------------------------------------------------------------
+
+    def _control(self, request: Request, token: str) -> Answer:
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            return refusal(Refusal(-2015, "Control calls need the header X-Sim-Control.", status=401))
+        match request.method, request.path.removeprefix(CONTROL):
+            case "GET", "time":
+                return _json(self._exchange.read_time())
+            case "GET", "ledger":
+                self._exchange.read_time()
+                return Answer(200, self._exchange.report().encode())
+            case "POST", "advance":
+                return self._advance(request.body)
+            case "POST", "faults":
+                return self._add_faults(request.body)
+        return refusal(Refusal(-5000, f"Path {request.path}, Method {request.method} is invalid", status=404))
+
+    def _advance(self, body: str) -> Answer:
+        try:
+            to = json.loads(body)["to"]
+        except (ValueError, KeyError, TypeError):
+            to = None
+        if not isinstance(to, int):
+            return refusal(Refusal(-1102, 'Send {"to": epoch milliseconds}.'))
+        return _json(self._exchange.advance(to))
+
+    def _add_faults(self, body: str) -> Answer:
+        try:
+            entries = json.loads(body)
+            if not isinstance(entries, list):
+                raise ValueError("a plan is a list")
+            checked = [check_entry(entry) for entry in entries]
+        except ValueError as error:
+            return refusal(Refusal(-1130, f"The fault plan cannot be used: {error}."))
+        return _json({"added": self._exchange.add_faults(checked)})
+
+
+def _json(document: dict[str, Any]) -> Answer:
+    return Answer(200, dump(document).encode())

@@ -1,0 +1,211 @@
+"""Answer the public market data requests, from nothing that has not happened yet."""
+
+from bisect import bisect_left, bisect_right
+from decimal import Decimal
+from typing import Any
+
+from trader.sim.desk import Desk
+from trader.sim.errors import Refusal
+from trader.sim.klines import INTERVALS, Klines, build
+from trader.sim.money import ZERO, exact, text, text8
+from trader.sim.tape import DAY
+from trader.sim.wire import Params, dump
+
+EIGHT_HOURS = 8 * 3_600_000
+
+
+def ping(desk: Desk, params: Params) -> str:
+    """Answer that the exchange is there."""
+    return "{}"
+
+
+def server_time(desk: Desk, params: Params) -> str:
+    """Tell the venue's time."""
+    return f'{{"serverTime":{desk.venue.now}}}'
+
+
+def exchange_info(desk: Desk, params: Params) -> str:
+    """Write the instruments listed by now; one whose bars have ended is SETTLING."""
+    shown = tuple((symbol, desk.ended(symbol)) for symbol in desk.symbols())
+    if desk.info_of != shown:
+        rows = []
+        for symbol, ended in shown:
+            entry = dict(desk.listing.instruments[symbol].entry)
+            if ended:
+                entry["status"] = "SETTLING"
+            rows.append(entry)
+        rest: dict[str, Any] = {
+            "futuresType": "U_MARGINED",
+            "rateLimits": desk.listing.rate_limits,
+            "exchangeFilters": [],
+            "assets": desk.listing.assets,
+            "symbols": rows,
+        }
+        if desk.tape.generated:
+            rest = {"generated": True, **rest}
+        desk.info_of, desk.info_text = shown, dump(_plain(rest))[1:]
+    return f'{{"timezone":"UTC","serverTime":{desk.venue.now},' + desk.info_text
+
+
+def _plain(value: Any) -> Any:
+    """Turn a file's numbers, read as Decimal, into numbers again."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value
+
+
+def klines(desk: Desk, params: Params) -> str:
+    """Write the klines of a native interval, the open one last."""
+    symbol = desk.symbol(params)
+    interval = params.text("interval")
+    length = INTERVALS.get(interval)
+    if length is None or length % desk.tape.spacing:
+        raise Refusal(-1120, "Invalid interval.")
+    bars = desk.klines.get((symbol, length))
+    if bars is None:
+        bars = desk.klines[(symbol, length)] = _build(desk, symbol, length)
+    limit = params.limit(500, 1500)
+    return bars.rows(desk.venue.now, params.integer("startTime"), params.integer("endTime"), limit)
+
+
+def _build(desk: Desk, symbol: str, length: int) -> Klines:
+    return build(desk.tape.series[symbol], length, desk.price_decimals(symbol))
+
+
+def klines_weight(params: Params) -> int:
+    """Weigh by limit; an unreadable one is refused by the handler."""
+    raw = params.get("limit", "500")
+    limit = int(raw) if raw.isdigit() else 500
+    return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1000 else 10
+
+
+def one_or_all(one: int, every: int) -> Any:
+    """Weigh by whether a symbol was named."""
+    return lambda params: one if params.get("symbol") else every
+
+
+def _for_symbols(desk: Desk, params: Params, write: Any) -> str:
+    if params.get("symbol"):
+        return dump(write(desk, desk.symbol(params)))
+    return dump([write(desk, symbol) for symbol in desk.symbols()])
+
+
+def ticker_price(desk: Desk, params: Params) -> str:
+    """Give the last price."""
+    return _for_symbols(desk, params, _price)
+
+
+def _price(desk: Desk, symbol: str) -> dict[str, Any]:
+    return {"symbol": symbol, "price": desk.price_text(symbol), "time": desk.venue.now}
+
+
+def book_ticker(desk: Desk, params: Params) -> str:
+    """Give the best bid and ask: the last price moved by half the spread."""
+    return _for_symbols(desk, params, _book)
+
+
+def _book(desk: Desk, symbol: str) -> dict[str, Any]:
+    half = desk.terms.spread / 2
+    depth = text(desk.listing.instruments[symbol].max_qty)
+    return {
+        "symbol": symbol,
+        "bidPrice": text(desk.venue.quote(symbol, -1, half)),
+        "bidQty": depth,
+        "askPrice": text(desk.venue.quote(symbol, 1, half)),
+        "askQty": depth,
+        "time": desk.venue.now,
+        "lastUpdateId": desk.venue.now,
+    }
+
+
+def premium_index(desk: Desk, params: Params) -> str:
+    """Give the mark price and the funding rate last settled."""
+    return _for_symbols(desk, params, _premium)
+
+
+def _premium(desk: Desk, symbol: str) -> dict[str, Any]:
+    series, now = desk.tape.series[symbol], desk.venue.now
+    paid = bisect_right(series.stamps, now)
+    rate = series.rates[paid - 1] if paid else ZERO
+    upcoming = series.stamps[paid] if paid < len(series.stamps) else (now // EIGHT_HOURS + 1) * EIGHT_HOURS
+    mark = text8(desk.venue.price(symbol))
+    return {
+        "symbol": symbol,
+        "markPrice": mark,
+        "indexPrice": mark,
+        "estimatedSettlePrice": mark,
+        "lastFundingRate": text8(rate),
+        "interestRate": "0.00010000",
+        "nextFundingTime": upcoming,
+        "time": now,
+    }
+
+
+def ticker_24h(desk: Desk, params: Params) -> str:
+    """Sum up the last 24 hours of whole tape bars."""
+    return _for_symbols(desk, params, _day)
+
+
+def _day(desk: Desk, symbol: str) -> dict[str, Any]:
+    series, now = desk.tape.series[symbol], desk.venue.now
+    current = min((now - series.first) // series.spacing, len(series.open))
+    first = max(0, current - DAY // series.spacing)
+    last = desk.venue.price(symbol)
+    start = exact(series.open[first]) if first < len(series.open) else last
+    high = max([*map(exact, series.high[first:current]), last])
+    low = min([*map(exact, series.low[first:current]), last])
+    volume, quote = sum(series.volume[first:current]), sum(series.quote[first:current])
+    return {
+        "symbol": symbol,
+        "priceChange": text(last - start),
+        "priceChangePercent": f"{(last - start) / start * 100:.3f}",
+        "weightedAvgPrice": f"{quote / volume:.8f}" if volume else text(last),
+        "lastPrice": text(last),
+        "lastQty": "0",
+        "openPrice": text(start),
+        "highPrice": text(high),
+        "lowPrice": text(low),
+        "volume": f"{volume:.8f}",
+        "quoteVolume": f"{quote:.8f}",
+        "openTime": max(series.first, now - DAY),
+        "closeTime": now,
+        "firstId": 0,
+        "lastId": 0,
+        "count": 0,
+    }
+
+
+def funding_rate(desk: Desk, params: Params) -> str:
+    """List the funding rates already settled, oldest first."""
+    symbols = [desk.symbol(params)] if params.get("symbol") else desk.symbols()
+    start, end, limit = params.integer("startTime"), params.integer("endTime"), params.limit(100, 1000)
+    rows: list[tuple[int, str, Decimal]] = []
+    for symbol in symbols:
+        series = desk.tape.series[symbol]
+        low = bisect_left(series.stamps, max(series.first, start or 0))
+        known = min(desk.venue.now, series.end) // series.spacing * series.spacing
+        high = bisect_right(series.stamps, min(known, known if end is None else end))
+        chosen = range(low, high) if start is None else range(low, min(high, low + limit))
+        rows += [(series.stamps[index], symbol, series.rates[index]) for index in chosen]
+    rows.sort(key=lambda row: (row[0], row[1]))
+    rows = rows[-limit:] if start is None else rows[:limit]
+    return dump(
+        [
+            {
+                "symbol": symbol,
+                "fundingTime": stamp,
+                "fundingRate": text8(rate),
+                "markPrice": text8(_mark_at(desk, symbol, stamp)),
+            }
+            for stamp, symbol, rate in rows
+        ]
+    )
+
+
+def _mark_at(desk: Desk, symbol: str, stamp: int) -> Decimal:
+    series = desk.tape.series[symbol]
+    return series.price(series.boundary(stamp))
