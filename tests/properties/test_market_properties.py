@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trader.domain.interval import Interval
@@ -40,7 +40,6 @@ def hourly(draw: st.DrawFn, least: int = 1, most: int = 120) -> pl.DataFrame:
 
 
 @given(hourly(), st.integers(2, 30))
-@settings(deadline=None)
 def test_two_steps_of_resampling_give_the_prices_of_one(frame: pl.DataFrame, hours: int) -> None:
     middle, target = Interval(60 * hours), Interval(120 * hours)
     direct = resample(frame, HOUR, target)
@@ -52,7 +51,6 @@ def test_two_steps_of_resampling_give_the_prices_of_one(frame: pl.DataFrame, hou
 
 
 @given(hourly(), st.integers(2, 30), st.data())
-@settings(deadline=None)
 def test_a_built_candle_never_changes_when_the_future_arrives(
     frame: pl.DataFrame, hours: int, data: st.DataObject
 ) -> None:
@@ -64,7 +62,6 @@ def test_a_built_candle_never_changes_when_the_future_arrives(
 
 
 @given(hourly(least=2), st.data())
-@settings(deadline=None)
 def test_any_order_and_any_repetition_is_made_canonical(frame: pl.DataFrame, data: st.DataObject) -> None:
     rows = list(range(frame.height))
     repeated = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=5))))
@@ -72,7 +69,6 @@ def test_any_order_and_any_repetition_is_made_canonical(frame: pl.DataFrame, dat
 
 
 @given(hourly(least=3), st.data())
-@settings(deadline=None)
 def test_removing_any_inner_candle_is_noticed(frame: pl.DataFrame, data: st.DataObject) -> None:
     symbol = frame["symbol"]
     inner = [row for row in range(1, frame.height - 1) if symbol[row - 1] == symbol[row] == symbol[row + 1]]

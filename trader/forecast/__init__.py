@@ -1,0 +1,1 @@
+"""Forecasters: what comes next, from closed candles alone."""
