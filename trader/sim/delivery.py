@@ -26,7 +26,8 @@ async def deliver(exchange: Exchange, request: Request, kill: Callable[[], None]
     if not shot.args.get("effect", True):
         return _shown(shot, Answer(200, b""))
     hide = int(shot.args["ms"]) if shot.action == "late_visibility" else 0
-    answer = exchange.answer(request, hide)
+    rest = int(shot.args["ms"]) if shot.action == "rest" else 0
+    answer = exchange.answer(request, hide=hide, rest=rest)
     if shot.action == "kill_after":
         kill()
         return None

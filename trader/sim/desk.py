@@ -15,7 +15,7 @@ from trader.sim.wire import Params
 
 
 class Desk:
-    """Give request handlers one place to look; ``whole`` is set by those that change positions or settings."""
+    """Give request handlers one place to look; handlers set ``whole`` when they change settings."""
 
     def __init__(
         self, tape: Tape, listing: Listing, terms: Terms, venue: Venue, state: State, books: Books, created: int
@@ -26,6 +26,7 @@ class Desk:
         self.info_of: tuple[tuple[str, bool], ...] | None = None
         self.info_text = ""
         self.whole = False
+        self.resting = False
         self._decimals: dict[str, int] = {}
 
     def symbols(self) -> list[str]:

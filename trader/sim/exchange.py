@@ -1,6 +1,7 @@
 """Join clock, venue, ledger and protocol: one request in, one committed answer out. Nothing here touches a socket."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from trader.sim.instruments import Listing
 from trader.sim.ledger import Ledger
 from trader.sim.limits import Limits
 from trader.sim.orders import read_ticket
-from trader.sim.records import Terms
+from trader.sim.records import DEFAULT_LEVERAGE, Setting, Terms
 from trader.sim.routes import ROUTES, Route
 from trader.sim.tape import Tape
 from trader.sim.venue import Venue
@@ -36,6 +37,10 @@ class Exchange:
         self.state, account, self.books = ledger.load()
         ids = (self.state.next_order, self.state.next_trade, self.state.next_income)
         self.venue = Venue(tape, listing.instruments, account, terms, self.state.clock, ids)
+        self.venue.open = {order.order_id: order for order in self.books.orders if order.status == "NEW"}
+        for symbol, instrument in listing.instruments.items():
+            if instrument.max_leverage < DEFAULT_LEVERAGE and symbol not in account.settings:
+                account.settings[symbol] = Setting(symbol, instrument.max_leverage)
         created = int(ledger.identity()["created"])
         self.desk = Desk(tape, listing, terms, self.venue, self.state, self.books, created)
         self.limits = Limits(listing.rate_limits, self.state.windows)
@@ -56,9 +61,13 @@ class Exchange:
             self._commit(shot)
         return shot
 
-    def answer(self, request: Request, hide: int = 0) -> Answer:
-        """Handle a request that has begun and commit what it did; an order is hidden for ``hide`` milliseconds."""
+    def answer(self, request: Request, *, hide: int = 0, rest: int = 0) -> Answer:
+        """Handle a request that has begun and commit what it did.
+
+        An order is hidden for ``hide`` milliseconds, or stays open for ``rest`` milliseconds before it is filled.
+        """
         route = ROUTES.get(request.name)
+        number, self.desk.resting = self.venue.next_order, bool(rest)
         if hide:
             self._hide_next_order(hide)
         headers: dict[str, str] = {}
@@ -72,8 +81,11 @@ class Exchange:
             headers["X-MBX-USED-WEIGHT-1M"] = str(self.limits.weight(self.venue.now))
         if route is not None and route.orders:
             headers |= self.limits.order_headers(self.venue.now)
-        if hide and self.state.veil and self.state.veil["order_id"] == self.venue.next_order:
+        self.desk.resting = False
+        if hide and self.venue.next_order == number:
             self.state.veil = None
+        if rest and number in self.venue.open:
+            self._add_late(self.venue.now + rest, {"orderId": str(number)})
         self._commit()
         result.headers |= headers
         return result
@@ -94,7 +106,10 @@ class Exchange:
     def postpone(self, request: Request, delay: int) -> None:
         """Keep an order for later; it is executed when the clock reaches its time, if its window allows."""
         params = read_params(request)
-        self.ledger.add_late(self.venue.now + delay, params)
+        self._add_late(self.venue.now + delay, params)
+
+    def _add_late(self, due: int, params: Mapping[str, str]) -> None:
+        self.ledger.add_late(due, params)
         self.late = self.ledger.late()
 
     def pass_time(self, millis: int) -> None:
@@ -150,6 +165,11 @@ class Exchange:
         self.clock.settle(self.venue.now)
 
     def _execute_late(self, params: Params) -> None:
+        if "orderId" in params:
+            resting = self.venue.open.get(int(params["orderId"]))
+            if resting is not None:
+                self.venue.settle_resting(resting)
+            return
         outcome = "late order executed"
         try:
             timestamp = params.integer("timestamp")

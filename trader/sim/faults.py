@@ -20,12 +20,19 @@ KINDS = frozenset(
         "empty_200",
         "truncated",
         "late_visibility",
+        "rest",
         "status",
         "kill_before",
         "kill_after",
     }
 )
-_NEEDS = {"delay": ("seconds",), "late": ("ms",), "late_visibility": ("ms",), "status": ("status", "code", "msg")}
+_NEEDS = {
+    "delay": ("seconds",),
+    "late": ("ms",),
+    "late_visibility": ("ms",),
+    "rest": ("ms",),
+    "status": ("status", "code", "msg"),
+}
 
 
 @dataclass(frozen=True, slots=True)

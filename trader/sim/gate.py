@@ -6,6 +6,8 @@ import hmac
 import json
 import os
 import signal
+import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -22,21 +24,28 @@ CONTROL = "/sim/v1/"
 class Gate:
     """Handle every HTTP request of the server, one effect at a time."""
 
-    def __init__(self, exchange: Exchange, token: str, client_pid: int | None) -> None:
+    def __init__(
+        self, exchange: Exchange, token: str, client_pid: int | None, fail: Callable[[sqlite3.Error], None]
+    ) -> None:
         self._exchange = exchange
         self._token = token
         self._client_pid = client_pid
+        self._fail = fail
 
     async def handle(self, raw: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a fault may close the connection instead."""
         body = (await raw.read()).decode("utf-8", "replace") if raw.body_exists else ""
         path, _, query = raw.raw_path.partition("?")
         request = Request(raw.method, path, query, body, raw.headers.get("X-MBX-APIKEY"))
-        answer: Answer | None
-        if path.startswith(CONTROL):
-            answer = self._control(request, raw.headers.get("X-Sim-Control", ""))
-        else:
-            answer = await deliver(self._exchange, request, self._kill)
+        answer: Answer | None = None
+        try:
+            if path.startswith(CONTROL):
+                answer = self._control(request, raw.headers.get("X-Sim-Control", ""))
+            else:
+                answer = await deliver(self._exchange, request, self._kill)
+        except sqlite3.Error as error:
+            # What was done is not on disk, so it must never be answered, nor anything after it.
+            self._fail(error)
         if answer is None:
             return self._hang_up(raw)
         return await self._send(raw, answer)

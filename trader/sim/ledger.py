@@ -61,11 +61,13 @@ class Books:
     def take(self, news: News) -> None:
         """Move news that has been written into the history; the latest order under a client id is the one found."""
         for order in news.orders:
+            if order.order_id in self.by_id:
+                continue
+            self.orders.append(order)
             self.by_id[order.order_id] = order
             self.by_client_id[(order.symbol, order.client_id)] = order
         for trade in news.trades:
             self.trades_of.setdefault(trade.order_id, []).append(trade)
-        self.orders += news.orders
         self.trades += news.trades
         self.incomes += news.incomes
         news.orders, news.trades, news.incomes = [], [], []

@@ -55,13 +55,15 @@ def _client_id(desk: Desk, params: Params) -> str:
             -1100,
             "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[\\.A-Z\\:/a-z0-9_-]{1,36}$'.",
         )
+    if any(order.client_id == client_id for order in desk.venue.open.values()):
+        raise Refusal(-4116, "ClientOrderId is duplicated.")
     return client_id
 
 
 def new_order(desk: Desk, params: Params) -> str:
     """Fill a market order; ACK shows it NEW, RESULT shows the fill."""
     ticket = read_ticket(desk, params)
-    order = desk.venue.execute(ticket)
+    order = desk.venue.rest(ticket) if desk.resting else desk.venue.execute(ticket)
     if params.get("newOrderRespType", "ACK") == "ACK":
         order = replace(order, status="NEW", executed_qty=ZERO, cum_quote=ZERO, avg_price=ZERO)
     return dump(_placed(order))
@@ -149,16 +151,19 @@ def get_order(desk: Desk, params: Params) -> str:
 
 
 def cancel_order(desk: Desk, params: Params) -> str:
-    """Refuse: a market order is never open, so there is nothing to cancel."""
-    _find(desk, params, -2011, "Unknown order sent.")
-    raise Refusal(-2011, "Unknown order sent.")
+    """Cancel an order that rests; a market order does so only by a fault of the plan."""
+    order = _find(desk, params, -2011, "Unknown order sent.")
+    if order.order_id not in desk.venue.open:
+        raise Refusal(-2011, "Unknown order sent.")
+    desk.venue.cancel(order)
+    return dump(_placed(order))
 
 
 def open_orders(desk: Desk, params: Params) -> str:
-    """List open orders: a market order never rests, so there are none."""
-    if params.get("symbol"):
-        desk.symbol(params)
-    return "[]"
+    """List open orders; a market order is one only while a fault of the plan lets it rest."""
+    symbol = desk.symbol(params) if params.get("symbol") else None
+    orders = desk.venue.open.values()
+    return dump([_queried(order) for order in orders if symbol in (None, order.symbol)])
 
 
 def _window(params: Params, now: int) -> tuple[int, int]:

@@ -5,6 +5,8 @@ from decimal import Decimal
 
 from trader.sim.money import ZERO
 
+DEFAULT_LEVERAGE = 20
+
 
 @dataclass(slots=True)
 class Order:
@@ -73,7 +75,7 @@ class Setting:
     """Hold what the account chose for a symbol."""
 
     symbol: str
-    leverage: int = 20
+    leverage: int = DEFAULT_LEVERAGE
     isolated: bool = False
 
 

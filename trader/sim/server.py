@@ -1,204 +1,25 @@
-"""Serve the embedded exchange: open its folder, listen on loopback with TLS, say when it is ready, end cleanly."""
+"""Serve the embedded exchange: listen on loopback with TLS, say when it is ready, end cleanly."""
 
 import asyncio
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import secrets
 import signal
+import sqlite3
 import sys
 import threading
-from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aiohttp import web
 
-from trader.sim import generated
-from trader.sim.account import Account
-from trader.sim.clock import Clock, parse_rate
 from trader.sim.errors import StartError
 from trader.sim.exchange import Exchange
-from trader.sim.faults import check_entry
+from trader.sim.folder import Opened, Options, open_exchange
 from trader.sim.gate import Gate
-from trader.sim.instruments import default_listing, read_listing
-from trader.sim.ledger import Ledger, State
-from trader.sim.records import Terms
-from trader.sim.tape import DAY, Tape, instant, load_tape
 from trader.sim.tls import ADDRESS, server_context
-from trader.sim.wire import Keys
 
-_WARM_UP = 90 * DAY
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Say what to serve. Money settings left None are the defaults for a new folder and the kept ones for an old.
-
-    ``folder`` keeps the ledger; ``begin`` and ``end`` are epoch milliseconds; ``clock`` is stepped, wall or a factor.
-    """
-
-    folder: Path
-    ca_folder: Path | None = None
-    tape: Path | None = None
-    funding: Path | None = None
-    instruments: Path | None = None
-    symbol: str | None = None
-    begin: int | None = None
-    end: int | None = None
-    equity: Decimal | None = None
-    fee: Decimal | None = None
-    slippage: Decimal | None = None
-    spread: Decimal | None = None
-    port: int = 0
-    clock: str = "wall"
-    faults: Path | None = None
-    client_pid: int | None = None
-    pipe: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Hold an exchange that can be served, and what its ready line says."""
-
-    exchange: Exchange
-    resumed: bool
-    control_token: str
-    lock: IO[str]
-
-
-def open_exchange(options: Options) -> Opened:
-    """Create or resume the exchange in a folder; refuses another tape or other money settings."""
-    rate = parse_rate(options.clock)
-    if options.funding is not None and options.tape is None:
-        raise StartError(f"The funding file {options.funding} has no tape to go with; give --tape too.", 2)
-    tape = (
-        generated.load_generated() if options.tape is None else load_tape(options.tape, options.funding, options.symbol)
-    )
-    listing = default_listing(tape) if options.instruments is None else read_listing(options.instruments, tape)
-    faults = _read_faults(options.faults)
-    lock = _take_folder(options.folder)
-    ledger = Ledger(options.folder / "ledger.db")
-    end = _end(options, tape)
-    identity = {"tape": tape.digest, "funding": tape.funding_digest, "instruments": listing.digest}
-    resumed = not ledger.new
-    if resumed:
-        terms = _check_identity(options, identity, ledger)
-    else:
-        terms = _terms(options, Terms())
-        begin = _begin(options, tape, end)
-        money = {name: str(getattr(terms, name)) for name in ("equity", "fee", "slippage", "spread")}
-        created = {**identity, **money, "name": tape.name, "created": str(begin)}
-        ledger.create(created, State(begin), Account(terms.equity, update_time=begin))
-    now = ledger.load()[0].clock
-    clock = Clock(now, max(end, now), rate)
-    exchange = Exchange(tape, listing, terms, ledger, clock, _keys(options.folder))
-    if faults:
-        exchange.add_faults(faults, origin="file")
-    return Opened(exchange, resumed, _secret_file(options.folder / "control.token", secrets.token_hex(16)), lock)
-
-
-def _terms(options: Options, kept: Terms) -> Terms:
-    given = {name: getattr(options, name) for name in ("equity", "fee", "slippage", "spread")}
-    values = {name: getattr(kept, name) if value is None else value for name, value in given.items()}
-    for name, value in values.items():
-        most = Decimal("1e12") if name == "equity" else Decimal("0.5")
-        if not (value.is_finite() and 0 <= value <= most) or (name == "equity" and value == 0):
-            raise StartError(f"The {name} {value} is out of range; give a number from 0 to {most:f}.", 2)
-    return Terms(**values)
-
-
-def _begin(options: Options, tape: Tape, end: int) -> int:
-    if options.begin is not None:
-        if not tape.start <= options.begin < end:
-            raise StartError(
-                f"The start {instant(options.begin)} is not on the tape {tape.name}, which plays from "
-                f"{instant(tape.start)} to {instant(end)}; give --from inside it."
-            )
-        return options.begin
-    if tape.generated:
-        return min(generated.START, end - tape.spacing)
-    middle = tape.start + (end - tape.start) // 2 // tape.spacing * tape.spacing
-    return min(tape.start + _WARM_UP, middle)
-
-
-def _end(options: Options, tape: Tape) -> int:
-    if options.end is None:
-        return tape.end
-    if not tape.start < options.end:
-        raise StartError(f"The end {instant(options.end)} is before the tape {tape.name} begins; give a later --to.")
-    return min(options.end, tape.end)
-
-
-def _check_identity(options: Options, identity: dict[str, str], ledger: Ledger) -> Terms:
-    kept = ledger.identity()
-    other = [name for name, value in identity.items() if kept[name] != value]
-    terms = Terms(**{name: Decimal(kept[name]) for name in ("equity", "fee", "slippage", "spread")})
-    wanted = _terms(options, terms)
-    other += [name for name in ("equity", "fee", "slippage", "spread") if getattr(wanted, name) != getattr(terms, name)]
-    if other:
-        raise StartError(
-            f"The ledger in {options.folder} was begun with another {', '.join(other)} (tape {kept['name']}); "
-            "start it with the same settings or give another --dir."
-        )
-    return terms
-
-
-def _take_folder(folder: Path) -> IO[str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+", encoding="ascii")
-    except OSError as error:
-        raise StartError(f"The folder {folder} cannot be used ({error.strerror}); give another --dir.", 77) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StartError(f"The folder {folder} is in use by process {holder}; end it or give another --dir.", 75) from (
-            error
-        )
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
-
-
-def _keys(folder: Path) -> Keys:
-    text = _secret_file(
-        folder / "keys.json", json.dumps({"key": secrets.token_hex(32), "secret": secrets.token_hex(32)})
-    )
-    try:
-        pair = json.loads(text)
-        return Keys(pair["key"], pair["secret"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StartError(f"The keys in {folder / 'keys.json'} cannot be read; remove that file.") from error
-
-
-def _secret_file(path: Path, content: str) -> str:
-    """Give the content of a private file, made with ``content`` where it does not exist."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(content)
-        return content
-    except FileExistsError:
-        return path.read_text()
-
-
-def _read_faults(path: Path | None) -> list[dict[str, Any]]:
-    if path is None:
-        return []
-    try:
-        entries = json.loads(path.read_text())
-        if not isinstance(entries, list):
-            raise ValueError("a plan is a list")
-        return [check_entry(entry) for entry in entries]
-    except (OSError, ValueError) as error:
-        raise StartError(f"The fault plan {path} cannot be used: {error}; correct the file.") from error
+__all__ = ["Options", "Server", "serve"]
 
 
 def serve(options: Options) -> int:
@@ -211,7 +32,8 @@ def serve(options: Options) -> int:
 
 
 async def _serve(options: Options) -> int:
-    stop = asyncio.Event()
+    server = Server(options)
+    stop = server.ended
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     if options.pipe:
@@ -220,14 +42,15 @@ async def _serve(options: Options) -> int:
         threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
     else:
         loop.add_signal_handler(signal.SIGINT, stop.set)
-    server = Server(options)
-    line = await server.start()
     try:
+        line = await server.start()
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         await stop.wait()
     finally:
         await server.stop()
+    if server.failure is not None:
+        raise server.failure
     return 0
 
 
@@ -246,6 +69,8 @@ class Server:
     """Hold the listening exchange: ``start`` gives the ready line as a dict, ``stop`` closes everything."""
 
     def __init__(self, options: Options) -> None:
+        self.ended = asyncio.Event()
+        self.failure: StartError | None = None
         self._options = options
         self._opened: Opened | None = None
         self._runner: web.ServerRunner | None = None
@@ -256,7 +81,7 @@ class Server:
         context, anchor = server_context(options.ca_folder or options.folder.parent)
         opened = self._opened = open_exchange(options)
         exchange = opened.exchange
-        gate = Gate(exchange, opened.control_token, options.client_pid)
+        gate = Gate(exchange, opened.control_token, options.client_pid, self._fail)
         self._runner = web.ServerRunner(web.Server(gate.handle, access_log=None, keepalive_timeout=3600))
         await self._runner.setup()
         site = web.TCPSite(self._runner, ADDRESS, options.port, ssl_context=context, shutdown_timeout=1)
@@ -280,6 +105,11 @@ class Server:
             "tape_end": exchange.tape_end,
             "fingerprint": _fingerprint(exchange),
         }
+
+    def _fail(self, error: sqlite3.Error) -> None:
+        path = self._options.folder / "ledger.db"
+        self.failure = StartError(f"The exchange's ledger {path} cannot be written ({error}); free its disk.", 74)
+        self.ended.set()
 
     async def stop(self) -> None:
         """Stop listening and close the ledger."""

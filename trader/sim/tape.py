@@ -263,7 +263,7 @@ def _digest(series: Mapping[str, Series]) -> str:
     for symbol in sorted(series):
         each = series[symbol]
         state.update(f"{symbol} {each.first} {each.spacing} ".encode())
-        for column in (each.open, each.high, each.low, each.close, each.volume):
+        for column in (each.open, each.high, each.low, each.close, each.volume, each.quote):
             state.update(np.asarray(column, dtype="<f8").tobytes())
     return state.hexdigest()
 

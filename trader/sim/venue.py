@@ -69,6 +69,7 @@ class Venue:
         self.now = now
         self.next_order, self.next_trade, self.next_income = next_ids
         self.news = News()
+        self.open: dict[int, Order] = {}
 
     def price(self, symbol: str) -> Decimal:
         """Give last and mark price: the first price after the clock."""
@@ -153,7 +154,8 @@ class Venue:
         direction = -sign(position.quantity)
         quantity = abs(position.quantity)
         ticket = Ticket(position.symbol, direction, quantity, True, position.side, f"autoclose-{self.now}")
-        order = self._filled(ticket, quantity, price, "LIMIT", "IOC")
+        order = self._new_order(ticket, "LIMIT", "IOC")
+        self._fill_order(order, quantity, price)
         self._trade(order, price, quantity, pnl, ZERO)
         del self.account.positions[(position.symbol, position.side)]
 
@@ -166,8 +168,39 @@ class Venue:
     def execute(self, ticket: Ticket) -> Order:
         """Fill a market order at once and completely, or refuse it."""
         ticket, fill = self._prepare(ticket)
+        order = self._new_order(ticket)
+        self._apply(order, ticket, fill)
+        return order
+
+    def rest(self, ticket: Ticket) -> Order:
+        """Accept a market order without filling it yet; it stays open until `settle_resting` or `cancel`."""
+        order = self._new_order(self.check(ticket))
+        self.open[order.order_id] = order
+        return order
+
+    def settle_resting(self, order: Order) -> None:
+        """Fill an order that has rested, at the price of now; one no longer acceptable expires."""
+        del self.open[order.order_id]
+        self.news.orders.append(order)
+        direction = 1 if order.side == "BUY" else -1
+        ticket = Ticket(
+            order.symbol, direction, order.orig_qty, order.reduce_only, order.position_side, order.client_id
+        )
+        try:
+            ticket, fill = self._prepare(ticket)
+        except Refusal:
+            order.status, order.update_time = "EXPIRED", self.now
+        else:
+            self._apply(order, ticket, fill)
+
+    def cancel(self, order: Order) -> None:
+        """Take an open order back."""
+        del self.open[order.order_id]
+        order.status, order.update_time = "CANCELED", self.now
+        self.news.orders.append(order)
+
+    def _apply(self, order: Order, ticket: Ticket, fill: _Fill) -> None:
         account, key = self.account, (ticket.symbol, ticket.position_side)
-        order = self._filled(ticket, ticket.quantity, fill.price, "MARKET", "GTC")
         position = account.positions.get(key)
         if position is not None and fill.closing:
             position.quantity -= sign(position.quantity) * fill.closing
@@ -186,8 +219,8 @@ class Venue:
                 position.margin += q8(fill.opening * fill.price / setting.leverage)
         if position is not None:
             position.update_time = self.now
+        self._fill_order(order, ticket.quantity, fill.price)
         self._trade(order, fill.price, ticket.quantity, fill.pnl, fill.fee)
-        return order
 
     def _prepare(self, ticket: Ticket) -> tuple[Ticket, _Fill]:
         if not self.listed(ticket.symbol):
@@ -241,7 +274,7 @@ class Venue:
 
     # -- writing down ---------------------------------------------------------------------------------------------
 
-    def _filled(self, ticket: Ticket, quantity: Decimal, price: Decimal, kind: str, time_in_force: str) -> Order:
+    def _new_order(self, ticket: Ticket, kind: str = "MARKET", time_in_force: str = "GTC") -> Order:
         order = Order(
             order_id=self.next_order,
             symbol=ticket.symbol,
@@ -250,11 +283,11 @@ class Venue:
             position_side=ticket.position_side,
             type=kind,
             reduce_only=ticket.reduce_only,
-            orig_qty=quantity,
-            executed_qty=quantity,
-            avg_price=price,
-            cum_quote=quantity * price,
-            status="FILLED",
+            orig_qty=ticket.quantity,
+            executed_qty=ZERO,
+            avg_price=ZERO,
+            cum_quote=ZERO,
+            status="NEW",
             time_in_force=time_in_force,
             time=self.now,
             update_time=self.now,
@@ -262,6 +295,11 @@ class Venue:
         self.next_order += 1
         self.news.orders.append(order)
         return order
+
+    def _fill_order(self, order: Order, quantity: Decimal, price: Decimal) -> None:
+        order.status, order.update_time = "FILLED", self.now
+        order.orig_qty = order.executed_qty = quantity
+        order.avg_price, order.cum_quote = price, quantity * price
 
     def _trade(self, order: Order, price: Decimal, quantity: Decimal, pnl: Decimal, fee: Decimal) -> None:
         trade = Trade(
