@@ -1,9 +1,13 @@
 """The project says what it needs, pins it, and ships what it runs."""
 
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +65,27 @@ def test_every_shipped_file_is_of_a_kind_the_wheel_takes_along(shipped: str) -> 
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     assert files, f"deploy/{shipped} is empty"
     assert [file for file in files if not re.fullmatch(taken, file)] == []
+
+
+def test_the_wheel_holds_every_module_every_data_file_and_everything_shipped(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    leave = shutil.ignore_patterns("__pycache__")
+    for folder in ("trader", "deploy"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, source / folder, ignore=leave)
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        if (ROOT / file).is_file():
+            shutil.copy(ROOT / file, source)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
+    done = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = {re.sub(r"^trader-[^/]+\.data/data/share/trader/", "deploy/", name) for name in wheel.namelist()}
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trader").rglob("*") if path.is_file()}
+    shipped = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("strategies", "models")
+        for path in (ROOT / "deploy" / folder).rglob("*")
+        if path.is_file()
+    }
+    assert {name for name in ours | shipped if "__pycache__" not in name} - held == set()
