@@ -1,0 +1,269 @@
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from trader.errors import JournalError, Mismatch
+from trader.journal import database, migrate, schema
+from trader.journal.database import Database
+from trader.journal.journal import Journal
+from trader.journal.rows import Binding
+
+
+def run(path: Path, sql: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+def test_a_missing_journal_is_refused_with_the_way_to_make_one(path: Path, binding: Binding, close: datetime) -> None:
+    """Fault 7."""
+    with pytest.raises(JournalError, match=r"There is no journal at .*--adopt"):
+        Journal.open(path, binding, create=False, at=close)
+    with pytest.raises(JournalError, match="There is no journal"):
+        Journal.read(path)
+    with pytest.raises(JournalError, match="There is no journal"):
+        Journal.attach(path)
+    assert not path.parent.exists()
+
+
+def test_an_empty_file_is_a_journal_that_was_never_made(path: Path, binding: Binding, close: datetime) -> None:
+    database.create_file(path)
+    with pytest.raises(JournalError, match="is empty"):
+        Journal.open(path, binding, create=False, at=close)
+    with pytest.raises(JournalError, match="is empty"):
+        Journal.read(path)
+    Journal.open(path, binding, create=True, at=close).close()
+
+
+def test_a_journal_whose_making_was_cut_short_needs_adoption_again(
+    path: Path, binding: Binding, close: datetime
+) -> None:
+    database.create_file(path)
+    with Database(path, writable=True) as unfinished:
+        migrate.upgrade(unfinished)
+    with pytest.raises(JournalError, match=r"no owner yet.*--adopt"):
+        Journal.open(path, binding, create=False, at=close)
+    with Journal.open(path, binding, create=True, at=close) as journal:
+        assert journal.binding() == binding
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("venue", "live"), ("account", "other"), ("tape", "ADA.parquet"), ("strategy", "gru"), ("dry_run", True)],
+)
+def test_a_journal_of_something_else_is_refused_naming_both(
+    journal: Journal, binding: Binding, close: datetime, name: str, value: object
+) -> None:
+    other = replace(binding, **{name: value})
+    with pytest.raises(Mismatch, match=f"{name} {getattr(binding, name)!r} and not {value!r}.*TRADER_DATA_DIR"):
+        Journal.open(journal.path, other, create=True, at=close)
+    assert journal.binding() == binding
+
+
+def test_a_journal_is_readable_by_its_user_only(journal: Journal) -> None:
+    assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(journal.path.parent.stat().st_mode) == 0o700
+
+
+def test_every_commit_is_synced(journal: Journal) -> None:
+    raw = journal._database._raw
+    assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert raw.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert raw.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_schema(journal: Journal) -> None:
+    engine = create_engine(f"sqlite:///{journal.path}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+    made = sqlite3.connect(":memory:")
+    memory = create_engine("sqlite://", creator=lambda: made)
+    schema.metadata.create_all(memory)
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name"
+    assert journal._database._raw.execute(query).fetchall() == made.execute(query).fetchall()
+    memory.dispose()
+    made.close()
+
+
+def test_the_head_is_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
+
+
+def test_a_restart_imports_no_migrations(journal: Journal) -> None:
+    journal.close()
+    code = (
+        "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
+        "from trader.journal.journal import Journal; from trader.journal.rows import Binding\n"
+        f"Journal.open(Path({str(journal.path)!r}), Binding('sim', 'demo', 'generated', 'ada-ar-16h', False),"
+        " create=True, at=datetime.now(UTC)).close()\n"
+        "assert 'alembic' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[3])
+
+
+def test_a_newer_journal_is_refused_and_left_alone(journal: Journal, binding: Binding, close: datetime) -> None:
+    """Fault 76."""
+    journal.close()
+    run(journal.path, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(JournalError, match=r"newer version \(schema 9999, this one knows 0001\); install that version"):
+        Journal.open(journal.path, binding, create=True, at=close)
+    with pytest.raises(JournalError, match="has schema 9999"):
+        Journal.read(journal.path)
+    with pytest.raises(JournalError, match="has schema 9999"):
+        Journal.attach(journal.path)
+    assert {found.name for found in journal.path.parent.iterdir()} == {"journal.db"}
+
+
+LATER = """
+from alembic import op
+revision, down_revision = "0002", "0001"
+def upgrade():
+    op.execute("CREATE TABLE later (id INTEGER)")
+    {last}
+"""
+
+
+def scripts_with(tmp_path: Path, last: str) -> Path:
+    scripts = tmp_path / "100% mine"
+    shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "r0002.py").write_text(LATER.format(last=last))
+    return scripts
+
+
+def test_an_older_journal_is_copied_and_upgraded(journal: Journal, close: datetime, tmp_path: Path) -> None:
+    """Fault 76."""
+    journal.claim(close, close)
+    journal.close()
+    with Database(journal.path, writable=True) as older:
+        migrate.upgrade(older, scripts=scripts_with(tmp_path, "pass"))
+        assert migrate.revision(older) == "0002"
+        assert "later" in older.tables()
+    with Journal.read(journal.path.with_name("journal.db.schema-0001")) as kept:
+        assert kept.last_close() == close
+
+
+def test_a_failed_upgrade_leaves_the_old_journal(journal: Journal, close: datetime, tmp_path: Path) -> None:
+    journal.claim(close, close)
+    journal.close()
+    with Database(journal.path, writable=True) as older:
+        with pytest.raises(JournalError, match="no such table: nowhere"):
+            migrate.upgrade(older, scripts=scripts_with(tmp_path, 'op.execute("DELETE FROM nowhere")'))
+        assert migrate.revision(older) == "0001"
+        assert "later" not in older.tables()
+    with Journal.read(journal.path) as reader:
+        assert reader.last_close() == close
+
+
+def test_a_copy_that_cannot_be_made_stops_the_upgrade(journal: Journal, tmp_path: Path) -> None:
+    journal.close()
+    journal.path.with_name("journal.db.schema-0001").mkdir()
+    with Database(journal.path, writable=True) as older:
+        with pytest.raises(JournalError, match=r"cannot be copied to .*schema-0001"):
+            migrate.upgrade(older, scripts=scripts_with(tmp_path, "pass"))
+        assert migrate.revision(older) == "0001"
+
+
+def test_somebody_elses_file_is_refused(path: Path, binding: Binding, close: datetime) -> None:
+    path.parent.mkdir()
+    run(path, "CREATE TABLE recipes (id INTEGER)")
+    with pytest.raises(JournalError, match="is no journal"):
+        Journal.open(path, binding, create=True, at=close)
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(JournalError, match=r"damaged \(SQLITE_NOTADB\); put a backup in its place"):
+        Journal.open(path, binding, create=True, at=close)
+
+
+def test_a_place_that_cannot_hold_a_journal_is_refused(tmp_path: Path, binding: Binding, close: datetime) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match=r"cannot be created: .*TRADER_DATA_DIR"):
+        Journal.open(tmp_path / "file" / "journal.db", binding, create=True, at=close)
+    with pytest.raises(JournalError, match=r"cannot be opened \(SQLITE_CANTOPEN\); check that its directory"):
+        Database(tmp_path / "nowhere" / "journal.db", writable=True)
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal.read(tmp_path)
+
+
+def test_another_process_that_writes_too_long_is_an_error_not_a_hang(
+    journal: Journal, close: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 10."""
+    journal._database._raw.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError, match=r"another process is writing to it \(SQLITE_BUSY\)"):
+        journal.claim(close, close)
+    other.execute("ROLLBACK")
+    other.close()
+    assert journal.claim(close, close)
+
+
+def test_a_read_only_disk_is_said_so_and_nothing_is_kept(journal: Journal, close: datetime) -> None:
+    """Fault 9."""
+    journal._database._raw.execute("PRAGMA query_only = ON")
+    with pytest.raises(JournalError, match=r"read-only \(SQLITE_READONLY\); make it writable"):
+        journal.claim(close, close)
+    journal._database._raw.execute("PRAGMA query_only = OFF")
+    assert journal.last_close() is None
+
+
+def test_a_reader_needs_no_right_to_write_beside_a_journal_at_rest(
+    journal: Journal, close: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.claim(close, close)
+    journal.close()
+    monkeypatch.setattr("trader.journal.database.os.access", lambda path, mode: False)
+    before = sorted(journal.path.parent.iterdir())
+    with Journal.read(journal.path) as reader:
+        assert reader.last_close() == close
+        assert sorted(journal.path.parent.iterdir()) == before
+
+
+def test_closing_twice_is_fine_and_a_closed_journal_says_so(journal: Journal, close: datetime) -> None:
+    journal.close()
+    journal.close()
+    with pytest.raises(JournalError, match=r"cannot be written: .*closed"):
+        journal.claim(close, close)
+    with pytest.raises(JournalError, match=r"cannot be read: .*closed"):
+        journal.last_close()
+
+
+def test_a_page_that_rotted_is_found_at_the_start(
+    journal: Journal, reopen: Callable[[], Journal], close: datetime
+) -> None:
+    """Fault 6."""
+    journal.claim(close, close)
+    root = journal._database._raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'decisions'").fetchone()[0]
+    journal.close()
+    content = bytearray(journal.path.read_bytes())
+    content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = b"\xff" * 64
+    journal.path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"damaged .*put a backup in its place, or move it away"):
+        reopen()
+    assert journal.path.read_bytes() == bytes(content)
+
+
+def test_a_transcript_that_rotted_is_found_when_it_is_read(journal: Journal, close: datetime) -> None:
+    """Fault 6."""
+    journal.claim(close, close)
+    journal.record_decision(close, "x" * 500, "{}", model_hash="", why="", intents=[], at=close)
+    journal._database._raw.execute("UPDATE transcripts SET inputs = zeroblob(20)")
+    with pytest.raises(JournalError, match=r"damaged \(transcript of 2024-01-01T16:00Z"):
+        journal.transcript(close)

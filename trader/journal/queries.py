@@ -1,0 +1,372 @@
+"""What can be asked of a journal."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, func, select
+
+from trader.domain.account import Income
+from trader.domain.decision import State
+from trader.domain.order import Fill
+from trader.errors import JournalError
+from trader.journal import migrate, schema
+from trader.journal.database import Database, damaged
+from trader.journal.rows import (
+    Baseline,
+    Binding,
+    DecisionRecord,
+    EquityPoint,
+    Intent,
+    OrderRecord,
+    Outcome,
+    Request,
+    StateRecord,
+    Status,
+    StoredModel,
+    Transcript,
+)
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_END = datetime(9999, 12, 31, tzinfo=UTC)
+_PAGE = 64
+
+
+def _between(table: Table, column: ColumnElement[Any]) -> Select[Any]:
+    """Select rows of a span of time, newest first, so that a limit keeps the newest."""
+    since, until = bindparam("since", type_=schema.Moment), bindparam("until", type_=schema.Moment)
+    return select(table).where(column >= since, column <= until).order_by(column.desc()).limit(bindparam("last"))
+
+
+_INSTANCE = select(schema.instance)
+_LAST_CLOSE = select(func.max(schema.decisions.c.close, type_=schema.Moment))
+_DECISION = select(schema.decisions).where(schema.decisions.c.close == bindparam("close"))
+_DECISIONS = _between(schema.decisions, schema.decisions.c.close)
+_UNFINISHED = select(schema.decisions).where(schema.UNFINISHED).order_by(schema.decisions.c.close)
+_TRANSCRIPT = select(schema.transcripts).where(schema.transcripts.c.close == bindparam("close"))
+_TRANSCRIPTS = (
+    select(schema.transcripts)
+    .where(
+        schema.transcripts.c.close >= bindparam("since", type_=schema.Moment),
+        schema.transcripts.c.close <= bindparam("until", type_=schema.Moment),
+    )
+    .order_by(schema.transcripts.c.close)
+    .limit(_PAGE)
+)
+_ORDER = select(schema.orders).where(schema.orders.c.client_id == bindparam("client_id"))
+_ORDERS = _between(schema.orders, schema.orders.c.close).order_by(schema.orders.c.seq.desc())
+_OPEN = select(schema.orders).where(schema.OPEN).order_by(schema.orders.c.seq)
+_FILLS = _between(schema.fills, schema.fills.c.time).order_by(
+    schema.fills.c.symbol.desc(), func.length(schema.fills.c.trade_id).desc(), schema.fills.c.trade_id.desc()
+)
+_POSITION = select(schema.positions).where(schema.positions.c.symbol == bindparam("symbol"))
+_POSITIONS = select(schema.positions).order_by(schema.positions.c.symbol)
+_BASELINE = select(schema.baselines).order_by(schema.baselines.c.id.desc()).limit(1)
+_INCOMES = _between(schema.incomes, schema.incomes.c.time).order_by(
+    schema.incomes.c.id.desc(), schema.incomes.c.kind.desc()
+)
+_LAST_INCOME = select(func.max(schema.incomes.c.time, type_=schema.Moment))
+_STATE = select(schema.states).order_by(schema.states.c.id.desc()).limit(1)
+_STATES = _between(schema.states, schema.states.c.at).order_by(schema.states.c.id.desc())
+_PENDING = select(schema.requests).where(schema.PENDING).order_by(schema.requests.c.id)
+_REQUEST = select(schema.requests).where(schema.requests.c.id == bindparam("id"))
+_EQUITY = _between(schema.equity, schema.equity.c.close)
+_MODEL = select(schema.models).where(schema.models.c.hash == bindparam("hash"))
+_META = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("key"))
+
+
+class Reader:
+    """A journal, to be read; works beside a daemon that writes it.
+
+    Lists are oldest first. Where a list takes `since`, `until` and `last`, both ends are included and the newest `last`
+    rows are kept (default: all). Every method raises JournalError where the file cannot be read.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def read(cls, path: Path) -> "Reader":
+        """Open a journal for reading only; it is neither created nor upgraded.
+
+        Raises:
+            JournalError: there is none, it is damaged, or it has another schema.
+        """
+        require_file(path)
+        database = Database(path, writable=False)
+        try:
+            migrate.require_head(database)
+        except JournalError:
+            database.close()
+            raise
+        return Reader(database)
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self._database.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        self._database.close()
+
+    def _list(self, statement: Select[Any], since: datetime | None, until: datetime | None, last: int | None) -> Any:
+        rows = self._database.read(
+            statement, {"since": since or _BEGINNING, "until": until or _END, "last": -1 if last is None else last}
+        )
+        return reversed(rows)
+
+    def _one(self, statement: Select[Any], **parameters: object) -> Any:
+        rows = self._database.read(statement, parameters)
+        return rows[0] if rows else None
+
+    def binding(self) -> Binding | None:
+        """Return what the journal belongs to, None in one that no daemon has used yet."""
+        row = self._one(_INSTANCE)
+        return row and Binding(row.venue, row.account, row.tape, row.strategy, row.dry_run)
+
+    def last_close(self) -> datetime | None:
+        """Return the newest close ever claimed, whatever became of it."""
+        found: datetime | None = self._one(_LAST_CLOSE)[0]
+        return found
+
+    def decision(self, close: datetime) -> DecisionRecord | None:
+        """Return one close."""
+        row = self._one(_DECISION, close=close)
+        return row and _decision(row)
+
+    def decisions(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[DecisionRecord]:
+        """Return closes."""
+        return [_decision(row) for row in self._list(_DECISIONS, since, until, last)]
+
+    def unfinished(self) -> list[DecisionRecord]:
+        """Return closes that were claimed or decided and never finished: what a crash left behind."""
+        return [_decision(row) for row in self._database.read(_UNFINISHED)]
+
+    def transcript(self, close: datetime) -> Transcript | None:
+        """Return what one decision was made from, None where the close was never decided."""
+        row = self._one(_TRANSCRIPT, close=close)
+        return row and self._transcript(row)
+
+    def transcripts(self, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Transcript]:
+        """Yield what every decision was made from, oldest first, without holding all of them."""
+        since, until = since or _BEGINNING, until or _END
+        while rows := self._database.read(_TRANSCRIPTS, {"since": since, "until": until}):
+            for row in rows:
+                yield self._transcript(row)
+            since = schema.from_milliseconds(schema.to_milliseconds(rows[-1].close) + 1)
+
+    def _transcript(self, row: Row[Any]) -> Transcript:
+        try:
+            return Transcript(row.close, zlib.decompress(row.inputs).decode(), zlib.decompress(row.output).decode())
+        except (zlib.error, UnicodeDecodeError) as error:
+            raise damaged(self.path, f"transcript of {row.close:%Y-%m-%dT%H:%MZ}: {error}") from error
+
+    def order(self, client_id: str) -> OrderRecord | None:
+        """Return one intended order."""
+        row = self._one(_ORDER, client_id=client_id)
+        return row and _order(row)
+
+    def orders(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[OrderRecord]:
+        """Return intended orders by the close they belong to, in the order they were intended."""
+        return [_order(row) for row in self._list(_ORDERS, since, until, last)]
+
+    def open_intents(self) -> list[OrderRecord]:
+        """Return orders whose end is not certain, oldest first: recovery settles each before anything else."""
+        return [_order(row) for row in self._database.read(_OPEN)]
+
+    def fills(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[Fill]:
+        """Return trades of the account."""
+        return [_fill(row) for row in self._list(_FILLS, since, until, last)]
+
+    def last_trade_id(self, symbol: str) -> str | None:
+        """Return the newest trade whose effect is in `position`; the next ones are asked for from there."""
+        row = self._one(_POSITION, symbol=symbol)
+        return None if row is None or row.last_trade is None else str(row.last_trade)
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the signed quantity that baseline and fills come to."""
+        row = self._one(_POSITION, symbol=symbol)
+        return row.quantity if row else Decimal(0)
+
+    def positions(self) -> dict[str, Decimal]:
+        """Return every position that is not flat, by symbol."""
+        return {row.symbol: row.quantity for row in self._database.read(_POSITIONS) if row.quantity}
+
+    def has_baseline(self) -> bool:
+        """Whether the account has ever been taken as the beginning of the story."""
+        return self._one(_BASELINE) is not None
+
+    def baseline(self) -> Baseline:
+        """Return the newest baseline.
+
+        Raises:
+            JournalError: there is none yet.
+        """
+        row = self._one(_BASELINE)
+        if row is None:
+            raise JournalError(f"The journal {self.path} has no baseline yet; start the daemon once with `trader run`.")
+        return Baseline(
+            at=row.at,
+            wallet=row.wallet,
+            equity=row.equity,
+            positions=amounts(row.positions),
+            last_trades=json.loads(row.last_trades),
+        )
+
+    def incomes(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[Income]:
+        """Return bookings on the wallet."""
+        return [Income(*row) for row in self._list(_INCOMES, since, until, last)]
+
+    def last_income_time(self) -> datetime | None:
+        """Return the time of the newest booking known; others may share that very moment."""
+        found: datetime | None = self._one(_LAST_INCOME)[0]
+        return found
+
+    def state(self) -> StateRecord:
+        """Return what the daemon may do; a new journal is ACTIVE since its creation."""
+        row = self._one(_STATE)
+        if row:
+            return _state(row)
+        row = self._one(_INSTANCE)
+        return StateRecord(State.ACTIVE, "the journal is new", "journal", row.created if row else _BEGINNING)
+
+    def states(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[StateRecord]:
+        """Return every change of state."""
+        return [_state(row) for row in self._list(_STATES, since, until, last)]
+
+    def pending_requests(self) -> list[Request]:
+        """Return what people asked for and the daemon has not done yet, oldest first."""
+        return [_request(row) for row in self._database.read(_PENDING)]
+
+    def asked(self, request: int) -> Request | None:
+        """Return one request, to see whether it is done."""
+        row = self._one(_REQUEST, id=request)
+        return row and _request(row)
+
+    def equity_points(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[EquityPoint]:
+        """Return money by close."""
+        return [EquityPoint(*row) for row in self._list(_EQUITY, since, until, last)]
+
+    def peak_equity(self) -> Decimal:
+        """Return the highest equity at a close since the baseline or the last `reset_peak`, zero before the first."""
+        return Decimal(self.get(PEAK) or 0)
+
+    def load_model(self, model_hash: str) -> StoredModel | None:
+        """Return a model that once decided."""
+        row = self._one(_MODEL, hash=model_hash)
+        return row and StoredModel(*row)
+
+    def get(self, key: str) -> str | None:
+        """Return a remembered value."""
+        row = self._one(_META, key=key)
+        return row and str(row[0])
+
+    def load_paper(self) -> str | None:
+        """Return the imagined book of a dry run (JSON text), None before its first order."""
+        return self.get(PAPER)
+
+
+PAPER = "paper"
+PEAK = "peak"
+
+
+def require_file(path: Path) -> None:
+    """Refuse where there is no journal, naming what makes one."""
+    if not path.exists():
+        raise JournalError(
+            f"There is no journal at {path}; `trader run` makes one on an empty account, `trader run --adopt` takes "
+            "what the account holds as its beginning."
+        )
+
+
+def amounts(text: str) -> dict[str, Decimal]:
+    """Read a JSON object of decimal texts."""
+    return {name: Decimal(amount) for name, amount in json.loads(text).items()}
+
+
+def _decision(row: Row[Any]) -> DecisionRecord:
+    positions = None
+    if row.positions is not None:
+        positions = amounts(row.positions)
+    return DecisionRecord(
+        close=row.close,
+        status=Status(row.status),
+        claimed_at=row.claimed_at,
+        decided_at=row.decided_at,
+        finished_at=row.finished_at,
+        model_hash=row.model_hash,
+        why=row.why,
+        equity=row.equity,
+        positions=positions,
+    )
+
+
+def _order(row: Row[Any]) -> OrderRecord:
+    return OrderRecord(
+        intent=Intent(
+            client_id=row.client_id,
+            close=row.close,
+            symbol=row.symbol,
+            leg=row.leg,
+            attempt=row.attempt,
+            quantity=row.quantity,
+            reduce_only=row.reduce_only,
+            intended_at=row.intended_at,
+            not_after=row.not_after,
+        ),
+        sent_at=row.sent_at,
+        sends=row.sends,
+        status=row.status,
+        exchange_id=row.exchange_id,
+        filled=row.filled,
+        average_price=row.average_price,
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        error_code=row.error_code,
+        error_text=row.error_text,
+        settled_at=row.settled_at,
+        final=row.final,
+    )
+
+
+def _fill(row: Row[Any]) -> Fill:
+    return Fill(
+        trade_id=row.trade_id,
+        exchange_id=row.exchange_id,
+        symbol=row.symbol,
+        quantity=row.quantity,
+        price=row.price,
+        fee=row.fee,
+        realised=row.realised,
+        time=row.time,
+    )
+
+
+def _request(row: Row[Any]) -> Request:
+    return Request(row.id, row.kind, row.at, row.done_at, row.result)
+
+
+def _state(row: Row[Any]) -> StateRecord:
+    return StateRecord(State(row.state), row.why, row.by, row.at)

@@ -1,0 +1,186 @@
+"""What the journal is asked to remember, and how it tells it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from trader.domain.decision import State
+from trader.domain.order import OrderRequest
+
+
+class Status(StrEnum):
+    """How far a close has come."""
+
+    CLAIMED = "claimed"
+    """Taken, nothing decided yet: after a crash it may be decided again."""
+    DECIDED = "decided"
+    """The decision and its orders are durable: after a crash only its orders are settled."""
+    CLOSED = "closed"
+    MISSED = "missed"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """What is known of one attempt to send an order."""
+
+    CONFIRMED = "confirmed"
+    """The exchange told the order's state."""
+    REJECTED = "rejected"
+    """The exchange refused it for good."""
+    DENIED = "denied"
+    """This side refused it before anything was sent."""
+    NOT_SENT = "not_sent"
+    """The request surely had no effect; it may be sent again."""
+    UNKNOWN = "unknown"
+    """It may or may not have had its effect."""
+    ABSENT = "absent"
+    """Proven not to exist on the exchange."""
+    EXPIRED = "expired"
+    """Never sent, and too old to be sent now."""
+
+
+INTENDED = "INTENDED"
+"""An order's status until the exchange, or this side, says another word."""
+
+OWN_STATUS = {
+    Outcome.REJECTED: "REJECTED",
+    Outcome.DENIED: "DENIED",
+    Outcome.ABSENT: "ABSENT",
+    Outcome.EXPIRED: "EXPIRED_UNSENT",
+}
+"""The status of an order the exchange has no word for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a journal belongs to; another venue, account, tape, strategy or mode needs another journal.
+
+    `account` and `strategy` are names, never keys; `tape` is empty on a real venue.
+    """
+
+    venue: str
+    account: str
+    tape: str
+    strategy: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One order we are about to send; `quantity` is signed (buy > 0), `not_after` is the last moment it may be sent."""
+
+    client_id: str
+    close: datetime
+    symbol: str
+    leg: str
+    attempt: int
+    quantity: Decimal
+    reduce_only: bool
+    intended_at: datetime
+    not_after: datetime
+
+    @property
+    def request(self) -> OrderRequest:
+        """Return what is sent."""
+        return OrderRequest(self.client_id, self.symbol, self.quantity, self.reduce_only)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """One intended order and all that became of it; `quantity` and `filled` are signed.
+
+    `sends` counts POSTs and `sent_at` is the moment before the last one; both are durable before it leaves.
+    """
+
+    intent: Intent
+    sent_at: datetime | None
+    sends: int
+    status: str
+    exchange_id: str | None
+    filled: Decimal
+    average_price: Decimal | None
+    outcome: Outcome | None
+    error_code: int | None
+    error_text: str | None
+    settled_at: datetime | None
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One close; `equity` in USDT and `positions` (signed, by symbol) are those after its orders."""
+
+    close: datetime
+    status: Status
+    claimed_at: datetime
+    decided_at: datetime | None
+    finished_at: datetime | None
+    model_hash: str | None
+    why: str | None
+    equity: Decimal | None
+    positions: Mapping[str, Decimal] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Everything a decision was made from, and the decision, both JSON text."""
+
+    close: datetime
+    inputs: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The account as it was when the story began or was told anew.
+
+    `positions` are signed, by symbol; `last_trades` are the newest trade ids then, whose effect is in them.
+    """
+
+    at: datetime
+    wallet: Decimal
+    equity: Decimal
+    positions: Mapping[str, Decimal]
+    last_trades: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StateRecord:
+    """What the daemon may do since `at`, by whose word and why."""
+
+    state: State
+    why: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked of the daemon (halt, resume, flatten), and what came of it."""
+
+    id: int
+    kind: str
+    at: datetime
+    done_at: datetime | None
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EquityPoint:
+    """Money at one close in USDT: realised, marked, and the highest marked so far."""
+
+    close: datetime
+    wallet: Decimal
+    equity: Decimal
+    peak: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model as it was when it decided: its hash, its card (JSON text) and its weights (safetensors)."""
+
+    hash: str
+    card: str
+    weights: bytes

@@ -1,0 +1,82 @@
+"""Everything that is ever written to a journal, as statements compiled once."""
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+from trader.journal import schema
+from trader.journal.rows import Status
+
+INSERT_INSTANCE = insert(schema.instance)
+CLAIM = insert(schema.decisions).prefix_with("OR IGNORE")
+DECIDE = (
+    update(schema.decisions)
+    .where(schema.decisions.c.close == bindparam("at_close"), schema.decisions.c.status == Status.CLAIMED.value)
+    .values(
+        status=Status.DECIDED.value,
+        decided_at=bindparam("decided_at"),
+        model_hash=bindparam("model_hash"),
+        why=bindparam("why"),
+    )
+)
+TRANSCRIBE = insert(schema.transcripts)
+CLOSE = (
+    update(schema.decisions)
+    .where(schema.decisions.c.close == bindparam("at_close"), schema.UNFINISHED)
+    .values(
+        status=Status.CLOSED.value,
+        finished_at=bindparam("finished_at"),
+        equity=bindparam("equity"),
+        positions=bindparam("positions"),
+    )
+)
+GIVE_UP = (
+    update(schema.decisions)
+    .where(schema.decisions.c.close == bindparam("at_close"), schema.decisions.c.status == Status.CLAIMED.value)
+    .values(status=bindparam("new_status"), finished_at=bindparam("finished_at"), why=bindparam("reason"))
+)
+INTEND = insert(schema.orders)
+INTENDED = select(schema.orders).where(schema.orders.c.client_id == bindparam("client_id"))
+SEND = (
+    update(schema.orders)
+    .where(schema.orders.c.client_id == bindparam("id"), schema.OPEN)
+    .values(sent_at=bindparam("sent_at"), sends=schema.orders.c.sends + 1)
+)
+SETTLE = (
+    update(schema.orders)
+    .where(schema.orders.c.client_id == bindparam("id"))
+    .values(
+        status=bindparam("status"),
+        exchange_id=bindparam("exchange_id"),
+        filled=bindparam("filled"),
+        average_price=bindparam("average_price"),
+        outcome=bindparam("outcome"),
+        error_code=bindparam("error_code"),
+        error_text=bindparam("error_text"),
+        settled_at=bindparam("settled_at"),
+        final=bindparam("final"),
+    )
+)
+FILL = insert(schema.fills).prefix_with("OR IGNORE")
+INCOME = insert(schema.incomes).prefix_with("OR IGNORE")
+STATE = insert(schema.states)
+REQUEST = insert(schema.requests)
+COMPLETE = (
+    update(schema.requests)
+    .where(schema.requests.c.id == bindparam("request"), schema.PENDING)
+    .values(done_at=bindparam("done_at"), result=bindparam("result"))
+)
+EQUITY = insert_sqlite(schema.equity)
+EQUITY = EQUITY.on_conflict_do_update(
+    index_elements=["close"],
+    set_={"wallet": EQUITY.excluded.wallet, "equity": EQUITY.excluded.equity, "peak": EQUITY.excluded.peak},
+)
+POSITION = select(schema.positions).where(schema.positions.c.symbol == bindparam("symbol"))
+HOLD = insert_sqlite(schema.positions)
+HOLD = HOLD.on_conflict_do_update(
+    index_elements=["symbol"], set_={"quantity": HOLD.excluded.quantity, "last_trade": HOLD.excluded.last_trade}
+)
+FORGET = delete(schema.positions)
+BASELINE = insert(schema.baselines)
+MODEL = insert(schema.models).prefix_with("OR IGNORE")
+PUT = insert_sqlite(schema.meta)
+PUT = PUT.on_conflict_do_update(index_elements=["key"], set_={"value": PUT.excluded.value})
