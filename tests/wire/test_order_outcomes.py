@@ -1,6 +1,5 @@
 """Every row of the outcome table, through the real client's own fetch."""
 
-import asyncio
 import datetime as dt
 import socket
 import ssl

@@ -198,7 +198,8 @@ class BinanceGateway:
     async def order_test(self, order: OrderRequest) -> None:
         """Let the exchange validate an order without sending it; raises what `send` would."""
         await self._limiter.admit(endpoints.TEST_ORDER.weight)
-        await self._post(endpoints.TEST_ORDER, mapping.order_parameters(order), outcome.order_failure)
+        raw = await self._post(endpoints.TEST_ORDER, mapping.order_parameters(order), outcome.order_failure)
+        answers.read(answers.EMPTY, raw, endpoints.TEST_ORDER.where)
 
     async def find(self, symbol: str, client_id: str) -> Order | None:
         """Return the order of that name, or None where the exchange says it knows none."""

@@ -98,7 +98,7 @@ def failure_of(error: BaseException) -> Failure:
     # A connector fails before the first byte of a request is written; everything later may have been carried out.
     unsent = isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | socket.gaierror)
     words = cause.strerror if isinstance(cause, OSError) else None
-    return Failure(None, unsent, f"{type(cause).__name__}: {words}" if words else type(cause).__name__)
+    return Failure(None, unsent, f"{type(cause).__name__}: {redact(words)}" if words else type(cause).__name__)
 
 
 def order_failure(error: BaseException, where: str, now: datetime, secrets: tuple[str, ...] = ()) -> ExchangeError:
