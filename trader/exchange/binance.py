@@ -1,11 +1,13 @@
 """The gateway to one account on Binance USDT-M futures."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import polars as pl
 from ccxt.base.errors import BaseError  # type: ignore[import-untyped]
@@ -94,7 +96,7 @@ class BinanceGateway:
         """
         span = Span.ending(interval, count, self._clock.now() - self._clock.error)
         pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
-        found = await self._gather(self._klines(symbol, span, first, limit) for symbol, first, limit in pages)
+        found = await self._gather(partial(self._klines, span, *page) for page in pages)
         rows: dict[str, list[answers.Row]] = {symbol: [] for symbol in symbols}
         for (symbol, _, _), page in zip(pages, found, strict=True):
             rows[symbol].extend(page)
@@ -108,7 +110,8 @@ class BinanceGateway:
             found = [answers.read(answers.PREMIUM_INDEX, told.get(symbol), symbol) for symbol in symbols]
         else:
             found = await self._gather(
-                self._ask(endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX) for symbol in symbols
+                partial(self._ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
+                for symbol in symbols
             )
         prices = {row.symbol: row.mark_price for row in found}
         return {symbol: _known(prices, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols}
@@ -290,7 +293,7 @@ class BinanceGateway:
         self._clock.correct(offset, abs(received - sent) / 2)
         return offset
 
-    async def _klines(self, symbol: str, span: Span, first: int, limit: int) -> list[answers.Row]:
+    async def _klines(self, span: Span, symbol: str, first: int, limit: int) -> list[answers.Row]:
         end = first + limit * span.native.milliseconds - 1
         parameters = {
             "symbol": symbol,
@@ -332,21 +335,28 @@ class BinanceGateway:
             self._limiter.cool_down(failure.retry_at)
         raise failure
 
-    async def _gather(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-        """Run reads side by side, keep their order, and leave none running after the first failure."""
-        gate = asyncio.Semaphore(self._parallel)
+    async def _gather(self, calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
+        """Run reads side by side and keep their order; the first failure starts no more and leaves none running."""
+        waiting = deque(enumerate(calls))
+        found: dict[int, T] = {}
 
-        async def gated(call: Awaitable[T]) -> T:
-            async with gate:
-                return await call
+        async def work() -> None:
+            while waiting:
+                place, call = waiting.popleft()
+                try:
+                    found[place] = await call()
+                finally:
+                    if place not in found:
+                        waiting.clear()
 
-        tasks = [asyncio.ensure_future(gated(call)) for call in calls]
+        tasks = [asyncio.create_task(work()) for _ in range(min(self._parallel, len(waiting)))]
         try:
-            return list(await asyncio.gather(*tasks))
+            await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return [found[place] for place in sorted(found)]
 
 
 def _known(found: Mapping[str, T], symbol: str, endpoint: Endpoint) -> T:

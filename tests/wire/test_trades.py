@@ -1,0 +1,153 @@
+"""Trades, bookings and orders at rest: paged to the end, nothing twice, nothing lost."""
+
+import datetime as dt
+
+import pytest
+
+from tests.wire.fakes import FILLED, START, FakeSession, Reply, scripted
+from trader.errors import ExchangeError, Mismatch
+from trader.exchange.answers import OrderAnswer
+from trader.exchange.mapping import order_of
+
+T0 = round(START.timestamp() * 1000)
+ORDER = order_of(OrderAnswer.model_validate(FILLED))
+
+
+def trade(number: int, order: int = 7, **changes: object) -> dict:
+    return {
+        "id": number,
+        "orderId": order,
+        "symbol": "ADAUSDT",
+        "side": "SELL" if number % 2 else "BUY",
+        "qty": "5",
+        "price": "0.6",
+        "commission": "0.0015",
+        "commissionAsset": "USDT",
+        "realizedPnl": "-0.5",
+        "time": T0 + number // 3,
+    } | changes
+
+
+def income(number: int, at: int, kind: str = "COMMISSION", **changes: object) -> dict:
+    return {
+        "tranId": number,
+        "incomeType": kind,
+        "symbol": "ADAUSDT",
+        "income": "-0.25",
+        "asset": "USDT",
+        "time": at,
+        "tradeId": str(number),
+    } | changes
+
+
+class History(FakeSession):
+    """Answers trades and bookings as Binance pages them."""
+
+    def __init__(self, rows: list[dict]) -> None:
+        super().__init__([])
+        self.rows = rows
+
+    def get(self, url: object, **_: object) -> object:
+        asked = dict(pair.split("=") for pair in str(url).split("?")[1].split("&"))
+        rows = self.rows
+        if "orderId" in asked:
+            assert "fromId" not in asked
+            rows = [row for row in rows if row["orderId"] == int(asked["orderId"])]
+        if "fromId" in asked:
+            rows = [row for row in rows if row["id"] >= int(asked["fromId"])]
+        if "startTime" in asked:
+            rows = [row for row in rows if row["time"] >= int(asked["startTime"])]
+        self.script.append(Reply(rows[: int(asked["limit"])]))
+        return super().get(url)
+
+
+def history(rows: list[dict]):
+    gateway, _, _ = scripted()
+    session = History(rows)
+    gateway._wire.session = session
+    return gateway, session
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
+async def test_all_trades_after_one_are_paged_to_the_end(count: int) -> None:
+    gateway, session = history([trade(number) for number in range(1, count + 1)])
+    fills = await gateway.fills("ADAUSDT", since="0")
+    assert [fill.trade_id for fill in fills] == [str(number) for number in range(1, count + 1)]
+    assert len(session.requests) == count // 1000 + 1
+    assert await gateway.fills("ADAUSDT") == fills
+    assert await gateway.fills("ADAUSDT", since=str(count)) == []
+
+
+async def test_the_trades_of_an_order_are_complete_even_beyond_a_page() -> None:
+    rows = [trade(number, order=4000000001 if number % 5 else 8) for number in range(1, 3000)]
+    gateway, _ = history(rows)
+    fills = await gateway.fills("ADAUSDT", order=ORDER)
+    assert [int(fill.trade_id) for fill in fills] == [row["id"] for row in rows if row["id"] % 5]
+
+
+async def test_a_trade_told_twice_is_one_fill_with_a_sign() -> None:
+    gateway, _ = history([trade(1), trade(1), trade(2)])
+    sold, bought = await gateway.fills("ADAUSDT", since="0")
+    assert (sold.quantity, bought.quantity, str(sold.fee), str(sold.realised)) == (-5, 5, "0.0015", "-0.5")
+
+
+async def test_a_fee_in_another_coin_is_not_counted_as_money() -> None:
+    gateway, _ = history([trade(1, commissionAsset="BNB", commission="0")])
+    assert len(await gateway.fills("ADAUSDT")) == 1
+    gateway, _ = history([trade(1, commissionAsset="BNB")])
+    with pytest.raises(Mismatch, match="BNB"):
+        await gateway.fills("ADAUSDT")
+
+
+@pytest.mark.parametrize("name", ["id", "orderId", "qty", "price", "commission", "realizedPnl", "time", "side"])
+async def test_a_trade_with_something_missing_is_an_error(name: str) -> None:
+    row = {key: value for key, value in trade(1).items() if key != name}
+    gateway, _, _ = scripted(*[Reply([row])] * 5)
+    with pytest.raises(ExchangeError, match=name):
+        await gateway.fills("ADAUSDT")
+
+
+@pytest.mark.parametrize("count", [0, 999, 1000, 2500])
+@pytest.mark.parametrize("together", [1, 7, 400])
+async def test_every_booking_is_told_once_however_pages_overlap(count: int, together: int) -> None:
+    rows = [
+        income(number // 2, T0 + number // together, "COMMISSION" if number % 2 else "REALIZED_PNL")
+        for number in range(count)
+    ]
+    gateway, _ = history(rows)
+    told = await gateway.incomes(START)
+    assert len(told) == count
+    assert len({(row.id, row.kind) for row in told}) == count
+    assert [row.time for row in told] == sorted(row.time for row in told)
+
+
+async def test_bookings_before_the_asked_moment_or_in_other_coins_are_left_out() -> None:
+    gateway, _ = history(
+        [income(1, T0 - 1), income(2, T0), income(3, T0, asset="BNB"), income(4, T0, "TRANSFER", symbol="")]
+    )
+    assert [row.id for row in await gateway.incomes(START)] == ["2", "4"]
+    assert [row.id for row in await gateway.incomes(START + dt.timedelta(milliseconds=1))] == []
+
+
+async def test_more_bookings_in_a_millisecond_than_can_be_paged_are_an_error() -> None:
+    gateway, _ = history([income(number, T0) for number in range(1000)])
+    with pytest.raises(ExchangeError, match="one millisecond"):
+        await gateway.incomes(START)
+
+
+async def test_orders_at_rest_include_conditional_ones() -> None:
+    algo = {
+        "algoId": 9,
+        "clientAlgoId": "web_stop",
+        "symbol": "ADAUSDT",
+        "algoStatus": "NEW",
+        "side": "SELL",
+        "quantity": "25",
+        "reduceOnly": True,
+        "createTime": T0,
+    }
+    gateway, session, _ = scripted(Reply([FILLED | {"status": "NEW", "executedQty": "0"}]), Reply([algo]))
+    plain, conditional = await gateway.open_orders()
+    assert (plain.quantity, plain.done) == (25, False)
+    assert (conditional.client_id, conditional.quantity, conditional.reduce_only) == ("web_stop", -25, True)
+    assert session.paths() == ["GET /fapi/v1/openOrders", "GET /fapi/v1/openAlgoOrders"]
