@@ -5,7 +5,7 @@ This is the border between float and Decimal: it is crossed once, by integer ste
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from trader.domain.decision import Book, Leg
 from trader.domain.instrument import Instrument
@@ -89,12 +89,17 @@ def _too_small(symbol: str, quantity: Decimal, instrument: Instrument, price: De
 
 
 def _split(symbol: str, quantity: Decimal, instrument: Instrument, kind: str) -> list[Leg]:
-    """Cut a quantity into legs no larger than one market order may be."""
-    legs: list[Leg] = []
-    sign = 1 if quantity > 0 else -1
-    rest = abs(quantity)
-    while rest > 0:
-        part = min(rest, instrument.max_quantity)
-        legs.append(Leg(symbol, sign * part, kind))
-        rest -= part
-    return legs
+    """Cut a quantity into legs no larger than one market order may be.
+
+    The parts are as equal as whole steps allow, because a small last one could be below the exchange's minimum; what is
+    held beyond whole steps goes with the last.
+    """
+    sign, size = (1 if quantity > 0 else -1), abs(quantity)
+    largest = instrument.quantity(instrument.steps(instrument.max_quantity))
+    count = int((size / largest).to_integral_value(ROUND_CEILING))
+    if count == 0:
+        return []
+    steps, longer = divmod(instrument.steps(size), count)
+    parts = [instrument.quantity(steps + (number < longer)) for number in range(count)]
+    parts[-1] += size - sum(parts)
+    return [Leg(symbol, sign * part, kind) for part in parts]
