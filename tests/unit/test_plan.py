@@ -134,6 +134,14 @@ def test_an_opening_below_the_minimum_quantity_is_dropped_with_a_note() -> None:
     assert legs(0.5, book("20", "1", rules=rules)) == [("o", "10")]
 
 
+def test_a_target_of_less_than_one_step_is_noted_too() -> None:
+    coarse = instrument(step="0.001", min_quantity="0.001")
+    planned = plan({SYMBOL: 0.5}, book("100", "90000", rules=coarse), 0.0)
+    assert planned.legs == ()
+    assert planned.notes == (f"{SYMBOL}: 50.00 USDT buys less than one step of 0.001",)
+    assert plan({SYMBOL: 0.0}, book("100", "90000", rules=coarse), 0.0).notes == ()
+
+
 def test_a_flip_into_too_small_a_position_still_closes() -> None:
     planned = plan({SYMBOL: -0.5}, book("9", "1", "30"), 0.0)
     assert [(leg.kind, leg.quantity) for leg in planned.legs] == [("c", -30)]

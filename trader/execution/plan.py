@@ -45,6 +45,8 @@ def plan(targets: Mapping[str, float], book: Book, band: float) -> Plan:
         quantities[symbol] = reached
         for leg in legs:
             (reducing if leg.reduce_only else opening).append(leg)
+        if wished == 0 and targets[symbol]:
+            note = f"{symbol}: {_money(targets[symbol], book):.2f} USDT buys less than one step of {instrument.step}"
         if note:
             notes.append(note)
     return Plan(quantities, tuple(reducing + opening), tuple(notes))
@@ -53,6 +55,10 @@ def plan(targets: Mapping[str, float], book: Book, band: float) -> Plan:
 def wished_quantity(target: float, equity: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
     """Return the signed quantity of a fraction of equity at a price, in whole steps rounded toward zero."""
     return instrument.quantity(instrument.steps(Decimal(repr(target)) * equity / price))
+
+
+def _money(target: float, book: Book) -> Decimal:
+    return abs(Decimal(repr(target)) * book.equity)
 
 
 def _path(
