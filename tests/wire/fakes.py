@@ -134,7 +134,7 @@ class Authority:
 
     def __init__(self, folder: Path, name: str, host: str = "demo-fapi.binance.com") -> None:
         key, self.ca = _certificate(name, None, None, [])
-        server_key, server = _certificate(host, self.ca, key, [host])
+        server_key, server = _certificate(host, self.ca, key, [host, "localhost"])
         self.ca_file = folder / f"{name}.pem"
         self.ca_file.write_bytes(self.ca.public_bytes(serialization.Encoding.PEM))
         chain = folder / f"{name}-server.pem"
@@ -214,7 +214,7 @@ class RawServer:
                 await self.script.pop(0)(reader, writer)
                 if writer.is_closing():
                     return
-        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, ssl.SSLError):
             pass
         finally:
             writer.close()

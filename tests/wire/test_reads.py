@@ -51,7 +51,7 @@ def account(**changes: object) -> Reply:
         account(assets=[]),
         account(positions=None),
     ],
-    ids=repr,
+    ids=range(13),
 )
 async def test_a_read_that_brought_nothing_usable_is_asked_again(fault: object) -> None:
     gateway, session, clock = scripted(fault, account())

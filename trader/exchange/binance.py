@@ -21,7 +21,7 @@ from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, RateLimite
 from trader.exchange import answers, endpoints, mapping, outcome
 from trader.exchange.clock import VenueClock, from_milliseconds, milliseconds
 from trader.exchange.endpoints import Endpoint
-from trader.exchange.klines import Span, frame_of
+from trader.exchange.klines import Span, Unpublished, frame_of
 from trader.exchange.limits import Limiter
 from trader.exchange.reads import Reads
 from trader.exchange.wire import Wire
@@ -89,12 +89,19 @@ class BinanceGateway:
     async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
         """Return the last `count` whole closed candles of each symbol as a candle frame.
 
-        Closed is what surely is by the venue's clock: its measured error counts against a candle.
+        Closed is what surely is by the venue's clock: its measured error counts against a candle. The exchange may
+        publish a candle late; then the last ones are those before it.
 
         Raises:
             DataError: a candle is missing or impossible.
         """
         span = Span.ending(interval, count, self._clock.now() - self._clock.error)
+        try:
+            return await self._candles(symbols, span)
+        except Unpublished:
+            return await self._candles(symbols, span.before())
+
+    async def _candles(self, symbols: Sequence[str], span: Span) -> pl.DataFrame:
         pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
         found = await self._gather(partial(self._klines, span, *page) for page in pages)
         rows: dict[str, list[answers.Row]] = {symbol: [] for symbol in symbols}

@@ -183,6 +183,8 @@ class StepClock:
         with self._asleep(moment):
             while self.now() < moment:
                 async with self._turn:
+                    # Whoever goes to sleep in the same turn of the loop is counted before time jumps.
+                    await asyncio.sleep(0)
                     if self.now() < moment:
                         await self._approach(min(self._sleepers.values()))
 

@@ -1,7 +1,7 @@
 """Klines as Binance sends them, turned into the candle frame that is due."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -16,6 +16,10 @@ from trader.market.resample import resample
 
 _NUMBERS = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7}
 _TIME = pl.Datetime("ms", "UTC")
+
+
+class Unpublished(DataError):
+    """The candle that has just closed is not told yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class Span:
         end = milliseconds(target.floor(now))
         return cls(target, target.native, count, end - count * target.milliseconds, end)
 
+    def before(self) -> "Span":
+        """Return the span that ends one candle earlier."""
+        length = self.target.milliseconds
+        return replace(self, begin=self.begin - length, end=self.end - length)
+
     @property
     def pages(self) -> list[tuple[int, int]]:
         """First open and row count of each request."""
@@ -54,7 +63,8 @@ def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame
 
     Raises:
         ExchangeError: a row is not a kline.
-        DataError: a candle is missing or impossible, so that fewer than `count` whole ones are left.
+        Unpublished: the newest is missing.
+        DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
     frames = [_native(symbol, rows[symbol], span, where) for symbol in sorted(rows)]
     candles = resample(pl.concat(frames), span.native, span.target)
@@ -90,7 +100,7 @@ def _native(symbol: str, rows: list[Row], span: Span, where: str) -> pl.DataFram
 def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:
     if not opens or opens[-1] != span.end - span.native.milliseconds:
         last = "none" if not opens else f"{_clock_time(opens[-1] + span.native.milliseconds)} last"
-        raise DataError(
+        raise Unpublished(
             f"{where} has no {span.native} candle of {symbol} that closed at {_clock_time(span.end)} yet ({last}); ask "
             "again."
         )
