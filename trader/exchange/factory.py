@@ -40,17 +40,7 @@ def open_gateway(
     Raises:
         ConfigError: these do not go together.
     """
-    if venue == "live" and loopback is not None:
-        raise ConfigError("A loopback cannot be given to the live venue; leave out TRADER_EXCHANGE__LOOPBACK.")
-    if venue == "sim" and loopback is None:
-        raise ConfigError("The embedded exchange is reached over a loopback; give its port and authority.")
-    if bool(key) != bool(secret):
-        raise ConfigError("An API key and its secret belong together; set both or neither.")
-    if not 0 < recv_window <= _LONGEST_WINDOW or recv_window >= timeout * 1000:
-        raise ConfigError(
-            f"A receive window of {recv_window} ms does not fit a timeout of {timeout:g} s; it must be at most "
-            f"{_LONGEST_WINDOW} ms and shorter than the timeout."
-        )
+    _require_fit(venue, key, secret, loopback, timeout, recv_window)
     limiter = Limiter(clock)
 
     def heard(headers: Mapping[str, str]) -> None:
@@ -76,3 +66,19 @@ def open_gateway(
         parallel=1 if loopback is not None else _PARALLEL,
         algo_orders=loopback is None,
     )
+
+
+def _require_fit(
+    venue: Venue, key: str, secret: str, loopback: Loopback | None, timeout: float, recv_window: int
+) -> None:
+    if venue == "live" and loopback is not None:
+        raise ConfigError("A loopback cannot be given to the live venue; leave out TRADER_EXCHANGE__LOOPBACK.")
+    if venue == "sim" and loopback is None:
+        raise ConfigError("The embedded exchange is reached over a loopback; give its port and authority.")
+    if bool(key) != bool(secret):
+        raise ConfigError("An API key and its secret belong together; set both or neither.")
+    if not 0 < recv_window <= _LONGEST_WINDOW or recv_window >= timeout * 1000:
+        raise ConfigError(
+            f"A receive window of {recv_window} ms does not fit a timeout of {timeout:g} s; it must be at most "
+            f"{_LONGEST_WINDOW} ms and shorter than the timeout."
+        )
