@@ -80,11 +80,9 @@ class Cycle:
             if record is None or record.status not in (Status.CLAIMED, Status.DECIDED):
                 return None
             if record.status is Status.DECIDED:
-                await self._recovery.settle_open()
-                return await self._finish_decided(close)
+                return await self.finish_decided(close)
         await self._gateway.sync_clock()
         await self._recovery.settle_open()
-        await self._finish_earlier(close)
         candles = await self._candles(close)
         account = await self._reconciled()
         inputs = await self._inputs(close, candles, account)
@@ -97,12 +95,6 @@ class Cycle:
             account = await self._gateway.account()
             self._verify(decision, account)
         return self._finish(inputs, decision, account)
-
-    async def _finish_earlier(self, close: datetime) -> None:
-        """Finish decisions of earlier closes whose orders have just been settled."""
-        for record in self._journal.unfinished():
-            if record.close < close and record.status is Status.DECIDED:
-                await self._finish_decided(record.close)
 
     async def _candles(self, close: datetime) -> pl.DataFrame:
         """Return the window that ends exactly at the close, waiting while the exchange has not published it yet."""
@@ -196,8 +188,9 @@ class Cycle:
                     "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
                 )
 
-    async def _finish_decided(self, close: datetime) -> CloseReport:
-        """Finish a decision of an earlier run whose orders have just been settled."""
+    async def finish_decided(self, close: datetime) -> CloseReport:
+        """Settle the orders of a decision that a crash left, and finish it."""
+        await self._recovery.settle_open()
         transcript = self._journal.transcript(close)
         if transcript is None:
             raise Mismatch(f"The decision at {close.isoformat()} has lost its transcript; restore the journal.")

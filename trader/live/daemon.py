@@ -82,7 +82,7 @@ class Daemon:
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
         await self._wake()
-        scheduler = VenueScheduler(self._clock, self._wait_ended)
+        scheduler = VenueScheduler(self._clock, self._end_with)
         trigger = GridTrigger(self._strategy.interval, scheduler.zone, self._span.delay)
         # no grace time: how late is too late is decided by the age of the close, in `_wake`
         scheduler.add_job(self._wake, trigger, id="close", max_instances=1, coalesce=True, misfire_grace_time=None)
@@ -120,7 +120,7 @@ class Daemon:
                 scheduler.shutdown(wait=False)
         self._log.info("stopped", closes=self._decided)
 
-    def _wait_ended(self, error: BaseException) -> None:
+    def _end_with(self, error: BaseException) -> None:
         self._failure = error
         self.stop()
 
@@ -130,36 +130,51 @@ class Daemon:
     async def _wake(self) -> None:
         """Decide the close that is due; the one place where an error of any kind ends in a log line."""
         async with self._one_at_a_time:
-            try:
-                await self._obey_requests()
-                await self._decide_due()
-            except JournalError as error:
-                self._wait_ended(error)
-            except Exception as error:
-                known = isinstance(error, TraderError)
-                self._log.error("close failed", error=str(error), kind=type(error).__name__, exc_info=not known)
-                if not known:
-                    self._wait_ended(error)
+            with self._clock.working():
+                await self._attempt()
+
+    async def _attempt(self) -> None:
+        try:
+            await self._obey_requests()
+            await self._decide_due()
+        except JournalError as error:
+            self._end_with(error)
+        except Exception as error:
+            known = isinstance(error, TraderError)
+            self._log.error("close failed", error=str(error), kind=type(error).__name__, exc_info=not known)
+            if not known:
+                self._end_with(error)
+        if self._decided == self._span.cycles or (self._span.end and self._next_close() > self._span.end):
+            self.stop()
 
     async def _decide_due(self) -> None:
         """Decide the last close if it is young enough; write down the ones that were slept through."""
-        due = self._strategy.interval.floor(self._clock.now())
-        last = self._journal.last_close()
-        if last is not None and due > last + self._strategy.interval.delta:
-            self._miss(last, due)
-        if last == due and not any(record.close == due for record in self._journal.unfinished()):
+        interval, now = self._strategy.interval, self._clock.now()
+        due, last = interval.floor(now), self._journal.last_close()
+        await self._leave_behind(due)
+        if last is not None and due > last + interval.delta:
+            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake")
+        if last == due and not self._journal.unfinished():
             return
-        if self._clock.now() - due > self._terms.max_delay:
-            if last is not None and last < due:
-                self._journal.miss(due, "slept through and too old to be decided", self._clock.now())
-                self._log.warning("close missed", close=due.isoformat())
-            return
-        report = await self._persist(due)
-        if report is not None:
-            self._decided += 1
-            self._on_close(report)
-        if self._decided == self._span.cycles or (self._span.end and self._next_close() > self._span.end):
-            self.stop()
+        if now - due <= self._terms.max_delay:
+            report = await self._persist(due)
+            if report is not None:
+                self._decided += 1
+                self._on_close(report)
+        elif last is not None:
+            self._miss(due, due, "the daemon woke up too late to decide it")
+
+    async def _leave_behind(self, due: datetime) -> None:
+        """End earlier closes that a crash left: decided ones are finished, undecided ones were missed."""
+        for record in self._journal.unfinished():
+            if record.close >= due:
+                continue
+            if record.status is Status.DECIDED:
+                await self._cycle.finish_decided(record.close)
+            else:
+                self._journal.fail(
+                    record.close, "interrupted before it was decided, and too old now", self._clock.now()
+                )
 
     async def _persist(self, close: datetime) -> CloseReport | None:
         """Try a close again while the exchange cannot be used and the close is young enough."""
@@ -182,13 +197,15 @@ class Daemon:
         if record is not None and record.status is Status.CLAIMED:
             self._journal.fail(close, str(error), self._clock.now())
 
-    def _miss(self, last: datetime, due: datetime) -> None:
-        """Write down every close between the last known one and the one that is due."""
-        interval = self._strategy.interval
-        missed = list(interval.closes(interval.following(last), due - interval.delta))
+    def _miss(self, first: datetime, last: datetime, why: str) -> None:
+        """Write down every close from first to last as missed."""
+        missed = list(self._strategy.interval.closes(first, last))
         for close in missed:
-            self._journal.miss(close, "the daemon was not awake", self._clock.now())
-        self._log.warning("closes missed", count=len(missed), first=missed[0].isoformat(), last=missed[-1].isoformat())
+            self._journal.miss(close, why, self._clock.now())
+        if missed:
+            self._log.warning(
+                "closes missed", count=len(missed), first=first.isoformat(), last=last.isoformat(), why=why
+            )
 
     async def _obey_requests(self) -> None:
         """Apply requests, and flatten where that was asked for."""

@@ -1,6 +1,7 @@
 """What the daemon needs from the outside, declared by its user."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -22,6 +23,10 @@ class Clock(Protocol):
 
     async def sleep_until(self, moment: datetime) -> None:
         """Return no earlier than `moment` of venue time."""
+        ...
+
+    def working(self) -> AbstractContextManager[None]:
+        """Keep a clock that can jump from jumping while the body is awake."""
         ...
 
 

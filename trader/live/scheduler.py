@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED, JobEvent
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -62,26 +62,19 @@ class GridTrigger(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no ty
 
 
 class VenueScheduler(AsyncIOScheduler):  # type: ignore[misc]
-    """Wait on the venue's clock, and let no time pass while a job runs.
-
-    `failed` is called with an exception that ended the wait itself.
-    """
+    """Wait on the venue's clock; `failed` is called with whatever ended a job or the wait itself."""
 
     def __init__(self, clock: Clock, failed: Callable[[BaseException], None]) -> None:
         self._clock = clock
         self._failed = failed
         self._timer: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.zone = VenueZone(clock)
         super().__init__(timezone=self.zone)
-        self.add_listener(self._watch, EVENT_JOB_SUBMITTED | EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+        # without a listener APScheduler swallows what a job raises
+        self.add_listener(self._job_failed, EVENT_JOB_ERROR)
 
-    def _watch(self, event: JobEvent) -> None:
-        if event.code == EVENT_JOB_SUBMITTED:
-            self._idle.clear()
-        else:
-            self._idle.set()
+    def _job_failed(self, event: JobExecutionEvent) -> None:
+        self._failed(event.exception)
 
     def _start_timer(self, wait_seconds: float | None) -> None:
         self._stop_timer()
@@ -96,7 +89,6 @@ class VenueScheduler(AsyncIOScheduler):  # type: ignore[misc]
         self._timer = None
 
     async def _wait(self, due: datetime) -> None:
-        await self._idle.wait()
         await self._clock.sleep_until(due)
         self.wakeup()
 

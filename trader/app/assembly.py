@@ -1,0 +1,134 @@
+"""Wire one instance together: what `run`, `flatten` and `reconcile` have in common."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from trader.app import venues
+from trader.app.strategies import Loaded, limits, load_strategy, max_delay
+from trader.app.tapes import TapeChoice
+from trader.app.venues import JOURNAL, Venue, open_venue
+from trader.config import Settings
+from trader.errors import ModelError, NotPermitted
+from trader.exchange.paper import PaperGateway
+from trader.journal.journal import Journal
+from trader.journal.lock import Lock
+from trader.journal.rows import Binding
+from trader.live.control import Control, Flattener
+from trader.live.cycle import Cycle, Terms
+from trader.live.ports import Gateway
+from trader.live.recovery import Recovery
+from trader.live.router import Router, Timing
+from trader.live.startup import Startup
+
+ACCOUNT = "main"
+_CLOCK_ERROR = timedelta(seconds=1)
+_MARGIN = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Everything of one instance, wired; the journal's lock is held."""
+
+    loaded: Loaded
+    terms: Terms
+    venue: Venue
+    gateway: Gateway
+    journal: Journal
+    lock: Lock
+    recovery: Recovery
+    control: Control
+    startup: Startup
+    cycle: Cycle
+    flattener: Flattener
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -> AsyncIterator[Assembly]:
+    """Open and wire one instance, and release everything at the end.
+
+    Raises:
+        TraderError: the strategy, the model, the journal or the exchange is refused.
+    """
+    loaded = load_strategy(settings)
+    permit(settings, loaded)
+    home = venues.folder(settings, tape, loaded.strategy.name)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(Lock.acquire(home / JOURNAL, started=datetime.now(UTC)))
+        venue = await open_venue(settings, tape, home, loaded.strategy.interval, speed, stack)
+        binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
+        journal = Journal.open(home / JOURNAL, binding, create=True, at=venue.clock.now())
+        stack.callback(journal.close)
+        _remember(journal, loaded)
+        yield _wire(settings, loaded, venue, journal, lock)
+
+
+def permit(settings: Settings, loaded: Loaded) -> None:
+    """Refuse an expired model on a real exchange, and live money without a GO.
+
+    Raises:
+        ModelError: the model has expired.
+        NotPermitted: its verdict is not GO and nobody named it in spite of that.
+    """
+    model = loaded.model
+    if settings.venue != "sim" and model.expired(datetime.now(UTC)):
+        raise ModelError(f"The model {model.name} has expired; train it on newer candles, or name a newer one.")
+    if settings.venue != "live" or settings.dry_run or model.verdict == "GO":
+        return
+    if settings.overrule != model.hash:
+        raise NotPermitted(
+            f"The model {model.name} has the verdict {model.verdict} ({model.reason}); live money needs a GO, or "
+            f"TRADER_OVERRULE={model.hash} from somebody who takes the responsibility."
+        )
+
+
+def _remember(journal: Journal, loaded: Loaded) -> None:
+    """Keep in the journal what its decisions need to be replayed."""
+    journal.save_model(loaded.model.hash, loaded.card.decode(), loaded.weights)
+    for key, value in (("interval", str(loaded.strategy.interval)), (strategy_key(loaded.hash), loaded.text)):
+        if journal.get(key) != value:
+            journal.put(key, value)
+
+
+def strategy_key(strategy_hash: str) -> str:
+    """Return under which key a journal keeps a strategy file."""
+    return f"strategy:{strategy_hash}"
+
+
+def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lock: Lock) -> Assembly:
+    log = structlog.get_logger("trader").bind(venue=settings.venue, strategy=loaded.strategy.name)
+    if settings.dry_run:
+        log = log.bind(dry_run=True)
+    if venue.generated:
+        log = log.bind(market="generated")
+    strategy, clock = loaded.strategy, venue.clock
+    gateway: Gateway = venue.gateway
+    if settings.dry_run:
+        gateway = PaperGateway(venue.gateway)
+    terms = Terms(
+        instance=f"{settings.venue}/{ACCOUNT}/{strategy.name}" + ("/dry-run" if settings.dry_run else ""),
+        limits=limits(settings, loaded),
+        max_delay=max_delay(settings, loaded),
+        strategy=loaded.hash,
+        model=loaded.model.hash,
+    )
+    settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
+    control = Control(journal, clock, log)
+    router = Router(gateway, journal, clock, Timing(settle + _CLOCK_ERROR + _MARGIN), control.state, log)
+    recovery = Recovery(gateway, journal, clock, router, log)
+    return Assembly(
+        loaded=loaded,
+        terms=terms,
+        venue=venue,
+        gateway=gateway,
+        journal=journal,
+        lock=lock,
+        recovery=recovery,
+        control=control,
+        startup=Startup(strategy, gateway, journal, clock, recovery, log),
+        cycle=Cycle(strategy, gateway, journal, clock, recovery, terms, log),
+        flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
+    )

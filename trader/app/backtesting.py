@@ -1,0 +1,90 @@
+"""Run a backtest as the command line asks for it."""
+
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trader.app.instruments import instruments_of
+from trader.app.results import Trade, document
+from trader.app.strategies import limits, load_strategy, max_delay
+from trader.app.tapes import GENERATED, TapeChoice
+from trader.config import Settings
+from trader.domain.interval import Interval
+from trader.errors import ConfigError
+from trader.execution.fills import Costs
+from trader.market.candles import parse_candles, spacing
+from trader.market.funding import parse_funding
+from trader.research.backtest import Terms, run_backtest
+from trader.sim.generated import generated_tape
+
+GENERATED_START = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a data file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"The file {path} cannot be read: {error.strerror}; check its path and rights.") from error
+
+
+def read_candles(path: Path, symbol: str | None) -> tuple[pl.DataFrame, Interval]:
+    """Read a candle file and find the length of its bars.
+
+    Raises:
+        DataError: it is not a usable candle file.
+    """
+    frame = parse_candles(read_bytes(path), path.name, symbol)
+    return frame, spacing(frame)
+
+
+def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict[str, Any]:
+    """Backtest the strategy of the settings over a tape and return its document."""
+    loaded = load_strategy(settings)
+    strategy = loaded.strategy
+    candles, source, funding = _tape(choice, strategy.symbols[0])
+    money = settings.sim
+    terms = Terms(
+        equity=money.equity,
+        costs=Costs(money.fee, money.slippage, money.spread),
+        limits=limits(settings, loaded),
+        start=choice.start or (GENERATED_START if choice.candles is None else None),
+        end=choice.end,
+        cycles=cycles,
+        max_delay=max_delay(settings, loaded),
+    )
+    result = run_backtest(strategy, candles, source, funding, instruments_of(choice, strategy.symbols[0]), terms)
+    trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
+    return document(
+        strategy,
+        result.closes,
+        trades,
+        start_equity=result.start_equity,
+        fees=result.fees,
+        funding=result.funding,
+        generated=choice.candles is None,
+    )
+
+
+def _tape(choice: TapeChoice, symbol: str) -> tuple[pl.DataFrame, Interval, pl.DataFrame | None]:
+    if choice.candles is None:
+        bars, rates = generated_tape()
+        frame = parse_candles(_parquet(bars), GENERATED, symbol)
+        return frame, spacing(frame), parse_funding(_parquet(rates), GENERATED, symbol)
+    frame, source = read_candles(choice.candles, symbol)
+    if choice.funding is None:
+        return frame, source, None
+    return frame, source, parse_funding(read_bytes(choice.funding), choice.funding.name, symbol)
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()

@@ -1,0 +1,106 @@
+"""Run the daemon as the command line asks for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from trader.app.assembly import Assembly, assembled
+from trader.app.results import Trade, document
+from trader.app.tapes import TapeChoice
+from trader.config import Settings
+from trader.domain.decision import CloseReport
+from trader.exchange.clock import TapeEnded
+from trader.journal.journal import Journal
+from trader.live.daemon import Daemon, Span
+
+FUNDING = "FUNDING_FEE"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line adds to the settings.
+
+    `speed` is infinite for `max` and None for the venue's own pace; `collect` keeps every close for a document at the
+    end; `on_close` is told of each.
+    """
+
+    tape: TapeChoice
+    cycles: int | None = None
+    speed: float | None = None
+    adopt: bool = False
+    collect: bool = False
+    on_close: Callable[[CloseReport], None] = lambda report: None
+
+
+async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] | None:
+    """Run the daemon to its end.
+
+    Returns:
+        The document of this run, None where nothing was to be collected.
+
+    Raises:
+        TraderError: start-up was refused, or the run cannot go on.
+    """
+    reports: list[CloseReport] = []
+
+    def on_close(report: CloseReport) -> None:
+        if options.collect:
+            reports.append(report)
+        options.on_close(report)
+
+    log = structlog.get_logger("trader")
+    async with assembled(settings, options.tape, options.speed) as one:
+        before = one.journal.equity_points(last=1)
+        daemon = Daemon(
+            one.loaded.strategy,
+            one.terms,
+            Span(options.cycles, options.tape.end, one.venue.wake_after_close),
+            one.journal,
+            one.venue.clock,
+            one.startup,
+            one.cycle,
+            one.control,
+            one.flattener,
+            log,
+            on_close,
+            one.lock.ready,
+        )
+        try:
+            await daemon.run(adopt=options.adopt)
+        except TapeEnded as ended:
+            log.info("tape ended", why=str(ended))
+        if not options.collect:
+            return None
+        start_equity = before[-1].equity if before else one.journal.baseline().equity
+        return _document(one, reports, start_equity)
+
+
+def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) -> dict[str, Any]:
+    since = reports[0].close if reports else None
+    trades = _trades(one.journal, since) if since else []
+    incomes = one.journal.incomes(since=since) if since else []
+    # funding stamped at the first close was paid before this run's first decision
+    funding = sum((i.amount for i in incomes if i.kind == FUNDING and since and i.time > since), Decimal(0))
+    return document(
+        one.loaded.strategy,
+        reports,
+        trades,
+        start_equity=start_equity,
+        fees=sum((trade.fee for trade in trades), Decimal(0)),
+        funding=funding,
+        generated=one.venue.generated,
+    )
+
+
+def _trades(journal: Journal, since: datetime) -> list[Trade]:
+    """List the fills of this run's orders, each with the close that caused it."""
+    closes = {record.exchange_id: record.intent.close for record in journal.orders(since=since)}
+    return [
+        Trade(closes[fill.exchange_id], fill.symbol, fill.quantity, fill.price, fill.fee, fill.realised)
+        for fill in journal.fills(since=since)
+        if fill.exchange_id in closes
+    ]

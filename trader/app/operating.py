@@ -1,0 +1,89 @@
+"""What people ask of a running or a stopped instance."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from trader.app import current, venues
+from trader.app.assembly import assembled
+from trader.app.reading import journal_path
+from trader.app.results import money
+from trader.app.strategies import load_strategy
+from trader.config import Settings
+from trader.errors import JournalLocked
+from trader.exchange.binance import BinanceGateway
+from trader.execution.reconcile import differences
+from trader.journal.journal import Journal
+from trader.journal.lock import holder
+from trader.journal.queries import Reader
+from trader.live.control import FLATTEN
+
+_CENT = Decimal("0.01")
+
+
+def request(settings: Settings, kind: str) -> dict[str, Any]:
+    """Leave a request in the journal: obeyed before the next order, and by the next start where nobody runs."""
+    path = journal_path(settings)
+    journal = Journal.attach(path)
+    try:
+        number = journal.request(kind, datetime.now(UTC))
+    finally:
+        journal.close()
+    daemon = holder(path)
+    return {"request": kind, "number": number, "daemon": daemon.pid if daemon else None}
+
+
+async def flatten(settings: Settings) -> dict[str, Any]:
+    """Close every position: by request where a daemon runs, else with this process as the daemon."""
+    found = request(settings, FLATTEN)
+    if found["daemon"] is not None:
+        return found
+    settings, tape = current.again(settings)
+    try:
+        async with assembled(settings, tape, None) as one:
+            with one.venue.clock.working():
+                await one.startup.run(adopt=False)
+                one.control.state()
+                pending = one.control.flatten_pending()
+                closed = await one.flattener.run()
+                one.control.flattened(pending, closed)
+    except JournalLocked:
+        # a daemon started in between: it finds the request
+        return found
+    return found | {"closed": closed}
+
+
+async def reconcile(settings: Settings) -> dict[str, Any]:
+    """Compare journal and exchange without changing either."""
+    path = journal_path(settings)
+    running = holder(path) is not None
+    settings, tape = current.again(settings)
+    interval = load_strategy(settings).strategy.interval
+    async with AsyncExitStack() as stack:
+        venue = await venues.open_venue(settings, tape, path.parent, interval, None, stack, running=running)
+        journal = stack.enter_context(Reader.read(path))
+        with venue.clock.working():
+            await venue.gateway.sync_clock()
+            return await _compare(journal, venue.gateway)
+
+
+async def _compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
+    account = await gateway.account()
+    found = [str(difference) for difference in differences(journal.positions(), account)]
+    found += [f"the order {order.client_id} rests on the exchange" for order in await gateway.open_orders()]
+    found += [f"the order {record.intent.client_id} has no certain end" for record in journal.open_intents()]
+    begun = journal.baseline()
+    known = {(income.id, income.kind): income.amount for income in journal.incomes(since=begun.at)}
+    since = journal.last_income_time() or begun.at
+    known |= {(income.id, income.kind): income.amount for income in await gateway.incomes(since)}
+    booked = begun.wallet + sum(known.values(), Decimal(0))
+    if abs(booked - account.wallet) >= _CENT:
+        found.append(f"the journal's bookings make a wallet of {money(booked)}, the exchange says {account.wallet}")
+    return {
+        "differences": found,
+        "position": {symbol: money(p.quantity) for symbol, p in account.positions.items() if p.quantity},
+        "wallet": money(account.wallet),
+        "booked": money(booked),
+        "equity": money(account.equity),
+    }

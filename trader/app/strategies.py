@@ -1,0 +1,103 @@
+"""Load a strategy file and its model."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from trader.app import places
+from trader.config import Settings, StrategyFile
+from trader.decide import Strategy
+from trader.domain.decision import Limits
+from trader.domain.interval import Interval
+from trader.errors import ConfigError, ModelError
+from trader.forecast.artifact import Model, load
+from trader.portfolio.allocator import ExposureAllocator
+from trader.portfolio.policy import SignPolicy
+from trader.strategies.ar import ArStrategy
+
+_SHORTEST_DELAY = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A strategy ready to decide, its file's text and hash, and its model with the bytes it was loaded from."""
+
+    strategy: Strategy
+    file: StrategyFile
+    text: str
+    hash: str
+    model: Model
+    card: bytes
+    weights: bytes
+
+
+def load_strategy(settings: Settings) -> Loaded:
+    """Load the strategy the settings name, else the default one.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be used.
+        ModelError: its model is refused.
+    """
+    path = places.strategy_path(settings.strategy)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
+    file = StrategyFile.parse(text, str(path))
+    card, weights = read_model(places.model_path(file.model, path.parent))
+    return compose(text, file, card, weights)
+
+
+def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loaded:
+    """Put a strategy together from its file and its model's bytes."""
+    interval = Interval.parse(file.interval)
+    model = load(card, weights, symbol=file.symbol, interval=str(interval))
+    strategy = ArStrategy(
+        name=file.name,
+        symbol=file.symbol,
+        interval=interval,
+        forecaster=model.forecaster,
+        policy=SignPolicy(file.policy.threshold),
+        allocator=ExposureAllocator(float(file.allocation.exposure)),
+        band=file.allocation.band,
+        leverage=file.allocation.leverage,
+        margin_mode=file.allocation.margin_mode,
+    )
+    return Loaded(strategy, file, text, hashlib.sha256(text.encode()).hexdigest(), model, card, weights)
+
+
+def read_model(folder: Path) -> tuple[bytes, bytes]:
+    """Read a model folder's card and weights.
+
+    Raises:
+        ModelError: one of the two is not there.
+    """
+    try:
+        return (folder / "card.json").read_bytes(), (folder / "weights.safetensors").read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"The model {folder} cannot be read: {Path(str(error.filename)).name}: {error.strerror}; train or copy it "
+            "again."
+        ) from error
+
+
+def limits(settings: Settings, loaded: Loaded) -> Limits:
+    """Return what guards allow: the settings, else the strategy file, else as wide as the leverage."""
+    asked, own = settings.risk, loaded.file.risk
+
+    return Limits(
+        max_drawdown=asked.max_drawdown or own.max_drawdown or Decimal(1),
+        max_leverage=asked.max_leverage or own.max_leverage or Decimal(loaded.strategy.leverage),
+        max_notional=asked.max_notional or own.max_notional,
+        max_position=asked.max_position or own.max_position,
+    )
+
+
+def max_delay(settings: Settings, loaded: Loaded) -> timedelta:
+    """Return how long after a close it may still be decided: as set, else a tenth of the interval."""
+    seconds = settings.risk.max_delay or loaded.file.risk.max_delay
+    if seconds is not None:
+        return timedelta(seconds=seconds)
+    return max(_SHORTEST_DELAY, loaded.strategy.interval.delta / 10)

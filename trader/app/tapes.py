@@ -1,0 +1,54 @@
+"""Which market the embedded exchange plays, and with whose money."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from trader.app import places
+from trader.config import Settings
+
+GENERATED = "generated"
+
+
+@dataclass(frozen=True, slots=True)
+class TapeChoice:
+    """A candle file with its funding and trading rules, or none of them: the generated market; and the window."""
+
+    candles: Path | None = None
+    funding: Path | None = None
+    instruments: Path | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in folder names and logs."""
+        return GENERATED if self.candles is None else self.candles.stem
+
+    def identity(self, settings: Settings, strategy: str) -> dict[str, str]:
+        """Return everything that makes another exchange of it."""
+        money = settings.sim
+        return {
+            "candles": places.content_hash(self.candles),
+            "funding": places.content_hash(self.funding),
+            "instruments": places.content_hash(self.instruments),
+            "start": "" if self.start is None else self.start.isoformat(),
+            "equity": str(money.equity),
+            "fee": str(money.fee),
+            "slippage": str(money.slippage),
+            "spread": str(money.spread),
+            "strategy": strategy,
+        }
+
+    def arguments(self, settings: Settings) -> list[str]:
+        """Return what the embedded exchange is started with."""
+        files = {"--tape": self.candles, "--funding": self.funding, "--instruments": self.instruments}
+        words = [word for flag, path in files.items() if path is not None for word in (flag, str(path.resolve()))]
+        if self.start is not None:
+            words += ["--from", self.start.isoformat()]
+        money = settings.sim
+        words += ["--equity", str(money.equity), "--fee", str(money.fee)]
+        words += ["--slippage", str(money.slippage), "--spread", str(money.spread)]
+        if settings.sim.faults is not None:
+            words += ["--faults", str(settings.sim.faults)]
+        return words

@@ -1,0 +1,164 @@
+"""Open the one exchange an instance trades on: its clock, its gateway, and, embedded, its process."""
+
+import json
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from trader.app import current, embedded, places
+from trader.app.tapes import TapeChoice
+from trader.config import Settings
+from trader.domain.interval import Interval
+from trader.errors import ConfigError
+from trader.exchange.binance import BinanceGateway
+from trader.exchange.clock import StepClock, VenueClock, WallClock, from_milliseconds
+from trader.exchange.factory import open_gateway
+from trader.exchange.loopback import Loopback
+from trader.journal.lock import holder
+
+JOURNAL = "journal.db"
+SECONDS_A_CLOSE = 5.0
+_WAKE_AFTER_CLOSE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """An open exchange; `tape` is empty on a real one, `generated` says that the market is not a real one's."""
+
+    clock: VenueClock
+    gateway: BinanceGateway
+    tape: str
+    generated: bool
+    wake_after_close: timedelta
+
+
+def folder(settings: Settings, tape: TapeChoice, strategy: str) -> Path:
+    """Return where an instance keeps its journal."""
+    if settings.venue == "sim":
+        label = f"{tape.label}.{strategy}" + (".dry-run" if settings.dry_run else "")
+        return places.tape_folder(settings.data_dir, label, tape.identity(settings, strategy))
+    return places.venue_folder(settings.data_dir, settings.venue, dry_run=settings.dry_run)
+
+
+async def open_venue(
+    settings: Settings,
+    tape: TapeChoice,
+    home: Path,
+    interval: Interval,
+    speed: float | None,
+    stack: AsyncExitStack,
+    *,
+    running: bool = False,
+) -> Venue:
+    """Open the exchange the settings name; the stack closes it.
+
+    Args:
+        settings: which venue, with which keys.
+        tape: what an embedded one plays.
+        home: the instance's folder.
+        interval: the strategy's, for the default pace.
+        speed: venue seconds per second of waiting, infinite for `max`, None for one close every five seconds.
+        stack: what is opened is put on it.
+        running: whether a daemon runs there, so that its embedded exchange is joined and none is started.
+    """
+    last = current.recall(settings.data_dir) if running and settings.venue == "sim" else None
+    if last is not None:
+        return _stepped(settings, announced(settings, last.port), interval, speed, stack)
+    if settings.venue == "sim":
+        options = [*tape.arguments(settings), "--clock", "stepped" if speed == float("inf") else "wall"]
+        exchange = embedded.start(home, [*options, "--client-pid", str(os.getpid())])
+        stack.callback(exchange.close)
+        current.remember(settings, tape, home, exchange.port)
+        announce(settings, exchange.ready)
+        return _stepped(settings, exchange.ready, interval, speed, stack)
+    if settings.exchange.loopback is not None:
+        return _stepped(settings, announced(settings, settings.exchange.loopback), interval, speed, stack)
+    clock = WallClock()
+    key, secret = _keys(settings)
+    gateway = open_gateway(
+        settings.venue,
+        key=key,
+        secret=secret,
+        clock=clock,
+        timeout=settings.exchange.timeout,
+        recv_window=settings.exchange.recv_window,
+    )
+    stack.push_async_callback(gateway.close)
+    return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE)
+
+
+def _stepped(
+    settings: Settings,
+    ready: dict[str, Any],
+    interval: Interval,
+    speed: float | None,
+    stack: AsyncExitStack,
+) -> Venue:
+    """Open an embedded exchange that has told where it listens."""
+    loopback = Loopback(int(ready["port"]), Path(ready["ca"]))
+    pace = interval.delta.total_seconds() / SECONDS_A_CLOSE if speed is None else speed
+    clock = StepClock(
+        loopback,
+        control=str(ready["control"]),
+        start=from_milliseconds(int(ready["venue_time"])),
+        speed=None if pace == float("inf") else pace,
+    )
+    stack.push_async_callback(clock.close)
+    key, secret = _keys(settings)
+    if settings.venue == "sim" or not key:
+        key, secret = str(ready["api_key"]), str(ready["api_secret"])
+    gateway = open_gateway(
+        settings.venue,
+        key=key,
+        secret=secret,
+        clock=clock,
+        loopback=loopback,
+        timeout=settings.exchange.timeout,
+        recv_window=settings.exchange.recv_window,
+    )
+    stack.push_async_callback(gateway.close)
+    return Venue(clock, gateway, str(ready["tape"]), bool(ready["generated"]), timedelta(0))
+
+
+def runs(home: Path) -> bool:
+    """Whether a daemon runs in a folder now."""
+    return holder(home / JOURNAL) is not None
+
+
+def announce(settings: Settings, ready: dict[str, Any]) -> Path:
+    """Write down, for this user only, where a standalone embedded exchange listens."""
+    path = _announcement(settings, int(ready["port"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(ready, file)
+    return path
+
+
+def announced(settings: Settings, port: int) -> dict[str, Any]:
+    """Return what a standalone embedded exchange wrote down.
+
+    Raises:
+        ConfigError: none did for this port in this data directory.
+    """
+    path = _announcement(settings, port)
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"No embedded exchange has announced port {port} in {settings.data_dir}; start `trader sim --port {port}` "
+            "with the same TRADER_DATA_DIR first."
+        ) from None
+    return found
+
+
+def _announcement(settings: Settings, port: int) -> Path:
+    return settings.data_dir / "sim" / "ports" / f"{port}.json"
+
+
+def _keys(settings: Settings) -> tuple[str, str]:
+    key, secret = settings.api_key, settings.api_secret
+    return (key.get_secret_value() if key else "", secret.get_secret_value() if secret else "")

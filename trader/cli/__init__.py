@@ -1,0 +1,61 @@
+"""The command line: a contract, written down in docs/commands.md."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from trader import __version__
+from trader.cli import laboratory, model, operate, read, run, simulate
+from trader.errors import TraderError
+
+app = typer.Typer(
+    name="trader",
+    help="Trade Binance USDT-M futures from a forecast, once per candle close.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"trader {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Trade Binance USDT-M futures from a forecast, once per candle close."""
+
+
+for _module in (run, read, operate, laboratory, model, simulate):
+    _module.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code.
+
+    Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 69 exchange unavailable, 70 internal, 74 journal, 75 try
+    later, 77 not permitted, 78 bad configuration.
+    """
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="trader")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except TraderError as error:
+        sys.stderr.write(f"trader: {error}\n")
+        return error.exit_code
+    except Exception as error:
+        from trader.log import redact
+
+        sys.stderr.write(redact(f"trader: internal error: {type(error).__name__}: {error}; please report it.\n"))
+        return 70
+    return 0

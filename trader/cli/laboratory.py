@@ -1,0 +1,85 @@
+"""`trader train` and `trader backtest`: research with the daemon's own parts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trader.cli.values import (
+    CyclesOption,
+    EquityOption,
+    FeeOption,
+    FromOption,
+    FundingOption,
+    InstrumentsOption,
+    JsonFlag,
+    SlippageOption,
+    StrategyOption,
+    ToOption,
+    show,
+)
+
+train = typer.Typer(help="Fit a model to candles and write it with its card.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this page."""
+    app.add_typer(train, name="train")
+    app.command()(backtest)
+
+
+@train.command("ar")
+def train_ar(
+    candles: Annotated[Path, typer.Option(help="A candle file whose bars divide the interval.")],
+    out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
+    interval: Annotated[str, typer.Option(help="The candle length, such as 16h.")] = "16h",
+    lags: Annotated[str, typer.Option(help="Lags of the log return, such as 1,3 or 1-4.")] = "1",
+    loss: Annotated[str, typer.Option(help="l1 (exact least absolute deviations) or mse (least squares).")] = "l1",
+    test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that no fit sees.")] = 0.25,
+    symbol: Annotated[str | None, typer.Option(help="The symbol, where the file does not say.")] = None,
+    until: ToOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fit an autoregressive forecaster exactly.
+
+    Examples:
+      trader train ar --candles ADAUSDT_1h.parquet --interval 16h --lags 1 --out models/mine
+      trader train ar --candles ADAUSDT_1h.parquet --interval 12h --lags 1,2 --loss mse --out models/mine --json
+    """
+    from trader.app.training import train_to_folder
+
+    document = train_to_folder(
+        candles, out, interval=interval, lags=lags, loss=loss, test_size=test_size, symbol=symbol, until=until
+    )
+    show(document, as_json=as_json)
+
+
+def backtest(
+    candles: Annotated[
+        Path | None, typer.Option("--candles", "--tape", help="The tape; without one the generated market.")
+    ] = None,
+    strategy: StrategyOption = None,
+    funding: FundingOption = None,
+    start: FromOption = None,
+    end: ToOption = None,
+    cycles: CyclesOption = None,
+    equity: EquityOption = None,
+    fee: FeeOption = None,
+    slippage: SlippageOption = None,
+    instruments: InstrumentsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the daemon's decisions over a tape, with arithmetic for an exchange.
+
+    Examples:
+      trader backtest --strategy ada-ar-16h --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet
+      trader backtest --strategy ada-ar-12h --candles ADAUSDT_1h.parquet --from 2025-05-01 --json
+    """
+    from trader.app.backtesting import backtest as run_it
+    from trader.app.settings import load_settings, money
+    from trader.app.tapes import TapeChoice
+    from trader.cli.run import summary
+
+    settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
+    document = run_it(settings, TapeChoice(candles, funding, instruments, start, end), cycles)
+    show(document, as_json=as_json, table="" if as_json else summary(document))

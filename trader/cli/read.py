@@ -1,0 +1,87 @@
+"""Commands that only read the journal."""
+
+from typing import Annotated
+
+import typer
+
+from trader.cli.values import JsonFlag, StrategyOption, moment, show
+
+LastOption = Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this page."""
+    app.command()(status)
+    app.command("next")(upcoming)
+    app.command()(orders)
+    app.command()(fills)
+    app.command()(equity)
+    app.command()(replay)
+
+
+def status(as_json: JsonFlag = False) -> None:
+    """Say what it holds, what it did last and why, and what it will do next and when."""
+    from trader.app import reading
+    from trader.app.settings import load_settings
+
+    show(reading.status(load_settings()), as_json=as_json)
+
+
+def upcoming(
+    count: Annotated[int, typer.Option(min=1, help="How many closes.")] = 3,
+    strategy: StrategyOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the next closes."""
+    from trader.app import reading
+    from trader.app.settings import load_settings
+
+    show(reading.upcoming(load_settings(strategy=strategy), count), as_json=as_json)
+
+
+def orders(last: LastOption = 50, as_json: JsonFlag = False) -> None:
+    """List orders, oldest first, with the exchange's own word on each."""
+    from trader.app import reading
+    from trader.app.settings import load_settings
+
+    show(reading.orders(load_settings(), last), as_json=as_json)
+
+
+def fills(last: LastOption = 50, as_json: JsonFlag = False) -> None:
+    """List trades, oldest first."""
+    from trader.app import reading
+    from trader.app.settings import load_settings
+
+    show(reading.fills(load_settings(), last), as_json=as_json)
+
+
+def equity(last: LastOption = 50, as_json: JsonFlag = False) -> None:
+    """List wallet, equity and peak at each close."""
+    from trader.app import reading
+    from trader.app.settings import load_settings
+
+    show(reading.equity(load_settings(), last), as_json=as_json)
+
+
+def replay(
+    close: Annotated[
+        str | None, typer.Option("--close", metavar="T", help="One close (UTC).", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every decision of the journal.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Decide again from the journalled inputs; exit 1 where anything differs.
+
+    Examples:
+      trader replay --all
+      trader replay --close 2024-01-01T16:00Z --json
+    """
+    from trader.app.replaying import replay as recompute
+    from trader.app.settings import load_settings
+
+    if (close is None) == (not everything):
+        raise typer.BadParameter("give either --close T or --all")
+    document = recompute(load_settings(), None if close is None else moment(close))
+    show(document, as_json=as_json)
+    if document["differences"]:
+        raise typer.Exit(1)
