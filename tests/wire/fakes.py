@@ -125,7 +125,7 @@ def scripted(*script: object, clock: FakeClock | None = None, venue: str = "test
     clock = clock or FakeClock()
     gateway: BinanceGateway = open_gateway(venue, key=key, secret=SECRET if key else "", clock=clock)
     session = FakeSession(list(script))
-    gateway._wire.session = session
+    gateway._calls.wire.session = session
     return gateway, session, clock
 
 

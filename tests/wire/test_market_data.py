@@ -51,7 +51,7 @@ class Market(FakeSession):
 def market(now: dt.datetime, **faults: object):
     gateway, _, clock = scripted(clock=FakeClock(now))
     session = Market(now, **faults)
-    gateway._wire.session = session
+    gateway._calls.wire.session = session
     return gateway, session, clock
 
 

@@ -170,15 +170,32 @@ async def test_only_one_code_says_that_an_order_is_not_known(code: int) -> None:
         await gateway.find("ADAUSDT", REQUEST.client_id)
 
 
-@pytest.mark.parametrize(
-    "body", ["", "null", "[]", "{}", "<html/>", without(FILLED, "orderId"), FILLED | {"clientOrderId": "x"}]
-)
+@pytest.mark.parametrize("body", ["", "null", "[]", "{}", "<html/>", without(FILLED, "orderId")])
 async def test_a_look_up_that_answers_nothing_proves_nothing(body: object) -> None:
     gateway, session, _ = scripted(*[Reply(body) for _ in range(5)])
     with pytest.raises(ExchangeError) as raised:
         await gateway.find("ADAUSDT", REQUEST.client_id)
     assert not isinstance(raised.value, Rejected | OutcomeUnknown)
     assert len(session.requests) == 5
+
+
+@pytest.mark.parametrize("changes", [{"clientOrderId": "x"}, {"symbol": "XRPUSDT"}])
+async def test_a_look_up_that_answers_with_another_order_is_an_error(changes: dict) -> None:
+    gateway, _, _ = scripted(Reply(FILLED | changes))
+    with pytest.raises(ExchangeError, match="another order"):
+        await gateway.find("ADAUSDT", REQUEST.client_id)
+
+
+async def test_an_order_is_found_by_the_exchanges_own_number() -> None:
+    unknown = Reply({"code": -2013, "msg": "Order does not exist."}, 400)
+    gateway, session, _ = scripted(Reply(FILLED), unknown, Reply(FILLED))
+    found = await gateway.find_by_exchange_id("ADAUSDT", "4000000001")
+    assert found is not None
+    assert found.client_id == REQUEST.client_id
+    assert "orderId=4000000001&" in session.requests[0][1]
+    assert await gateway.find_by_exchange_id("ADAUSDT", "5") is None
+    with pytest.raises(ExchangeError, match="another order"):
+        await gateway.find_by_exchange_id("ADAUSDT", "5")
 
 
 async def test_the_clock_takes_half_the_round_trip_off() -> None:

@@ -71,7 +71,7 @@ async def test_nothing_secret_is_told_when_something_goes_wrong(
     while chained is not None:
         said.append(f"{chained!r} {chained}")
         chained = chained.__cause__ or chained.__context__
-    for text in [*said, repr(gateway), repr(gateway._wire), str(gateway._wire)]:
+    for text in [*said, repr(gateway), repr(gateway._calls.wire), str(gateway._calls.wire)]:
         assert_clean(text)
 
 
@@ -81,7 +81,7 @@ async def test_nothing_secret_is_logged_at_debug_over_real_sockets(
     caplog.set_level(logging.DEBUG)
     async with RawServer(authority, http('{"serverTime":1}'), http("<html/>", "500 Oops"), reset()) as server:
         gateway = server.gateway()
-        gateway._wire.verbose = True
+        gateway._calls.wire.verbose = True
         await gateway.sync_clock()
         for _ in range(2):
             with pytest.raises(TraderError):

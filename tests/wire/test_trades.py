@@ -64,7 +64,7 @@ class History(FakeSession):
 def history(rows: list[dict]):
     gateway, _, _ = scripted()
     session = History(rows)
-    gateway._wire.session = session
+    gateway._calls.wire.session = session
     return gateway, session
 
 

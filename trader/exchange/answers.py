@@ -205,6 +205,17 @@ class IncomeRow(_Model):
 
 
 T = TypeVar("T")
+
+
+class FundingRow(_Model):
+    """One stamp of fundingRate; a positive rate is paid by longs."""
+
+    symbol: str
+    funding_time: Milliseconds
+    funding_rate: Decimal
+    mark_price: Annotated[Decimal, Field(gt=0)]
+
+
 Row = list[object]
 
 EXCHANGE_INFO = TypeAdapter(ExchangeInfo)
@@ -220,6 +231,7 @@ ORDER = TypeAdapter(OrderAnswer)
 ORDERS = TypeAdapter(list[OrderAnswer])
 ALGO_ORDERS = TypeAdapter(list[AlgoOrderAnswer])
 TRADES = TypeAdapter(list[TradeRow])
+FUNDINGS = TypeAdapter(list[FundingRow])
 INCOMES = TypeAdapter(list[IncomeRow])
 ROWS = TypeAdapter(list[Row])
 EMPTY = TypeAdapter(dict[str, object])

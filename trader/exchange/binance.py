@@ -1,8 +1,6 @@
 """The gateway to one account on Binance USDT-M futures."""
 
-import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,24 +8,20 @@ from functools import partial
 from typing import TypeVar
 
 import polars as pl
-from ccxt.base.errors import BaseError  # type: ignore[import-untyped]
-from pydantic import TypeAdapter
 
 from trader.domain.account import Account, Income, MarginMode, Setup
 from trader.domain.instrument import Bracket, Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import Fill, Order, OrderRequest
-from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, Rejected
 from trader.exchange import answers, endpoints, mapping, outcome
-from trader.exchange.clock import VenueClock, from_milliseconds, milliseconds
+from trader.exchange.calls import Calls
+from trader.exchange.clock import milliseconds
 from trader.exchange.endpoints import Endpoint
 from trader.exchange.klines import Span, Unpublished, frame_of
-from trader.exchange.limits import Limiter
-from trader.exchange.reads import Reads
-from trader.exchange.wire import Wire
+from trader.exchange.mapping import Funding
 
 T = TypeVar("T")
-_Classify = Callable[[BaseException, str, datetime, tuple[str, ...]], ExchangeError]
 
 _PAGE = 1000
 _BRACKETS_KEPT = timedelta(hours=1)
@@ -40,38 +34,22 @@ class BinanceGateway:
     Reads are asked again a few times; an order is posted exactly once.
 
     Args:
-        wire: the signed connection.
-        clock: the venue's clock.
-        limiter: our own count of weights and orders.
-        secrets: key and secret, kept out of every message.
-        parallel: how many reads of one call may be under way at once.
+        calls: its requests.
         algo_orders: whether the venue keeps conditional orders apart, so that they are listed too.
     """
 
-    def __init__(
-        self,
-        wire: Wire,
-        clock: VenueClock,
-        limiter: Limiter,
-        *,
-        secrets: tuple[str, ...],
-        parallel: int,
-        algo_orders: bool,
-    ) -> None:
-        self._wire = wire
-        self._clock = clock
-        self._limiter = limiter
-        self._secrets = secrets
-        self._parallel = parallel
+    def __init__(self, calls: Calls, *, algo_orders: bool) -> None:
+        self._calls = calls
+        self._clock = calls.clock
+        self._limiter = calls.limiter
         self._algo_orders = algo_orders
-        self._reads = Reads(clock, self._measure)
         self._brackets: dict[str, tuple[Bracket, ...]] = {}
         self._brackets_at: datetime | None = None
 
     @property
     def keyed(self) -> bool:
         """Whether there is an API key, without which nothing private can be asked."""
-        return bool(self._secrets)
+        return bool(self._calls.secrets)
 
     @property
     def cooldown(self) -> datetime | None:
@@ -84,7 +62,7 @@ class BinanceGateway:
 
     async def sync_clock(self) -> timedelta:
         """Measure venue time minus local time and hand it to the clock."""
-        return await self._reads.ask(self._measure)
+        return await self._calls.sync_clock()
 
     async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
         """Return the last `count` whole closed candles of each symbol as a candle frame.
@@ -103,7 +81,7 @@ class BinanceGateway:
 
     async def _candles(self, symbols: Sequence[str], span: Span) -> pl.DataFrame:
         pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
-        found = await self._gather(partial(self._klines, span, *page) for page in pages)
+        found = await self._calls.side_by_side(partial(self._klines, span, *page) for page in pages)
         rows: dict[str, list[answers.Row]] = {symbol: [] for symbol in symbols}
         for (symbol, _, _), page in zip(pages, found, strict=True):
             rows[symbol].extend(page)
@@ -112,12 +90,12 @@ class BinanceGateway:
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return mark prices."""
         if len(symbols) > _FEW:
-            rows = await self._ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
+            rows = await self._calls.ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
             told = {row.get("symbol"): row for row in rows}
             found = [answers.read(answers.PREMIUM_INDEX, told.get(symbol), symbol) for symbol in symbols]
         else:
-            found = await self._gather(
-                partial(self._ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
+            found = await self._calls.side_by_side(
+                partial(self._calls.ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
                 for symbol in symbols
             )
         prices = {row.symbol: row.mark_price for row in found}
@@ -129,7 +107,7 @@ class BinanceGateway:
         Raises:
             ConfigError: a symbol is not a USDT-margined perpetual of this venue.
         """
-        info = await self._ask(endpoints.EXCHANGE_INFO, {}, answers.EXCHANGE_INFO)
+        info = await self._calls.ask(endpoints.EXCHANGE_INFO, {}, answers.EXCHANGE_INFO)
         self._limiter.learn(info.rate_limits)
         brackets = await self._leverage_brackets(symbols) if self.keyed else {}
         where = endpoints.EXCHANGE_INFO.where
@@ -152,21 +130,23 @@ class BinanceGateway:
         """
 
         async def once() -> Account:
-            answer = await self._once(endpoints.ACCOUNT, {}, answers.ACCOUNT)
+            answer = await self._calls.once(endpoints.ACCOUNT, {}, answers.ACCOUNT)
             return mapping.account_of(answer, self._clock.now())
 
-        return await self._reads.ask(once)
+        return await self._calls.repeat(once)
 
     async def setup(self, symbol: str) -> Setup:
         """Return how the account is configured for a symbol."""
-        config = await self._ask(endpoints.ACCOUNT_CONFIG, {}, answers.ACCOUNT_CONFIG)
-        rows = await self._ask(endpoints.SYMBOL_CONFIG, {"symbol": symbol}, answers.SYMBOL_CONFIGS)
+        config = await self._calls.ask(endpoints.ACCOUNT_CONFIG, {}, answers.ACCOUNT_CONFIG)
+        rows = await self._calls.ask(endpoints.SYMBOL_CONFIG, {"symbol": symbol}, answers.SYMBOL_CONFIGS)
         row = _known({row.symbol: row for row in rows}, symbol, endpoints.SYMBOL_CONFIG)
         return mapping.setup_of(row, config)
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""
-        answer = await self._once(endpoints.SET_LEVERAGE, {"symbol": symbol, "leverage": leverage}, answers.LEVERAGE)
+        answer = await self._calls.once(
+            endpoints.SET_LEVERAGE, {"symbol": symbol, "leverage": leverage}, answers.LEVERAGE
+        )
         if (answer.symbol, answer.leverage) != (symbol, leverage):
             raise ExchangeError(
                 f"{endpoints.SET_LEVERAGE} set {answer.leverage} for {answer.symbol}, not {leverage} for {symbol}; "
@@ -177,7 +157,7 @@ class BinanceGateway:
         """Set a symbol's margin mode; already set is fine."""
         parameters = {"symbol": symbol, "marginType": mapping.margin_type(mode)}
         try:
-            await self._once(endpoints.SET_MARGIN_MODE, parameters, answers.EMPTY)
+            await self._calls.once(endpoints.SET_MARGIN_MODE, parameters, answers.EMPTY)
         except Rejected as error:
             if error.code != outcome.SAME_MARGIN_MODE:
                 raise
@@ -190,7 +170,7 @@ class BinanceGateway:
         self._limiter.admit_order()
         where = endpoints.SEND_ORDER
         try:
-            raw = await self._post(where, mapping.order_parameters(order), outcome.order_failure)
+            raw = await self._calls.post_order(where, mapping.order_parameters(order))
         except ExchangeError as error:
             if error.code == outcome.CLOCK_SKEW:
                 with suppress(ExchangeError):
@@ -208,25 +188,22 @@ class BinanceGateway:
     async def order_test(self, order: OrderRequest) -> None:
         """Let the exchange validate an order without sending it; raises what `send` would."""
         await self._limiter.admit(endpoints.TEST_ORDER.weight)
-        raw = await self._post(endpoints.TEST_ORDER, mapping.order_parameters(order), outcome.order_failure)
+        raw = await self._calls.post_order(endpoints.TEST_ORDER, mapping.order_parameters(order))
         answers.read(answers.EMPTY, raw, endpoints.TEST_ORDER.where)
 
     async def find(self, symbol: str, client_id: str) -> Order | None:
         """Return the order of that name, or None where the exchange says it knows none."""
-        parameters = {"symbol": symbol, "origClientOrderId": client_id}
+        order = await self._find({"symbol": symbol, "origClientOrderId": client_id})
+        if order is not None and (order.symbol, order.client_id) != (symbol, client_id):
+            raise ExchangeError(f"{endpoints.FIND_ORDER} answered with another order than {client_id}; ask again.")
+        return order
 
-        async def once() -> Order | None:
-            try:
-                answer = await self._once(endpoints.FIND_ORDER, parameters, answers.ORDER)
-            except Rejected as error:
-                if error.code == outcome.NO_SUCH_ORDER:
-                    return None
-                raise
-            if (answer.symbol, answer.client_order_id) != (symbol, client_id):
-                raise ExchangeError(f"{endpoints.FIND_ORDER} answered with another order than {client_id}; ask again.")
-            return mapping.order_of(answer)
-
-        return await self._reads.ask(once)
+    async def find_by_exchange_id(self, symbol: str, exchange_id: str) -> Order | None:
+        """Return the order with the exchange's own number, or None where it says it knows none."""
+        order = await self._find({"symbol": symbol, "orderId": exchange_id})
+        if order is not None and (order.symbol, order.exchange_id) != (symbol, exchange_id):
+            raise ExchangeError(f"{endpoints.FIND_ORDER} answered with another order than {exchange_id}; ask again.")
+        return order
 
     async def fills(self, symbol: str, *, order: Order | None = None, since: str | None = None) -> list[Fill]:
         """Return trades of one order, or all of a symbol after the trade id `since`, paged to the end, oldest first."""
@@ -237,7 +214,7 @@ class BinanceGateway:
         else:
             parameters["fromId"] = int(since) + 1 if since is not None else 0
         while True:
-            page = await self._ask(endpoints.USER_TRADES, parameters, answers.TRADES)
+            page = await self._calls.ask(endpoints.USER_TRADES, parameters, answers.TRADES)
             fills = [mapping.fill_of(row) for row in page]
             found.update((fill.trade_id, fill) for fill in fills)
             if len(page) < _PAGE:
@@ -262,7 +239,7 @@ class BinanceGateway:
         found: dict[tuple[str, str], Income] = {}
         start = milliseconds(since)
         while True:
-            page = await self._ask(endpoints.INCOME, {"startTime": start, "limit": _PAGE}, answers.INCOMES)
+            page = await self._calls.ask(endpoints.INCOME, {"startTime": start, "limit": _PAGE}, answers.INCOMES)
             for row in page:
                 if row.asset == mapping.USDT:
                     found[row.tran_id, row.income_type] = mapping.income_of(row)
@@ -280,25 +257,37 @@ class BinanceGateway:
             key=lambda income: (income.time, int(income.id)),
         )
 
+    async def funding(self, symbol: str, since: datetime) -> list[Funding]:
+        """Return a symbol's funding at or after `since`, oldest first, paged to the end; needs no key."""
+        found: dict[datetime, Funding] = {}
+        start = milliseconds(since)
+        while True:
+            parameters = {"symbol": symbol, "startTime": start, "limit": _PAGE}
+            page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, answers.FUNDINGS)
+            found.update((funding.time, funding) for funding in map(mapping.funding_of, page))
+            if len(page) < _PAGE:
+                return [found[time] for time in sorted(found) if time >= since]
+            start = max(row.funding_time for row in page) + 1
+
     async def open_orders(self) -> list[Order]:
         """Return orders at rest on the whole account, conditional ones included."""
-        orders = [mapping.order_of(row) for row in await self._ask(endpoints.OPEN_ORDERS, {}, answers.ORDERS)]
+        orders = [mapping.order_of(row) for row in await self._calls.ask(endpoints.OPEN_ORDERS, {}, answers.ORDERS)]
         if self._algo_orders:
-            rows = await self._ask(endpoints.OPEN_ALGO_ORDERS, {}, answers.ALGO_ORDERS)
+            rows = await self._calls.ask(endpoints.OPEN_ALGO_ORDERS, {}, answers.ALGO_ORDERS)
             orders.extend(mapping.algo_order_of(row) for row in rows)
         return orders
 
     async def close(self) -> None:
         """Release sockets."""
-        await self._wire.close()
+        await self._calls.close()
 
-    async def _measure(self) -> timedelta:
-        sent = self._clock.local()
-        answer = await self._once(endpoints.TIME, {}, answers.SERVER_TIME)
-        received = self._clock.local()
-        offset = from_milliseconds(answer.server_time) - (sent + (received - sent) / 2)
-        self._clock.correct(offset, abs(received - sent) / 2)
-        return offset
+    async def _find(self, parameters: Mapping[str, object]) -> Order | None:
+        try:
+            return mapping.order_of(await self._calls.ask(endpoints.FIND_ORDER, parameters, answers.ORDER))
+        except Rejected as error:
+            if error.code == outcome.NO_SUCH_ORDER:
+                return None
+            raise
 
     async def _klines(self, span: Span, symbol: str, first: int, limit: int) -> list[answers.Row]:
         end = first + limit * span.native.milliseconds - 1
@@ -309,61 +298,18 @@ class BinanceGateway:
             "endTime": end,
             "limit": limit,
         }
-        return await self._ask(endpoints.klines(limit), parameters, answers.ROWS)
+        return await self._calls.ask(endpoints.klines(limit), parameters, answers.ROWS)
 
     async def _leverage_brackets(self, symbols: Iterable[str]) -> Mapping[str, tuple[Bracket, ...]]:
         now = self._clock.now()
         fresh = self._brackets_at is not None and abs(now - self._brackets_at) < _BRACKETS_KEPT
         if not fresh or any(symbol not in self._brackets for symbol in symbols):
-            rows = await self._ask(endpoints.BRACKETS, {}, answers.BRACKETS)
+            rows = await self._calls.ask(endpoints.BRACKETS, {}, answers.BRACKETS)
             self._brackets = {row.symbol: mapping.brackets_of(row.brackets) for row in rows}
             self._brackets_at = now
         for symbol in symbols:
             _known(self._brackets, symbol, endpoints.BRACKETS)
         return self._brackets
-
-    async def _ask(self, endpoint: Endpoint, parameters: Mapping[str, object], shape: TypeAdapter[T]) -> T:
-        return await self._reads.ask(lambda: self._once(endpoint, parameters, shape))
-
-    async def _once(self, endpoint: Endpoint, parameters: Mapping[str, object], shape: TypeAdapter[T]) -> T:
-        await self._limiter.admit(endpoint.weight)
-        raw = await self._post(endpoint, parameters, outcome.read_failure)
-        return answers.read(shape, raw, endpoint.where)
-
-    async def _post(self, endpoint: Endpoint, parameters: Mapping[str, object], classify: _Classify) -> object:
-        try:
-            raw: object = await getattr(self._wire, endpoint.method)(dict(parameters))
-        except BaseError as error:
-            failure = classify(error, endpoint.where, self._clock.now(), self._secrets)
-        else:
-            return raw
-        # Raised here and not above, so that no traceback leads to an exception whose text is a signed address.
-        if isinstance(failure, RateLimited):
-            self._limiter.cool_down(failure.retry_at)
-        raise failure
-
-    async def _gather(self, calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
-        """Run reads side by side and keep their order; the first failure starts no more and leaves none running."""
-        waiting = deque(enumerate(calls))
-        found: dict[int, T] = {}
-
-        async def work() -> None:
-            while waiting:
-                place, call = waiting.popleft()
-                try:
-                    found[place] = await call()
-                finally:
-                    if place not in found:
-                        waiting.clear()
-
-        tasks = [asyncio.create_task(work()) for _ in range(min(self._parallel, len(waiting)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return [found[place] for place in sorted(found)]
 
 
 def _known(found: Mapping[str, T], symbol: str, endpoint: Endpoint) -> T:

@@ -32,6 +32,7 @@ FIND_ORDER: Final = Endpoint("fapiPrivateGetOrder", "GET /fapi/v1/order", 1)
 OPEN_ORDERS: Final = Endpoint("fapiPrivateGetOpenOrders", "GET /fapi/v1/openOrders", 40)
 OPEN_ALGO_ORDERS: Final = Endpoint("fapiPrivateGetOpenAlgoOrders", "GET /fapi/v1/openAlgoOrders", 40)
 USER_TRADES: Final = Endpoint("fapiPrivateGetUserTrades", "GET /fapi/v1/userTrades", 5)
+FUNDING_RATE: Final = Endpoint("fapiPublicGetFundingRate", "GET /fapi/v1/fundingRate", 1)
 INCOME: Final = Endpoint("fapiPrivateGetIncome", "GET /fapi/v1/income", 30)
 
 KLINES_PAGE: Final = 1000

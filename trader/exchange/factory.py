@@ -5,6 +5,7 @@ from typing import Literal
 
 from trader.errors import ConfigError
 from trader.exchange.binance import BinanceGateway
+from trader.exchange.calls import Calls
 from trader.exchange.clock import VenueClock
 from trader.exchange.limits import Limiter
 from trader.exchange.loopback import Loopback
@@ -58,14 +59,9 @@ def open_gateway(
         recv_window=recv_window,
     )
     # One by one over a loopback, so that the n-th request of a run is always the same.
-    return BinanceGateway(
-        wire,
-        clock,
-        limiter,
-        secrets=(key, secret) if key else (),
-        parallel=1 if loopback is not None else _PARALLEL,
-        algo_orders=loopback is None,
-    )
+    parallel = 1 if loopback is not None else _PARALLEL
+    calls = Calls(wire, clock, limiter, secrets=(key, secret) if key else (), parallel=parallel)
+    return BinanceGateway(calls, algo_orders=loopback is None)
 
 
 def _require_fit(

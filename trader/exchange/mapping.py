@@ -1,6 +1,7 @@
 """Between Binance's words and ours: the only place where side and position side exist."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -16,6 +17,16 @@ _EIGHT_DECIMALS = Decimal("1e-8")
 _MARGIN_TYPES: dict[str, MarginMode] = {"ISOLATED": "isolated", "CROSSED": "cross"}
 _SIGNS = {"BUY": 1, "SELL": -1}
 _ONE_WAY = "BOTH"
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """One funding stamp: longs pay `rate` of the notional at `price` to shorts."""
+
+    symbol: str
+    time: datetime
+    rate: Decimal
+    price: Decimal
 
 
 def order_parameters(order: OrderRequest) -> dict[str, object]:
@@ -111,6 +122,13 @@ def income_of(row: answers.IncomeRow) -> Income:
         amount=row.income,
         time=from_milliseconds(row.time),
         trade_id=row.trade_id,
+    )
+
+
+def funding_of(row: answers.FundingRow) -> Funding:
+    """Return one funding stamp."""
+    return Funding(
+        symbol=row.symbol, time=from_milliseconds(row.funding_time), rate=row.funding_rate, price=row.mark_price
     )
 
 
