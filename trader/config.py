@@ -197,7 +197,7 @@ class AllocationSection(_Section):
     margin_mode: Literal["isolated", "cross"] = "isolated"
     rebalance: Literal["drift"] = "drift"
     band: float = Field(0.25, ge=0, allow_inf_nan=False)
-    confidence_scaling: bool = False
+    confidence_scaling: Literal[False] = False
 
     @model_validator(mode="after")
     def _margin_left(self) -> Self:
@@ -311,7 +311,13 @@ def _secret_folders(said: Mapping[str, Any], written: Mapping[str, str | None]) 
             )
         folders.append(folder)
     for folder in folders:
-        _refuse_unknown((file.name for file in folder.iterdir()), str(folder))
+        try:
+            files = [file.name for file in folder.iterdir()]
+        except OSError as error:
+            raise ConfigError(
+                f"The settings in {folder} cannot be read: {error.strerror}; correct its rights."
+            ) from None
+        _refuse_unknown(files, str(folder))
     return folders
 
 
