@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,36 +12,14 @@ from trader.app.strategies import limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice
 from trader.config import Settings
 from trader.domain.interval import Interval
-from trader.errors import ConfigError
 from trader.execution.fills import Costs
 from trader.market.candles import parse_candles, spacing
 from trader.market.funding import parse_funding
 from trader.research.backtest import Terms, run_backtest
+from trader.research.dataset import read_candles, read_funding
 from trader.sim.generated import generated_tape
 
 GENERATED_START = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a data file.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"The file {path} cannot be read: {error.strerror}; check its path and rights.") from error
-
-
-def read_candles(path: Path, symbol: str | None) -> tuple[pl.DataFrame, Interval]:
-    """Read a candle file and find the length of its bars.
-
-    Raises:
-        DataError: it is not a usable candle file.
-    """
-    frame = parse_candles(read_bytes(path), path.name, symbol)
-    return frame, spacing(frame)
 
 
 def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict[str, Any]:
@@ -78,10 +55,8 @@ def _tape(choice: TapeChoice, symbol: str) -> tuple[pl.DataFrame, Interval, pl.D
         bars, rates = generated_tape()
         frame = parse_candles(_parquet(bars), GENERATED, symbol)
         return frame, spacing(frame), parse_funding(_parquet(rates), GENERATED, symbol)
-    frame, source = read_candles(choice.candles, symbol)
-    if choice.funding is None:
-        return frame, source, None
-    return frame, source, parse_funding(read_bytes(choice.funding), choice.funding.name, symbol)
+    frame = read_candles(choice.candles, symbol)
+    return frame, spacing(frame), None if choice.funding is None else read_funding(choice.funding, symbol)
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from trader.app import current, venues
-from trader.app.backtesting import read_candles
 from trader.app.instruments import instruments_of
 from trader.app.results import money, stamp
 from trader.app.strategies import Loaded, limits, load_strategy
@@ -21,7 +20,9 @@ from trader.domain.decision import Book, Decision, State
 from trader.domain.order import client_id
 from trader.errors import DataError
 from trader.live.record import last_forecasts
+from trader.market.candles import spacing
 from trader.market.resample import resample
+from trader.research.dataset import read_candles
 
 
 def decide_once(settings: Settings, candles: Path | None, close: datetime | None) -> dict[str, Any]:
@@ -38,8 +39,8 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
     loaded = load_strategy(settings)
     if candles is None:
         return asyncio.run(_on_exchange(settings, loaded, close))
-    frame, source = read_candles(candles, loaded.strategy.symbols[0])
-    bars = resample(frame, source, loaded.strategy.interval)
+    frame = read_candles(candles, loaded.strategy.symbols[0])
+    bars = resample(frame, spacing(frame), loaded.strategy.interval)
     newest = bars["close_time"].max()
     at = close or newest
     if not isinstance(at, datetime) or not loaded.strategy.interval.is_close(at):

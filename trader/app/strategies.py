@@ -13,6 +13,7 @@ from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
 from trader.forecast.artifact import Model, load
+from trader.forecast.card import Construction
 from trader.portfolio.allocator import ExposureAllocator
 from trader.portfolio.policy import SignPolicy
 from trader.strategies.ar import ArStrategy
@@ -53,7 +54,7 @@ def load_strategy(settings: Settings) -> Loaded:
 def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loaded:
     """Put a strategy together from its file and its model's bytes."""
     interval = Interval.parse(file.interval)
-    model = load(card, weights, symbol=file.symbol, interval=str(interval))
+    model = load(card, weights, symbol=file.symbol, interval=interval, construction=Construction.of(interval))
     strategy = ArStrategy(
         name=file.name,
         symbol=file.symbol,

@@ -18,6 +18,7 @@ from trader.exchange.clock import StepClock, VenueClock, WallClock, from_millise
 from trader.exchange.factory import open_gateway
 from trader.exchange.loopback import Loopback
 from trader.journal.lock import holder
+from trader.log import register_secret
 
 JOURNAL = "journal.db"
 SECONDS_A_CLOSE = 5.0
@@ -110,6 +111,7 @@ def _stepped(
     key, secret = _keys(settings)
     if settings.venue == "sim" or not key:
         key, secret = str(ready["api_key"]), str(ready["api_secret"])
+    register_secret(key, secret, str(ready["control"]))
     gateway = open_gateway(
         settings.venue,
         key=key,
@@ -161,4 +163,6 @@ def _announcement(settings: Settings, port: int) -> Path:
 
 def _keys(settings: Settings) -> tuple[str, str]:
     key, secret = settings.api_key, settings.api_secret
-    return (key.get_secret_value() if key else "", secret.get_secret_value() if secret else "")
+    pair = (key.get_secret_value() if key else "", secret.get_secret_value() if secret else "")
+    register_secret(*filter(None, pair))
+    return pair
