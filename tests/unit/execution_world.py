@@ -46,8 +46,9 @@ def instrument(symbol: str = SYMBOL, **given: Any) -> Instrument:
         "min_notional": Decimal(5),
         "brackets": brackets(),
     }
+    words = {"status": given.pop("status")} if "status" in given else {}
     exact = {name: Decimal(value) if isinstance(value, str) else value for name, value in given.items()}
-    return Instrument(**(rules | exact | {"status": given.get("status", "TRADING")}))
+    return Instrument(**(rules | exact | words))
 
 
 def book(

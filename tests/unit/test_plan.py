@@ -1,4 +1,5 @@
 from decimal import Decimal
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_target_of_less_than_one_step_is_noted_too() -> None:
 
 def test_a_flip_into_too_small_a_position_still_closes() -> None:
     planned = plan({SYMBOL: -0.5}, book("9", "1", "30"), 0.0)
-    assert [(leg.kind, leg.quantity) for leg in planned.legs] == [("c", -30)]
+    assert planned.legs == (Leg(SYMBOL, Decimal(-30), "c"),)
     assert planned.quantities[SYMBOL] == 0
     assert len(planned.notes) == 1
 
@@ -166,7 +167,8 @@ def test_a_reduction_below_the_minimum_quantity_waits_for_a_larger_one() -> None
 def test_no_leg_is_larger_than_one_order_may_be() -> None:
     rules = instrument(max_quantity="100")
     assert legs(0.5, book("500", "1", rules=rules)) == [("o", "84"), ("o", "83"), ("o", "83")]
-    assert legs(-0.5, book("400", "1", "150", rules=rules)) == [("c", "-75"), ("c", "-75"), ("o", "-100"), ("o", "-100")]
+    flip = [("c", "-75"), ("c", "-75"), ("o", "-100"), ("o", "-100")]
+    assert legs(-0.5, book("400", "1", "150", rules=rules)) == flip
 
 
 def test_no_part_of_a_large_order_falls_below_the_minimum() -> None:
@@ -208,7 +210,7 @@ def test_everything_that_frees_money_comes_before_everything_that_needs_it() -> 
 def test_without_equity_the_first_leg_never_enlarges_a_position(equity: str, held: str) -> None:
     planned = plan({SYMBOL: 0.5}, book(equity, "2", held), 0.0)
     path = walked(Decimal(held), tuple(leg for leg in planned.legs if leg.reduce_only))
-    assert all(abs(later) <= abs(earlier) for earlier, later in zip(path, path[1:], strict=False))
+    assert all(abs(later) <= abs(earlier) for earlier, later in pairwise(path))
 
 
 @pytest.mark.parametrize(("kind", "reduces"), [("c", True), ("r", True), ("f", True), ("o", False), ("i", False)])

@@ -1,6 +1,7 @@
 """Guards approve a leg or refuse it; they never change one."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Decimal
 
 from trader.domain.decision import Book, Leg, Limits, Refusal, State
@@ -30,7 +31,8 @@ def judge(legs: Iterable[Leg], book: Book, limits: Limits) -> tuple[tuple[Leg, .
     for leg in legs:
         if not leg.reduce_only:
             reached = held.get(leg.symbol, Decimal(0)) + leg.quantity
-            refusal = _refusal(leg, reached, book, limits)
+            earlier = next((one for one in refused if one.leg.symbol == leg.symbol), None)
+            refusal = replace(earlier, leg=leg) if earlier else _refusal(leg, reached, book, limits)
             if refusal:
                 refused.append(refusal)
                 continue
