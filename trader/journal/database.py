@@ -61,6 +61,7 @@ class Database:
             JournalError: it cannot be opened.
         """
         self.path = path
+        self._closed = False
         mode = "rw" if writable else "ro"
         if not writable and not os.access(path.parent, os.W_OK) and not _beside(path, "-wal").exists():
             # nobody here can write, and SQLite would want to create its shared memory file
@@ -105,7 +106,12 @@ class Database:
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
+        if self._closed:
+            return
         try:
+            # another thread is refused here, before half of it is closed
+            self._raw.execute("SELECT 1")
+            self._closed = True
             self._connection.close()
             self._raw.close()
         except (sqlite3.Error, SQLAlchemyError) as error:

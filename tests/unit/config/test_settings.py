@@ -278,6 +278,16 @@ def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tm
         Settings.load()
 
 
+def test_a_directory_that_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("TRADER_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(ConfigError, match=r"The settings in .* cannot be read: Permission denied; correct its rights"):
+        Settings.load()
+
+
 def test_the_level_of_the_log_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADER_LOG__LEVEL", "debug")
     assert Settings.load().log.level == "DEBUG"

@@ -6,7 +6,7 @@ import pytest
 
 from trader.domain.account import Income
 from trader.domain.decision import State
-from trader.domain.order import Fill, Order
+from trader.domain.order import Fill, Order, OrderRequest
 from trader.errors import JournalError
 from trader.journal.journal import Journal
 from trader.journal.queries import Reader
@@ -89,6 +89,8 @@ def test_decision_transcript_and_intents_are_kept_whole(
         assert journal.transcript(close) == Transcript(close, '{"in": 1}', '{"out": "ü"}')
         assert [record.intent for record in journal.open_intents()] == intents
         assert [record.status for record in journal.orders()] == ["INTENDED", "INTENDED"]
+        request = OrderRequest("t1.c0", "ADAUSDT", Decimal(-3), reduce_only=False)
+        assert journal.orders()[0].intent.request == request
         assert str(journal.orders()[1].intent.quantity) == "12.50"
 
 
@@ -294,6 +296,7 @@ def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime)
     fee = Income("5", "COMMISSION", "ADAUSDT", Decimal("-0.3"), close + SECOND, "9")
     assert journal.record_incomes([funding, fee]) == 2
     assert journal.record_incomes([funding]) == 0
+    assert journal.record_incomes([]) == 0
     assert journal.incomes() == [funding, fee]
     assert journal.last_income_time() == close + SECOND
 

@@ -4,8 +4,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,9 @@ def test_somebody_elses_file_is_refused(path: Path, binding: Binding, close: dat
     run(path, "CREATE TABLE recipes (id INTEGER)")
     with pytest.raises(JournalError, match="is no journal"):
         Journal.open(path, binding, create=True, at=close)
+    run(path, "CREATE TABLE alembic_version (version_num TEXT)")
+    with pytest.raises(JournalError, match="is no journal"):
+        Journal.read(path)
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(JournalError, match=r"damaged \(SQLITE_NOTADB\); put a backup in its place"):
         Journal.open(path, binding, create=True, at=close)
@@ -236,6 +240,17 @@ def test_a_reader_needs_no_right_to_write_beside_a_journal_at_rest(
         assert sorted(journal.path.parent.iterdir()) == before
 
 
+def test_a_file_system_without_a_log_is_refused() -> None:
+    with pytest.raises(JournalError, match=r"no shared memory for SQLite \(mode memory\); keep it on a local disk"):
+        Database(Path(":memory:"), writable=True)
+
+
+def test_a_journal_belongs_to_the_thread_that_opened_it(journal: Journal) -> None:
+    with ThreadPoolExecutor(1) as other, pytest.raises(JournalError, match=r"cannot be closed: .*thread"):
+        other.submit(journal.close).result()
+    assert journal.last_close() is None
+
+
 def test_closing_twice_is_fine_and_a_closed_journal_says_so(journal: Journal, close: datetime) -> None:
     journal.close()
     journal.close()
@@ -243,6 +258,8 @@ def test_closing_twice_is_fine_and_a_closed_journal_says_so(journal: Journal, cl
         journal.claim(close, close)
     with pytest.raises(JournalError, match=r"cannot be read: .*closed"):
         journal.last_close()
+    with pytest.raises(JournalError, match=r"cannot be read: .*closed"):
+        journal._database.tables()
 
 
 def test_a_page_that_rotted_is_found_at_the_start(
@@ -258,6 +275,23 @@ def test_a_page_that_rotted_is_found_at_the_start(
     with pytest.raises(JournalError, match=r"damaged .*put a backup in its place, or move it away"):
         reopen()
     assert journal.path.read_bytes() == bytes(content)
+
+
+def test_rows_out_of_order_are_found_at_the_start(
+    journal: Journal, reopen: Callable[[], Journal], close: datetime
+) -> None:
+    """Fault 6."""
+    journal.claim(close, close)
+    journal.claim(close + timedelta(hours=16), close)
+    root = journal._database._raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'decisions'").fetchone()[0]
+    journal.close()
+    content = bytearray(journal.path.read_bytes())
+    # after the page's header come the places of its rows, two bytes each
+    begin = (root - 1) * 4096 + 8
+    content[begin : begin + 4] = content[begin + 2 : begin + 4] + content[begin : begin + 2]
+    journal.path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"cannot be used: it is damaged \(.*\); put a backup in its place"):
+        reopen()
 
 
 def test_a_transcript_that_rotted_is_found_when_it_is_read(journal: Journal, close: datetime) -> None:

@@ -301,6 +301,21 @@ def test_a_second_configuration_replaces_the_first(start: Callable[..., TextIO],
     assert len(lines(stream)) == 1
 
 
+def test_uncaught_errors_take_the_same_way(start: Callable[..., TextIO]) -> None:
+    stream = start()
+
+    def fail() -> None:
+        raise LookupError("in a thread")
+
+    for target in (fail, sys.exit):
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    (line,) = lines(stream)
+    assert line["exception"].endswith("LookupError: in a thread")
+
+
 CRASH = f"""
 import sys, threading, warnings
 from types import SimpleNamespace

@@ -16,14 +16,6 @@ def upgrade() -> None:
     _create_control()
 
 
-def downgrade() -> None:
-    for table in (
-        *("instance", "transcripts", "decisions", "orders", "fills", "incomes", "baselines", "positions"),
-        *("states", "requests", "equity", "models", "meta"),
-    ):
-        op.drop_table(table)
-
-
 def _create_decisions() -> None:
     op.create_table(
         "instance",
