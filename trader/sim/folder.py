@@ -1,5 +1,6 @@
 """Open the folder of an exchange: create or resume its ledger, and refuse another tape or other money settings."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,14 +17,16 @@ from trader.sim.clock import Clock, parse_rate
 from trader.sim.errors import StartError
 from trader.sim.exchange import Exchange
 from trader.sim.faults import check_entry
-from trader.sim.instruments import default_listing, read_listing
+from trader.sim.instruments import Listing, default_listing, read_listing
 from trader.sim.ledger import Ledger, State
 from trader.sim.records import Terms
 from trader.sim.tape import DAY, Tape, instant, load_tape
 from trader.sim.wire import Keys
 
+LEDGER = "ledger.db"
+MONEY = ("equity", "fee", "slippage", "spread")
 _WARM_UP = 90 * DAY
-_PATIENCE = 3.0  # seconds for a predecessor whose client has just been killed to see that and end
+_PATIENCE = 2.0  # seconds for a predecessor whose client has just been killed to see that and end
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +75,41 @@ def open_exchange(options: Options) -> Opened:
     )
     listing = default_listing(tape) if options.instruments is None else read_listing(options.instruments, tape)
     faults = _read_faults(options.faults)
-    lock = _take_folder(options.folder)
-    ledger = Ledger(options.folder / "ledger.db")
     end = _end(options, tape)
+    if not (options.folder / LEDGER).exists():  # refuse before anything is made
+        _terms(options, Terms())
+        _begin(options, tape, end)
+    lock = _take_folder(options.folder)
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.close)
+        ledger = Ledger(options.folder / LEDGER)
+        undo.callback(ledger.close)
+        resumed = not ledger.new
+        terms = _enter(options, tape, listing, ledger, end)
+        now = ledger.load()[0].clock
+        clock = Clock(now, max(end, now), rate)
+        exchange = Exchange(tape, listing, terms, ledger, clock, _keys(options.folder))
+        if faults:
+            exchange.add_faults(faults, origin="file")
+        token = _secret_file(options.folder / "control.token", secrets.token_hex(16))
+        undo.pop_all()
+    return Opened(exchange, resumed, token, lock)
+
+
+def _enter(options: Options, tape: Tape, listing: Listing, ledger: Ledger, end: int) -> Terms:
+    """Begin a new ledger, or check that an old one was begun with the same."""
     identity = {"tape": tape.digest, "funding": tape.funding_digest, "instruments": listing.digest}
-    resumed = not ledger.new
-    if resumed:
-        terms = _check_identity(options, identity, ledger)
-    else:
-        terms = _terms(options, Terms())
-        begin = _begin(options, tape, end)
-        money = {name: str(getattr(terms, name)) for name in ("equity", "fee", "slippage", "spread")}
-        created = {**identity, **money, "name": tape.name, "created": str(begin)}
-        ledger.create(created, State(begin), Account(terms.equity, update_time=begin))
-    now = ledger.load()[0].clock
-    clock = Clock(now, max(end, now), rate)
-    exchange = Exchange(tape, listing, terms, ledger, clock, _keys(options.folder))
-    if faults:
-        exchange.add_faults(faults, origin="file")
-    return Opened(exchange, resumed, _secret_file(options.folder / "control.token", secrets.token_hex(16)), lock)
+    if not ledger.new:
+        return _check_identity(options, identity, ledger)
+    terms, begin = _terms(options, Terms()), _begin(options, tape, end)
+    money = {name: str(getattr(terms, name)) for name in MONEY}
+    created = {**identity, **money, "name": tape.name, "created": str(begin)}
+    ledger.create(created, State(begin), Account(terms.equity, update_time=begin))
+    return terms
 
 
 def _terms(options: Options, kept: Terms) -> Terms:
-    given = {name: getattr(options, name) for name in ("equity", "fee", "slippage", "spread")}
+    given = {name: getattr(options, name) for name in MONEY}
     values = {name: getattr(kept, name) if value is None else value for name, value in given.items()}
     for name, value in values.items():
         most = Decimal("1e12") if name == "equity" else Decimal("0.5")
@@ -128,9 +143,9 @@ def _end(options: Options, tape: Tape) -> int:
 def _check_identity(options: Options, identity: dict[str, str], ledger: Ledger) -> Terms:
     kept = ledger.identity()
     other = [name for name, value in identity.items() if kept[name] != value]
-    terms = Terms(**{name: Decimal(kept[name]) for name in ("equity", "fee", "slippage", "spread")})
+    terms = Terms(**{name: Decimal(kept[name]) for name in MONEY})
     wanted = _terms(options, terms)
-    other += [name for name in ("equity", "fee", "slippage", "spread") if getattr(wanted, name) != getattr(terms, name)]
+    other += [name for name in MONEY if getattr(wanted, name) != getattr(terms, name)]
     if other:
         raise StartError(
             f"The ledger in {options.folder} was begun with another {', '.join(other)} (tape {kept['name']}); "

@@ -184,7 +184,9 @@ def _check_grid(times: Any, rows: Any, spacing: int, symbol: str, name: str) -> 
     steps = np.diff(times)
     if (steps == spacing).all() and times[0] % spacing == 0:
         return
-    where = int(np.argmax(steps != spacing)) + 1 if not (steps == spacing).all() else 0
+    # A row out of order also looks like a gap, so the order is judged first.
+    wrong = next((bad for bad in (steps < 0, steps == 0, steps != spacing) if bad.any()), None)
+    where = 0 if wrong is None else int(np.argmax(wrong)) + 1
     row, at = int(rows[where]) + 1, instant(int(times[where]))
     step = int(steps[where - 1]) if where else 0
     place = f"{name} row {row} ({symbol} {at})"
@@ -242,9 +244,10 @@ def _add_funding(
         rates = funding["funding_rate"].to_list()
     elif "funding_rate" in candles.columns:
         funding_name = name
-        filled = candles.with_columns(pl.col("funding_rate").cast(pl.Float64, strict=False).fill_null(0.0))
-        rates = with_numbers(filled, ("funding_rate",), times, name)["funding_rate"].to_list()
-        stamps, owners = times + next(iter(series.values())).spacing, names.tolist()
+        known = candles["funding_rate"].is_not_null().to_numpy()
+        chosen = candles.filter(pl.col("funding_rate").is_not_null())
+        rates = with_numbers(chosen, ("funding_rate",), times[known], name)["funding_rate"].to_list()
+        stamps, owners = times[known] + next(iter(series.values())).spacing, names[known].tolist()
     else:
         return
     for row, (stamp, owner, rate) in enumerate(zip(stamps.tolist(), owners, rates, strict=True)):
