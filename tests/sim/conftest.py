@@ -277,3 +277,9 @@ def run_process(tmp_path: Path, root: Path) -> Iterator[Callable[..., subprocess
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def client_class() -> type[Client]:
+    """The signing client, for properties that open their own exchanges."""
+    return Client

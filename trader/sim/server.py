@@ -82,9 +82,11 @@ class Server:
         opened = self._opened = open_exchange(options)
         exchange = opened.exchange
         gate = Gate(exchange, opened.control_token, options.client_pid, self._fail)
-        self._runner = web.ServerRunner(web.Server(gate.handle, access_log=None, keepalive_timeout=3600))
+        self._runner = web.ServerRunner(
+            web.Server(gate.handle, access_log=None, keepalive_timeout=3600), shutdown_timeout=1
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, ADDRESS, options.port, ssl_context=context, shutdown_timeout=1)
+        site = web.TCPSite(self._runner, ADDRESS, options.port, ssl_context=context)
         try:
             await site.start()
         except OSError as error:
