@@ -99,12 +99,11 @@ class Ledger:
             raise Rejected(f"{instrument.symbol}: a reduce-only order found no position to reduce", code=-2022)
         closing = _signed(min(abs(quantity), abs(held)), quantity) if crossing else _ZERO
         opening = _ZERO if reduce_only else quantity - closing
-        if opening and not closing:
-            self._require_margin(instrument, opening, paid, self.available())
+        if opening:
+            free = self._freed(instrument.symbol, closing, paid) if closing else self.available()
+            self._require_margin(instrument, opening, paid, free)
         done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
         if opening:
-            if closing:
-                self._require_margin(instrument, opening, paid, self.available())
             done.append(self._add(instrument.symbol, opening, paid))
         return done
 
@@ -140,6 +139,12 @@ class Ledger:
         buys = quantity > 0
         moved = price * (1 + (1 if buys else -1) * (self.costs.spread / 2 + self.costs.slippage))
         return instrument.round_price(moved, up=buys)
+
+    def _freed(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return what will be available once the whole position is closed by a quantity at a price."""
+        holding = self.holdings[symbol]
+        realised = booked(-quantity * price - holding.cost)
+        return self.available() + holding.margin + realised - booked(abs(quantity) * price * self.costs.fee)
 
     def _require_margin(self, instrument: Instrument, quantity: Decimal, price: Decimal, available: Decimal) -> None:
         notional = abs(quantity) * price
