@@ -197,6 +197,15 @@ def test_funding_the_wallet_cannot_pay_comes_out_of_the_margin() -> None:
     assert account.holdings[SYMBOL].margin == Decimal("9.99")
 
 
+def test_funding_beyond_the_whole_margin_ends_with_an_empty_wallet_and_no_debt() -> None:
+    account = ledger("10", 10)
+    trade(account, "100", "1")
+    account.fund(SYMBOL, Decimal("0.2"), Decimal(1))
+    assert account.available() == 0
+    assert account.liquidate(RULES, Decimal(1))
+    assert account.wallet == 0
+
+
 @pytest.mark.parametrize(
     ("quantity", "kept", "taken"), [("1", "100.51", "100.50"), ("-1", "298.50", "298.51")], ids=["long", "short"]
 )

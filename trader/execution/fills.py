@@ -115,9 +115,9 @@ class Ledger:
         paid = booked(holding.quantity * price * rate)
         self.wallet -= paid
         self.funding -= paid
-        shortfall = -self.available()
-        if shortfall > 0:
-            holding.margin -= min(shortfall, holding.margin)
+        if self.margin_mode == "isolated":
+            # below zero too: the liquidation that follows then takes the debt with it
+            holding.margin -= max(-self.available(), _ZERO)
         return -paid
 
     def liquidate(self, instrument: Instrument, price: Decimal) -> bool:
