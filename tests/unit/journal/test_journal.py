@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from trader.domain.account import Income
+from tests.unit.journal.steps import SECOND, decide, finish
 from trader.domain.decision import State
-from trader.domain.order import Fill, Order, OrderRequest
+from trader.domain.order import Order, OrderRequest
 from trader.errors import JournalError
 from trader.journal.journal import Journal
 from trader.journal.queries import Reader
@@ -14,40 +14,6 @@ from trader.journal.rows import EquityPoint, Intent, Outcome, Status, StoredMode
 
 Intents = Callable[..., Intent]
 Orders = Callable[..., Order]
-SECOND = timedelta(seconds=1)
-
-
-def decide(journal: Journal, close: datetime, intents: list[Intent]) -> None:
-    assert journal.claim(close, close)
-    journal.record_decision(
-        close, '{"in": 1}', '{"out": "ü"}', model_hash="abc", why="forecast up", intents=intents, at=close + SECOND
-    )
-
-
-def finish(
-    journal: Journal,
-    close: datetime,
-    *,
-    equity: str = "1",
-    peak: str = "1",
-    positions: dict[str, Decimal] | None = None,
-) -> None:
-    journal.finish(
-        close,
-        wallet=Decimal(1),
-        equity=Decimal(equity),
-        peak=Decimal(peak),
-        positions=positions or {},
-        at=close + SECOND,
-    )
-
-
-def begin(journal: Journal, close: datetime, positions: dict[str, Decimal], last_trades: dict[str, str]) -> None:
-    journal.set_baseline(wallet=Decimal(9), equity=Decimal(10), positions=positions, last_trades=last_trades, at=close)
-
-
-def fill(trade_id: str, close: datetime, quantity: str = "1") -> Fill:
-    return Fill(trade_id, "77", "ADAUSDT", Decimal(quantity), Decimal("0.6"), Decimal("0.0003"), Decimal(0), close)
 
 
 def test_a_second_claim_of_the_same_close_is_refused_and_the_first_stays(journal: Journal, close: datetime) -> None:
@@ -276,31 +242,6 @@ def test_a_certain_end_is_corrected_by_the_exchange_only(
         journal.settle("unheard", None, Outcome.ABSENT, final=True, at=close)
 
 
-def test_a_fill_reported_twice_counts_once(journal: Journal, close: datetime) -> None:
-    """Fault 39."""
-    assert journal.record_fills([]) == 0
-    assert journal.record_fills([fill("9", close), fill("9", close)]) == 1
-    assert journal.record_fills([fill("9", close), fill("10", close)]) == 1
-    assert [found.trade_id for found in journal.fills()] == ["9", "10"]
-    assert journal.fills()[0] == fill("9", close)
-
-
-def test_the_last_trade_is_the_newest_by_number_not_by_letter(journal: Journal, close: datetime) -> None:
-    journal.record_fills([fill("100", close), fill("99", close)])
-    assert journal.last_trade_id("ADAUSDT") == "100"
-    assert journal.last_trade_id("XRPUSDT") is None
-
-
-def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime) -> None:
-    funding = Income("5", "FUNDING_FEE", "ADAUSDT", Decimal("-0.01234567"), close, "")
-    fee = Income("5", "COMMISSION", "ADAUSDT", Decimal("-0.3"), close + SECOND, "9")
-    assert journal.record_incomes([funding, fee]) == 2
-    assert journal.record_incomes([funding]) == 0
-    assert journal.record_incomes([]) == 0
-    assert journal.incomes() == [funding, fee]
-    assert journal.last_income_time() == close + SECOND
-
-
 def test_a_state_survives_a_restart_with_its_reason(
     reopen: Callable[[], Journal], journal: Journal, close: datetime
 ) -> None:
@@ -327,58 +268,6 @@ def test_a_request_left_by_another_process_is_seen_and_answered(journal: Journal
     assert journal.pending_requests() == []
 
 
-def test_the_peak_follows_the_closes_until_it_is_reset(journal: Journal, close: datetime) -> None:
-    closes = [close + timedelta(hours=16 * n) for n in range(4)]
-    for moment, peak in zip(closes[:2], ("12", "13"), strict=True):
-        decide(journal, moment, [])
-        finish(journal, moment, equity="11", peak=peak)
-    assert journal.peak_equity() == Decimal(13)
-    decide(journal, closes[2], [])
-    journal.reset_peak()
-    assert journal.peak_equity() == 0
-    # it was decided on the old peak
-    finish(journal, closes[2], peak="13")
-    assert journal.peak_equity() == 0
-    decide(journal, closes[3], [])
-    finish(journal, closes[3], peak="11.5")
-    assert journal.peak_equity() == Decimal("11.5")
-
-
-def test_a_baseline_is_where_positions_and_peak_begin(
-    reopen: Callable[[], Journal], journal: Journal, close: datetime
-) -> None:
-    assert not journal.has_baseline()
-    with pytest.raises(JournalError, match="no baseline yet"):
-        journal.baseline()
-    journal.record_fills([fill("5", close, "3")])
-    assert journal.position("ADAUSDT") == 3
-    begin(journal, close, {"ADAUSDT": Decimal("-10"), "XRPUSDT": Decimal(7)}, {"ADAUSDT": "99"})
-    with reopen() as journal:
-        assert journal.has_baseline()
-        found = journal.baseline()
-        assert (found.at, found.wallet, found.equity) == (close, Decimal(9), Decimal(10))
-        assert found.positions == {"ADAUSDT": Decimal(-10), "XRPUSDT": Decimal(7)}
-        assert found.last_trades == {"ADAUSDT": "99"}
-        assert journal.positions() == found.positions
-        assert journal.last_trade_id("ADAUSDT") == "99"
-        assert journal.last_trade_id("XRPUSDT") is None
-        assert journal.peak_equity() == Decimal(10)
-
-
-def test_fills_move_positions_once_and_only_after_the_baseline(journal: Journal, close: datetime) -> None:
-    begin(journal, close, {"ADAUSDT": Decimal(-10)}, {"ADAUSDT": "99"})
-    fills = [fill("100", close, "4"), fill("98", close, "50"), fill("99", close, "50"), fill("101", close, "6")]
-    assert journal.record_fills(fills) == 4
-    assert journal.record_fills(fills) == 0
-    assert journal.position("ADAUSDT") == 0
-    assert journal.positions() == {}
-    assert journal.last_trade_id("ADAUSDT") == "101"
-    begin(journal, close, {}, {})
-    assert journal.position("ADAUSDT") == 0
-    journal.record_fills([fill("102", close, "1")])
-    assert journal.positions() == {"ADAUSDT": Decimal(1)}
-
-
 def test_models_and_values_are_remembered(reopen: Callable[[], Journal], journal: Journal) -> None:
     journal.save_model("abc", "{}", b"\x00weights")
     journal.save_model("abc", "other", b"other")
@@ -400,16 +289,6 @@ def test_a_reader_works_beside_the_daemon_and_cannot_write(journal: Journal, clo
         journal.claim(later, later)
         assert reader.last_close() == later
         assert reader.binding() == journal.binding()
-
-
-def test_what_cannot_be_kept_exactly_is_refused_whole(journal: Journal, close: datetime) -> None:
-    decide(journal, close, [])
-    with pytest.raises(JournalError, match="NaN is no amount"):
-        finish(journal, close, peak="NaN")
-    with pytest.raises(JournalError, match="naive"):
-        journal.claim(datetime(2024, 1, 1), close)
-    assert journal.equity_points() == []
-    assert [found.close for found in journal.unfinished()] == [close]
 
 
 def test_times_are_kept_to_the_millisecond(journal: Journal) -> None:

@@ -301,3 +301,30 @@ def test_a_transcript_that_rotted_is_found_when_it_is_read(journal: Journal, clo
     journal._database._raw.execute("UPDATE transcripts SET inputs = zeroblob(20)")
     with pytest.raises(JournalError, match=r"damaged \(transcript of 2024-01-01T16:00Z"):
         journal.transcript(close)
+
+
+def test_what_a_start_asks_does_not_grow_with_the_journal(journal: Journal) -> None:
+    asked: list[str] = []
+    journal._database._raw.set_trace_callback(asked.append)
+    journal.state()
+    journal.last_close()
+    journal.unfinished()
+    journal.open_intents()
+    journal.pending_requests()
+    journal.position("ADAUSDT")
+    journal.last_trade_id("ADAUSDT")
+    journal.last_income_time()
+    journal.peak_equity()
+    assert not journal.has_baseline()
+    journal.decisions(last=10)
+    journal.orders(last=10)
+    journal._database._raw.set_trace_callback(None)
+    assert len(asked) == 13
+    for query in asked:
+        plan = [row[3] for row in journal._database._raw.execute(f"EXPLAIN QUERY PLAN {query}")]
+        bounded = "LIMIT" in query or "max(" in query
+        # one row, and indices that hold only what is open
+        short = ("SCAN instance", "unfinished_decisions", "open_orders", "pending_requests")
+        for step in plan:
+            assert bounded or step.startswith("SEARCH") or any(name in step for name in short), (query, plan)
+        assert not any("TEMP B-TREE" in step for step in plan if "RIGHT PART" not in step), (query, plan)
