@@ -164,6 +164,30 @@ def test_unrealised_profit_of_an_isolated_position_is_not_available() -> None:
     assert refused(account, "1", "1.5") == -2019
 
 
+@pytest.mark.parametrize("side", ["", "-"])
+def test_a_leverage_allows_no_position_beyond_its_bracket(side: str) -> None:
+    """Ten times goes up to the tier that ends at 1,000,000; the fee and the price paid do not count."""
+    account = ledger("200000", 10, COSTS)
+    assert refused(account, f"{side}1000001", "1") == -2027
+    trade(account, f"{side}600000", "1")
+    assert refused(account, f"{side}400001", "1") == -2027
+    assert refused(account, f"{side}400000", "1.0001") == -2027
+    assert trade(account, f"{side}400000", "1")
+
+
+def test_a_position_that_outgrew_its_bracket_may_be_closed_and_turned_around() -> None:
+    account = ledger("200000", 10)
+    trade(account, "1000000", "1")
+    assert refused(account, "1", "1.5") == -2027
+    assert refused(account, "-1700000", "1.5") == -2027
+    assert trade(account, "-1600000", "1.5")
+    assert account.quantity(SYMBOL) == -600_000
+
+
+def test_a_leverage_above_every_bracket_allows_nothing() -> None:
+    assert refused(ledger("1000", 51), "1", "1") == -2027
+
+
 def test_positive_funding_is_paid_by_longs_and_received_by_shorts() -> None:
     for quantity, received in (("100", "-0.02"), ("-100", "0.02")):
         account = ledger("1000")

@@ -89,8 +89,8 @@ class Ledger:
             One execution, or two where the order crosses zero (the closing part first).
 
         Raises:
-            Rejected: -2022 where a reduce-only order has nothing to reduce, -2019 where the margin does not suffice;
-                nothing has changed then.
+            Rejected: -2022 where a reduce-only order has nothing to reduce, -2019 where the margin does not suffice,
+                -2027 where the leverage allows no such position; nothing has changed then.
         """
         held = self.quantity(instrument.symbol)
         paid = self._price(instrument, quantity, price)
@@ -102,6 +102,7 @@ class Ledger:
         if opening:
             free = self._freed(instrument.symbol, closing, paid) if closing else self.available()
             self._require_margin(instrument, opening, paid, free)
+            self._require_bracket(instrument, opening if closing else held + opening, price)
         done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
         if opening:
             done.append(self._add(instrument.symbol, opening, paid))
@@ -152,6 +153,14 @@ class Ledger:
         if required > available:
             raise Rejected(
                 f"{instrument.symbol}: {required} USDT of margin and fee exceed the {available} available", code=-2019
+            )
+
+    def _require_bracket(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
+        allowed = [bracket.cap for bracket in instrument.brackets if bracket.max_leverage >= self.leverage]
+        largest = max(allowed, default=_ZERO)
+        if instrument.brackets and abs(quantity) * price > largest:
+            raise Rejected(
+                f"{instrument.symbol}: at leverage {self.leverage} a position may be worth {largest} USDT", code=-2027
             )
 
     def _add(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
