@@ -260,3 +260,18 @@ def hang(released: asyncio.Event) -> Behaviour:
         writer.close()
 
     return behave
+
+
+class Shelf:
+    """Keeps an imagined account in memory, and how often it was written."""
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.writes = 0
+
+    def load_paper(self) -> str | None:
+        return self.text
+
+    def save_paper(self, snapshot: str) -> None:
+        self.text = snapshot
+        self.writes += 1
