@@ -9,7 +9,7 @@ from trader.domain.interval import Interval
 from trader.market.candles import with_close
 
 INTERVAL = Interval.parse("16h")
-START = datetime(2024, 1, 1, 16, tzinfo=UTC)
+START = datetime(2024, 1, 1, 8, tzinfo=UTC)
 
 
 def frame_of(closes: Sequence[float], symbol: str = "ADAUSDT") -> pl.DataFrame:

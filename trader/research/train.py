@@ -1,0 +1,302 @@
+"""Fit autoregressive models, give them their cards, and exchange weights with torch."""
+
+import hashlib
+import pickle
+import struct
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trader import __version__
+from trader.domain.interval import Interval
+from trader.errors import ConfigError, DataError, ModelError
+from trader.forecast.artifact import Model, encode_weights, golden_rows
+from trader.forecast.card import Card, Construction, Gate, Training, Verdict
+from trader.forecast.features import significant
+from trader.forecast.fit import FITS
+from trader.forecast.linear import LinearForecaster
+from trader.market.candles import spacing
+from trader.market.resample import resample
+from trader.research.dataset import Rows, chronological_split, data_hash, supervised
+from trader.research.metrics import signal_metrics
+
+_METHODS = {"l1": "least absolute deviations, exact (vertex descent)", "mse": "ordinary least squares, closed form"}
+# What torch's reader raises on bytes that are no state_dict, found by spoiling good ones.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+_LIFE = timedelta(days=365)
+_UNJUDGED = "Nobody has judged it yet: run `trader evidence` on candles that no fit has seen."
+_GOLDEN_WINDOWS = 5
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what a fit and a forecast are computed with."""
+    return {"trader": __version__, **{name: version(name) for name in ("numpy", "polars", "safetensors")}}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is known of a model's worth when its card is written; `trials` counts the fits it was chosen from."""
+
+    verdict: Verdict = "UNJUDGED"
+    reason: str = _UNJUDGED
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+    trials: int = 1
+
+
+def train_ar(
+    candles: pl.DataFrame,
+    interval: Interval,
+    lags: tuple[int, ...],
+    loss: str = "l1",
+    test_size: float = 0.25,
+    *,
+    name: str,
+    created: datetime,
+    until: datetime | None = None,
+    split: datetime | None = None,
+    pool: int | None = None,
+    expires: datetime | None = None,
+    judgement: Judgement | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Model:
+    """Fit a model to one symbol's candles, chronologically: the first rows train, the last test.
+
+    Args:
+        candles: a candle frame whose interval divides `interval`.
+        interval: the candle length of the model.
+        lags: lags of the log return in the order of the weights.
+        loss: `l1` or `mse`.
+        test_size: the fraction of rows, at the end, that the fit does not see.
+        name: what the model is called.
+        created: when, for the card.
+        until: candles that close later are not looked at.
+        split: train on every row that closes at or before it and test on the rest, instead of `test_size`.
+        pool: drop as many first rows as this lag needs, to compare models of several lags on the same rows.
+        expires: when it is too old; a year after the last candle, unless given.
+        judgement: the card's verdict; unjudged, unless given.
+        versions: library versions for the card; the installed ones, unless given.
+
+    Raises:
+        ConfigError: there is no such loss.
+        DataError: the candles cannot be used, or are too few.
+    """
+    if loss not in FITS:
+        raise ConfigError(f"There is no fit for the loss {loss!r}; choose {' or '.join(FITS)}.")
+    construction = Construction.of(interval, spacing(candles))
+    history = _history(candles, interval, until)
+    rows = supervised(history, lags, pool)
+    count = chronological_split(len(rows.target), test_size) if split is None else rows.until(split)
+    fit = FITS[loss](rows.features[:count], rows.target[:count])
+    numbers = significant(np.array([*fit.weights, fit.bias]))
+    weights, bias = numbers[:-1], float(numbers[-1])
+    deviation = float((rows.target[:count] - bias - rows.features[:count] @ weights).std(ddof=1))
+    if not deviation > 0:
+        raise DataError("The fit leaves no residual, so that nothing measures confidence; give candles that move.")
+    # Rounded so that a fit on another processor, whose sums end in other bits, gives the same file.
+    forecaster = LinearForecaster(lags, tuple(weights.tolist()), bias, float(significant(np.array([deviation]))[0]))
+    seen = history.filter(pl.col("close_time") <= rows.close_times[count - 1])
+    return _model(
+        forecaster,
+        name=name,
+        symbol=str(history["symbol"][0]),
+        interval=interval,
+        construction=construction,
+        loss=loss,
+        method=_METHODS[loss],
+        training=Training(
+            first_close=seen["close_time"][0], last_close=seen["close_time"][-1], rows=count, data_hash=data_hash(seen)
+        ),
+        metrics=_scores(forecaster, rows, count, interval),
+        windows=_windows(seen["close"].to_list(), forecaster.warmup),
+        created=created,
+        expires=expires or history["close_time"][-1] + _LIFE,
+        judgement=judgement or Judgement(),
+        versions=versions,
+    )
+
+
+def import_pth(
+    path: Path,
+    *,
+    lags: tuple[int, ...],
+    symbol: str,
+    interval: Interval,
+    name: str,
+    created: datetime,
+    candles: pl.DataFrame | None = None,
+    expires: datetime | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Model:
+    """Read a foreign torch state_dict (weights only; nothing in it is executed) and give it a card.
+
+    It holds linear.weight (1, lags), in the order of `lags`, and linear.bias (1,). Its training is unknown. From
+    `candles` (any that divide `interval`) come the deviation behind confidence and metrics of the period `seen`;
+    without them confidence is 0.
+
+    Raises:
+        ModelError: torch is not installed, or the file is no such state_dict.
+        DataError: the candles cannot be used, or are of another symbol.
+    """
+    weights, bias = _read_state(path, len(lags))
+    forecaster = LinearForecaster(lags, weights, bias, None)
+    metrics: dict[str, dict[str, int | float | None]] = {}
+    if candles is not None:
+        history = _history(candles, interval, None)
+        if history["symbol"][0] != symbol:
+            raise DataError(
+                f"The candles are of {history['symbol'][0]} and the model of {symbol}; give its own candles."
+            )
+        rows = supervised(history, lags)
+        deviation = (rows.target - bias - rows.features @ np.array(weights)).std(ddof=1)
+        forecaster = LinearForecaster(lags, weights, bias, float(significant(np.array([deviation]))[0]))
+        metrics = {"seen": _score(forecaster, rows, slice(None), interval)}
+    return _model(
+        forecaster,
+        name=name,
+        symbol=symbol,
+        interval=interval,
+        construction=Construction.of(interval),
+        loss="unknown",
+        method=f"imported from {path.name}",
+        training=None,
+        metrics=metrics,
+        windows=_windows([], forecaster.warmup),
+        created=created,
+        expires=expires or created + _LIFE,
+        judgement=Judgement(reason="Imported weights whose training nobody here has seen: run `trader evidence`."),
+        versions=versions,
+    )
+
+
+def export_pth(model: Model, path: Path) -> None:
+    """Write a model's weights as a torch state_dict of linear.weight (1, lags) and linear.bias (1,), in float64.
+
+    Raises:
+        ModelError: torch is not installed.
+    """
+    torch = _torch()
+    state = {
+        "linear.weight": torch.tensor([model.forecaster.weights], dtype=torch.float64),
+        "linear.bias": torch.tensor([model.forecaster.bias], dtype=torch.float64),
+    }
+    buffer = BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getvalue())
+
+
+def _history(candles: pl.DataFrame, interval: Interval, until: datetime | None) -> pl.DataFrame:
+    known = candles if until is None else candles.filter(pl.col("close_time") <= until)
+    history = resample(known, spacing(candles), interval)
+    if history.is_empty():
+        raise DataError(f"The candles make not one whole {interval} candle; give a longer history.")
+    return history
+
+
+def _scores(
+    forecaster: LinearForecaster, rows: Rows, count: int, interval: Interval
+) -> dict[str, dict[str, int | float | None]]:
+    periods = {"train": slice(0, count), "test": slice(count, None)}
+    return {period: _score(forecaster, rows, part, interval) for period, part in periods.items()}
+
+
+def _score(forecaster: LinearForecaster, rows: Rows, part: slice, interval: Interval) -> dict[str, int | float | None]:
+    target = rows.target[part]
+    if not len(target):
+        return {"n": 0}
+    forecast = forecaster.bias + rows.features[part] @ np.array(forecaster.weights)
+    losses = {"l1": float(np.abs(target - forecast).mean()), "mse": float(((target - forecast) ** 2).mean())}
+    always = {
+        "always_long_sharpe": signal_metrics(np.ones(len(target)), target, interval)["sharpe"],
+        "always_short_sharpe": signal_metrics(-np.ones(len(target)), target, interval)["sharpe"],
+    }
+    found = signal_metrics(forecast, target, interval) | losses | always
+    return {key: _rounded(value) for key, value in found.items()}
+
+
+def _rounded(value: float | None) -> int | float | None:
+    return value if value is None or isinstance(value, int) else float(significant(np.array([value]), 10)[0])
+
+
+def _windows(closes: list[float], warmup: int) -> list[list[float]]:
+    """Choose what a model is checked by: windows spread over what it has seen, and one that is nobody's."""
+    last = len(closes) - warmup
+    starts = sorted({last * part // (_GOLDEN_WINDOWS - 1) for part in range(_GOLDEN_WINDOWS)}) if last >= 0 else []
+    invented = [100.0 + 3.0 * ((row * row) % 7) for row in range(warmup)]
+    return [*(closes[start : start + warmup] for start in starts), invented]
+
+
+def _model(
+    forecaster: LinearForecaster,
+    *,
+    windows: list[list[float]],
+    judgement: Judgement,
+    versions: Mapping[str, str] | None,
+    **fields: Any,
+) -> Model:
+    card = Card(
+        lags=forecaster.lags,
+        weights_hash=hashlib.sha256(encode_weights(forecaster)).hexdigest(),
+        golden=golden_rows(forecaster, windows),
+        gates=dict(judgement.gates),
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        trials=judgement.trials,
+        versions=dict(versions or library_versions()),
+        **fields,
+    )
+    return Model(card, forecaster)
+
+
+def _read_state(path: Path, lags: int) -> tuple[tuple[float, ...], float]:
+    torch = _torch()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise ModelError(
+            f"{path} cannot be read as plain weights ({type(error).__name__}); give a state_dict of linear.weight and "
+            "linear.bias, written by torch.save."
+        ) from error
+    shapes: dict[str, tuple[int, ...]] = {}
+    if isinstance(state, Mapping):
+        shapes = {str(key): tuple(value.shape) for key, value in state.items() if isinstance(value, torch.Tensor)}
+    expected = {"linear.weight": (1, lags), "linear.bias": (1,)}
+    if not isinstance(state, Mapping) or len(state) != len(expected) or shapes != expected:
+        raise ModelError(
+            f"{path} holds {shapes} where {lags} lags need {expected}; give the lags of its weights in order."
+        )
+    return _floats(state["linear.weight"][0]), _floats(state["linear.bias"])[0]
+
+
+def _floats(tensor: Any) -> tuple[float, ...]:
+    values: Iterable[float] = tensor.double().tolist()
+    return tuple(values)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ModelError(
+            "Reading and writing .pth files needs torch, which is not installed; run `make setup`, or use safetensors."
+        ) from error
+    return torch
