@@ -188,6 +188,24 @@ def test_a_leverage_above_every_bracket_allows_nothing() -> None:
     assert refused(ledger("1000", 51), "1", "1") == -2027
 
 
+def test_a_cross_position_binds_its_margin_at_the_price_of_now_and_its_loss() -> None:
+    account = ledger("100", 10, margin_mode="cross")
+    trade(account, "600", "1")
+    assert account.holdings[SYMBOL].margin == 0
+    assert refused(account, "401", "1") == -2019  # 60 are bound
+    assert refused(account, "367", "0.95") == -2019  # 57 are bound and 30 lost; 13 carry no 136 at 0.95
+    assert trade(account, "136", "0.95")
+
+
+def test_a_cross_position_takes_the_whole_wallet_when_it_is_liquidated() -> None:
+    account = ledger("100", 10, margin_mode="cross")
+    trade(account, "900", "1")
+    assert not account.liquidate(RULES, Decimal("0.9"))  # 100 - 90 is more than 0.01 of 810
+    assert account.liquidate(RULES, Decimal("0.89"))
+    assert account.wallet == 0
+    assert account.holdings == {}
+
+
 def test_positive_funding_is_paid_by_longs_and_received_by_shorts() -> None:
     for quantity, received in (("100", "-0.02"), ("-100", "0.02")):
         account = ledger("1000")

@@ -52,7 +52,10 @@ class Execution:
 
 @dataclass(slots=True)
 class Ledger:
-    """A USDT-margined account in one-way mode."""
+    """A USDT-margined account in one-way mode.
+
+    Under cross margin it knows one symbol at a time: margin test and liquidation leave the other positions out.
+    """
 
     wallet: Decimal
     costs: Costs
@@ -100,7 +103,7 @@ class Ledger:
         closing = _signed(min(abs(quantity), abs(held)), quantity) if crossing else _ZERO
         opening = _ZERO if reduce_only else quantity - closing
         if opening:
-            free = self._freed(instrument.symbol, closing, paid) if closing else self.available()
+            free = self._freed(instrument.symbol, closing, paid) if closing else self._free(instrument.symbol, price)
             self._require_margin(instrument, opening, paid, free)
             self._require_bracket(instrument, opening if closing else held + opening, price)
         done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
@@ -140,6 +143,14 @@ class Ledger:
         buys = quantity > 0
         moved = price * (1 + (1 if buys else -1) * (self.costs.spread / 2 + self.costs.slippage))
         return instrument.round_price(moved, up=buys)
+
+    def _free(self, symbol: str, price: Decimal) -> Decimal:
+        """Return what an opening order may bind; a cross position binds its margin and its loss at the price."""
+        holding = self.holdings.get(symbol)
+        if holding is None or self.margin_mode == "isolated":
+            return self.available()
+        bound = booked(abs(holding.quantity) * price / self.leverage)
+        return self.available() - bound + min(self.unrealised(symbol, price), _ZERO)
 
     def _freed(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
         """Return what will be available once the whole position is closed by a quantity at a price."""
