@@ -155,7 +155,8 @@ def test_an_optional_column_may_be_unknown_but_not_nonsense(value: float) -> Non
 
 
 def test_a_candle_without_trades_is_real() -> None:
-    validate(changed(candles(3), 1, "volume", 0.0), HOUR)
+    quiet = parse_candles(parquet(changed(bars(3), 1, "volume", 0.0)), "ADAUSDT_1h.parquet")
+    assert quiet["volume"].to_list() == [10.0, 0.0, 12.0]
 
 
 @pytest.mark.parametrize(

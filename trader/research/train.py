@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trader import __version__
 from trader.domain.interval import Interval
@@ -99,32 +100,20 @@ def train_ar(
         ConfigError: there is no such loss.
         DataError: the candles cannot be used, or are too few.
     """
-    if loss not in FITS:
-        raise ConfigError(f"There is no fit for the loss {loss!r}; choose {' or '.join(FITS)}.")
-    construction = Construction.of(interval, spacing(candles))
     history = _history(candles, interval, until)
     rows = supervised(history, lags, pool)
     count = chronological_split(len(rows.target), test_size) if split is None else rows.until(split)
-    fit = FITS[loss](rows.features[:count], rows.target[:count])
-    numbers = significant(np.array([*fit.weights, fit.bias]))
-    weights, bias = numbers[:-1], float(numbers[-1])
-    deviation = float((rows.target[:count] - bias - rows.features[:count] @ weights).std(ddof=1))
-    if not deviation > 0:
-        raise DataError("The fit leaves no residual, so that nothing measures confidence; give candles that move.")
-    # Rounded so that a fit on another processor, whose sums end in other bits, gives the same file.
-    forecaster = LinearForecaster(lags, tuple(weights.tolist()), bias, float(significant(np.array([deviation]))[0]))
+    forecaster = _fitted(rows.features[:count], rows.target[:count], lags, loss)
     seen = history.filter(pl.col("close_time") <= rows.close_times[count - 1])
     return _model(
         forecaster,
         name=name,
         symbol=str(history["symbol"][0]),
         interval=interval,
-        construction=construction,
+        construction=Construction.of(interval, spacing(candles)),
         loss=loss,
         method=_METHODS[loss],
-        training=Training(
-            first_close=seen["close_time"][0], last_close=seen["close_time"][-1], rows=count, data_hash=data_hash(seen)
-        ),
+        training=_training(seen, count),
         metrics=_scores(forecaster, rows, count, interval),
         windows=_windows(seen["close"].to_list(), forecaster.warmup),
         created=created,
@@ -201,6 +190,26 @@ def export_pth(model: Model, path: Path) -> None:
     buffer = BytesIO()
     torch.save(state, buffer)
     path.write_bytes(buffer.getvalue())
+
+
+def _training(seen: pl.DataFrame, rows: int) -> Training:
+    closes = seen["close_time"]
+    return Training(first_close=closes[0], last_close=closes[-1], rows=rows, data_hash=data_hash(seen))
+
+
+def _fitted(
+    features: NDArray[np.float64], target: NDArray[np.float64], lags: tuple[int, ...], loss: str
+) -> LinearForecaster:
+    if loss not in FITS:
+        raise ConfigError(f"There is no fit for the loss {loss!r}; choose {' or '.join(FITS)}.")
+    fit = FITS[loss](features, target)
+    # Rounded so that a fit on another processor, whose sums end in other bits, gives the same file.
+    numbers = significant(np.array([*fit.weights, fit.bias]))
+    weights, bias = numbers[:-1], float(numbers[-1])
+    deviation = (target - bias - features @ weights).std(ddof=1)
+    if not deviation > 0:
+        raise DataError("The fit leaves no residual, so that nothing measures confidence; give candles that move.")
+    return LinearForecaster(lags, tuple(weights.tolist()), bias, float(significant(np.array([deviation]))[0]))
 
 
 def _history(candles: pl.DataFrame, interval: Interval, until: datetime | None) -> pl.DataFrame:
