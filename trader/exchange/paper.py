@@ -81,8 +81,8 @@ class PaperGateway:
 
     async def account(self) -> Account:
         """Return imagined equity and positions, after what happened to them meanwhile."""
-        await self._catch_up()
-        return self._account.account(await self._held_prices(), self._clock.now())
+        prices = await self._catch_up()
+        return self._account.account(prices, self._clock.now())
 
     async def setup(self, symbol: str) -> Setup:
         """Return how the imagined account is configured for a symbol."""
@@ -169,11 +169,9 @@ class PaperGateway:
                 status=error.status,
             ) from error
 
-    async def _catch_up(self) -> None:
-        """Book funding that was stamped meanwhile, then look for liquidation."""
+    async def _catch_up(self) -> dict[str, Decimal]:
+        """Book funding that was stamped meanwhile, look for liquidation, and return the mark prices of what is held."""
         symbols = self._account.unfunded()
-        if not symbols:
-            return
         account = deepcopy(self._account)
         now = self._clock.now()
         stamps = []
@@ -182,17 +180,15 @@ class PaperGateway:
             stamps += [funding for funding in told if funding.time <= now]
         for funding in sorted(stamps, key=lambda funding: (funding.time, funding.symbol)):
             account.fund(funding)
-        prices = await self._held_prices()
+        held = sorted(account.ledger.holdings)
+        prices = dict(await self._market.prices(held)) if held else {}
         missing = [symbol for symbol in prices if symbol not in self._rules]
         if missing:
             await self.instruments(missing)
         taken = [account.liquidate(self._rules[symbol], price, now) for symbol, price in prices.items()]
         if stamps or any(taken):
             self._keep(account)
-
-    async def _held_prices(self) -> dict[str, Decimal]:
-        held = sorted(self._account.ledger.holdings)
-        return dict(await self._market.prices(held)) if held else {}
+        return prices
 
     def _keep(self, account: Imagined) -> None:
         """Make a changed account durable before anybody is told of it."""
