@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from typing import Protocol
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from trader.domain.account import MarginMode
 from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
 from trader.domain.interval import Interval
+from trader.errors import ModelError
 from trader.execution import guards
 from trader.execution.plan import plan
 
@@ -80,6 +82,9 @@ def decide(
         forecasts: by symbol, made from candles closed at or before `close`.
         book: the account marked at the first price after `close`.
         limits: what guards allow.
+
+    Raises:
+        ModelError: a forecast is NaN or infinite, which has a sign but says nothing.
     """
     if guards.drawdown_breached(book, limits):
         why = f"drawdown {guards.drawdown(book):.4f} reached its limit {limits.max_drawdown}: flatten and halt"
@@ -88,6 +93,7 @@ def decide(
         held = {symbol: quantity for symbol, quantity in book.positions.items() if quantity}
         idle = dict.fromkeys(forecasts, 0.0)
         return Decision(close, forecasts, idle, held, (), (), State.HALTED, "halted: nothing is sent until resumed")
+    _require_finite(close, forecasts)
     targets = strategy.targets(forecasts, book)
     planned = plan(targets, book, strategy.band)
     legs, refusals = guards.judge(planned.legs, book, limits)
@@ -95,6 +101,15 @@ def decide(
     return Decision(
         close, forecasts, targets, quantities, legs, refusals, book.state, _why(targets, legs, refusals, planned.notes)
     )
+
+
+def _require_finite(close: datetime, forecasts: Mapping[str, Forecast]) -> None:
+    for symbol, forecast in forecasts.items():
+        if not isfinite(forecast.value):
+            raise ModelError(
+                f"The forecast of {symbol} at {close.isoformat()} is {forecast.value}; the position stays as it is, "
+                "look at the candles and the model."
+            )
 
 
 def _flatten(close: datetime, forecasts: Mapping[str, Forecast], book: Book, why: str) -> Decision:
