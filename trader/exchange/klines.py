@@ -1,6 +1,5 @@
 """Klines as Binance sends them, turned into the candle frame that is due."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -66,8 +65,13 @@ def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame
         Unpublished: the newest is missing.
         DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
-    frames = [_native(symbol, rows[symbol], span, where) for symbol in sorted(rows)]
-    candles = resample(pl.concat(frames), span.native, span.target)
+    symbols: list[str] = []
+    kept: list[Row] = []
+    for symbol in sorted(rows):
+        closed = _closed(symbol, rows[symbol], span, where)
+        symbols += [symbol] * len(closed)
+        kept += closed
+    candles = resample(_native(symbols, kept, span, where), span.native, span.target)
     counts = dict(candles.group_by("symbol").len().iter_rows())
     for symbol in rows:
         if counts.get(symbol) != span.count:
@@ -78,23 +82,32 @@ def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame
     return candles
 
 
-def _native(symbol: str, rows: list[Row], span: Span, where: str) -> pl.DataFrame:
+def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
+    """Keep the klines of a span; the last must be the one that closes at its end."""
     length = span.native.milliseconds
     try:
         # A kline is closed when its own close time, the last millisecond in it, lies before the end.
         kept = [row for row in rows if span.begin <= _whole(row[0]) and _whole(row[6]) < span.end]
-        opens = [_whole(row[0]) for row in kept]
-        if any(_whole(row[6]) - opened != length - 1 for row, opened in zip(kept, opens, strict=True)):
-            raise ExchangeError(f"{where} of {symbol} has klines that are not {span.native} long; they are not used.")
-        numbers = {name: [_number(row[place]) for row in kept] for name, place in _NUMBERS.items()}
-    except (IndexError, TypeError, ValueError):
-        problem = f"{where} of {symbol} has a row that is not a kline; the answer is not used."
+    except (IndexError, TypeError):
+        kept = []
+        strange = True
     else:
-        _require_end(symbol, opens, span, where)
-        columns: dict[str, Sequence[object]] = {"symbol": [symbol] * len(kept), **numbers}
-        times = pl.Series("open_time", opens, dtype=pl.Int64).cast(_TIME)
-        return with_close(pl.DataFrame(columns).insert_column(1, times), span.native)
-    raise ExchangeError(problem)
+        strange = any(_whole(row[6]) - _whole(row[0]) != length - 1 for row in kept)
+    if strange:
+        raise ExchangeError(f"{where} of {symbol} has a row that is not a {span.native} kline; the answer is not used.")
+    _require_end(symbol, [_whole(row[0]) for row in kept[-1:]], span, where)
+    return kept
+
+
+def _native(symbols: list[str], rows: list[Row], span: Span, where: str) -> pl.DataFrame:
+    try:
+        numbers = {name: [_number(row[place]) for row in rows] for name, place in _NUMBERS.items()}
+    except (IndexError, TypeError, ValueError):
+        numbers = {}
+    if not numbers:
+        raise ExchangeError(f"{where} has a kline without its numbers; the answer is not used.")
+    opens = pl.Series("open_time", [row[0] for row in rows], dtype=pl.Int64).cast(_TIME)
+    return with_close(pl.DataFrame({"symbol": symbols, **numbers}).insert_column(1, opens), span.native)
 
 
 def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:
