@@ -65,7 +65,6 @@ class ExchangeSettings(_Section):
     """How the exchange is reached; `timeout` in seconds for a whole request, `recv_window` in milliseconds."""
 
     loopback: int | None = Field(None, ge=1, le=65535)
-    ca_file: UserPath | None = None
     timeout: float = Field(10.0, gt=0, allow_inf_nan=False)
     recv_window: int = Field(5000, gt=0, le=5000)
 
@@ -197,7 +196,6 @@ class AllocationSection(_Section):
     margin_mode: Literal["isolated", "cross"] = "isolated"
     rebalance: Literal["drift"] = "drift"
     band: float = Field(0.25, ge=0, allow_inf_nan=False)
-    confidence_scaling: Literal[False] = False
 
     @model_validator(mode="after")
     def _margin_left(self) -> Self:

@@ -14,6 +14,7 @@ from trader.app.venues import JOURNAL, Venue, open_venue
 from trader.config import Settings
 from trader.errors import ModelError, NotPermitted
 from trader.exchange.paper import PaperGateway
+from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
 from trader.journal.rows import Binding
@@ -107,7 +108,9 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
     strategy, clock = loaded.strategy, venue.clock
     gateway: Gateway = venue.gateway
     if settings.dry_run:
-        gateway = PaperGateway(venue.gateway)
+        money = settings.sim
+        costs = Costs(money.fee, money.slippage, money.spread)
+        gateway = PaperGateway(venue.gateway, clock, journal, equity=money.equity, costs=costs)
     terms = Terms(
         instance=f"{settings.venue}/{ACCOUNT}/{strategy.name}" + ("/dry-run" if settings.dry_run else ""),
         limits=limits(settings, loaded),

@@ -82,4 +82,4 @@ def backtest(
 
     settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
     document = run_it(settings, TapeChoice(candles, funding, instruments, start, end), cycles)
-    show(document, as_json=as_json, table="" if as_json else summary(document))
+    show(document, as_json=as_json, text=summary(document))

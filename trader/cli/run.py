@@ -68,7 +68,7 @@ def run(
     options = RunOptions(choice, cycles, speed, adopt, collect)
     document = asyncio.run(run_daemon(settings, options))
     if document is not None:
-        show(document, as_json=as_json, table="" if as_json else summary(document))
+        show(document, as_json=as_json, text=summary(document))
 
 
 def decide(

@@ -2,13 +2,16 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def moment(text: str) -> datetime:
@@ -70,19 +73,46 @@ SlippageOption = Annotated[
 CyclesOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many closes.", show_default=False)]
 
 
-def show(document: Mapping[str, Any] | list[Any], *, as_json: bool, table: str = "") -> None:
-    """Print one JSON document, or the readable form of it."""
+def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool, text: str = "") -> None:
+    """Print one JSON document, or for people a table of it, or the text given."""
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=None, allow_nan=False) + "\n")
-    elif table:
-        sys.stdout.write(table.rstrip() + "\n")
-    else:
-        from rich.console import Console
-        from rich.pretty import Pretty
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        return
+    if text:
+        sys.stdout.write(text.rstrip() + "\n")
+        return
+    from rich.console import Console
 
-        Console().print(Pretty(document, expand_all=True))
+    Console().print(_pairs(document) if isinstance(document, Mapping) else _rows(document))
 
 
-def say(text: str) -> None:
-    """Print a line for people."""
-    sys.stdout.write(text + "\n")
+def _pairs(document: Mapping[str, Any]) -> "Table":
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in document.items():
+        table.add_row(name.replace("_", " "), _pairs(value) if isinstance(value, Mapping) and value else _cell(value))
+    return table
+
+
+def _rows(document: Sequence[Mapping[str, Any]]) -> "Table | str":
+    from rich.table import Table
+
+    if not document:
+        return "nothing yet"
+    table = Table(box=None, pad_edge=False)
+    for name in document[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in document:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == {}:
+        return "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(one) for one in value) or "-"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

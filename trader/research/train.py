@@ -44,7 +44,7 @@ _UNREADABLE = (
     ValueError,
 )
 _LIFE = timedelta(days=365)
-_UNJUDGED = "Nobody has judged it yet: run `trader evidence` on candles that no fit has seen."
+_UNJUDGED = "Nobody has judged it on candles that no fit has seen."
 _GOLDEN_WINDOWS = 5
 
 
@@ -171,7 +171,7 @@ def import_pth(
         windows=_windows([], forecaster.warmup),
         created=created,
         expires=expires or created + _LIFE,
-        judgement=Judgement(reason="Imported weights whose training nobody here has seen: run `trader evidence`."),
+        judgement=Judgement(reason="Imported weights whose training nobody here has seen."),
         versions=versions,
     )
 

@@ -35,7 +35,6 @@ leverage = 3
 margin_mode = "cross"
 rebalance = "drift"
 band = 0.1
-confidence_scaling = false
 [risk]
 max_drawdown = 0.3
 max_leverage = 2
@@ -48,7 +47,6 @@ max_delay = 120
     assert strategy.policy.threshold == 0.0015
     assert strategy.allocation.exposure == Decimal("0.1")
     assert strategy.allocation.margin_mode == "cross"
-    assert not strategy.allocation.confidence_scaling
     assert strategy.risk.max_drawdown == Decimal("0.3")
     assert strategy.risk.max_position == Decimal("12.5")
     assert strategy.risk.max_delay == 120.0
@@ -77,7 +75,6 @@ def test_an_interval_has_one_spelling() -> None:
         (LEAST + "[allocation]\nexposure = nan", r"allocation\.exposure is refused"),
         (LEAST + "[allocation]\nleverage = 2.5", r"allocation\.leverage is refused"),
         (LEAST + '[allocation]\nrebalance = "hourly"', r"allocation\.rebalance is refused"),
-        (LEAST + "[allocation]\nconfidence_scaling = true", r"allocation\.confidence_scaling is refused"),
         (LEAST + "[allocation]\nband = -1", r"allocation\.band is refused"),
     ],
 )

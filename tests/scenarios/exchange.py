@@ -1,0 +1,67 @@
+"""A client of our own for the embedded exchange: plain standard library, so that it shares nothing with the daemon."""
+
+import hashlib
+import hmac
+import json
+import ssl
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.scenarios.processes import Home
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What a person with the keys can do on a running embedded exchange."""
+
+    ready: dict[str, Any]
+
+    def public(self, path: str, **parameters: object) -> Any:
+        """Ask without keys."""
+        return self._open("GET", path, urllib.parse.urlencode(parameters), {})
+
+    def signed(self, method: str, path: str, **parameters: object) -> Any:
+        """Ask with keys."""
+        now = self.public("/fapi/v1/time")["serverTime"]
+        query = urllib.parse.urlencode(parameters | {"timestamp": now, "recvWindow": 5000})
+        digest = hmac.new(self.ready["api_secret"].encode(), query.encode(), hashlib.sha256).hexdigest()
+        return self._open(method, path, f"{query}&signature={digest}", {"X-MBX-APIKEY": self.ready["api_key"]})
+
+    def ledger(self) -> dict[str, Any]:
+        """Read the exchange's whole ledger through its control port."""
+        found: dict[str, Any] = self._open("GET", "/sim/v1/ledger", "", {"X-Sim-Control": self.ready["control"]})
+        return found
+
+    def _open(self, method: str, path: str, query: str, headers: dict[str, str]) -> Any:
+        address = f"https://localhost:{self.ready['port']}{path}" + (f"?{query}" if query else "")
+        request = urllib.request.Request(address, method=method, headers=headers)
+        trust = ssl.create_default_context(cafile=self.ready["ca"])
+        try:
+            with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
+
+@contextmanager
+def serving(home: Home, *words: str) -> Iterator[Hand]:
+    """Run `trader sim` as a user would, for as long as the body lasts."""
+    process = home.start("sim", *words)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        yield Hand(json.loads(line))
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()

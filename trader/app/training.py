@@ -1,0 +1,154 @@
+"""Fit, describe, check, import and export models in folders."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trader.app import places
+from trader.app.strategies import read_model
+from trader.domain.interval import Interval
+from trader.errors import ConfigError
+from trader.forecast.artifact import Model, dump, load
+from trader.forecast.card import Construction
+from trader.research.dataset import read_candles
+from trader.research.train import export_pth, import_pth, train_ar
+
+_LOSSES = ("l1", "mse")
+_RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
+
+
+def parse_lags(text: str) -> tuple[int, ...]:
+    """Read lags such as `1,3` or `1-4`.
+
+    Raises:
+        ConfigError: a lag is no whole number from 1, or named twice.
+    """
+    lags: list[int] = []
+    for part in text.split(","):
+        match = _RANGE.match(part.strip())
+        if match is None:
+            raise ConfigError(f"{text!r} names no lags; write them like 1,3 or 1-4.")
+        lags += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if not lags or min(lags) < 1 or len(set(lags)) != len(lags):
+        raise ConfigError(f"{text!r} names a lag twice, or none from 1 on; write them like 1,3 or 1-4.")
+    return tuple(lags)
+
+
+def train_to_folder(
+    candles: Path,
+    out: Path,
+    *,
+    interval: str,
+    lags: str,
+    loss: str,
+    test_size: float,
+    symbol: str | None,
+    until: datetime | None,
+) -> dict[str, Any]:
+    """Fit a model to a candle file and write its folder."""
+    if loss not in _LOSSES:
+        raise ConfigError(f"There is no exact fit for the loss {loss!r}; choose one of {', '.join(_LOSSES)}.")
+    if not 0 <= test_size < 1:
+        raise ConfigError(f"A test size of {test_size} leaves nothing to fit; give a fraction from 0 to below 1.")
+    model = train_ar(
+        read_candles(candles, symbol),
+        Interval.parse(interval),
+        parse_lags(lags),
+        loss,
+        test_size,
+        name=_name(out),
+        created=_now(),
+        until=until,
+    )
+    _write(model, out)
+    return _summary(model, out)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Return a model's card."""
+    card: dict[str, Any] = json.loads(_load(folder).card.to_bytes())
+    return card
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Load a model as the daemon would and say what was checked."""
+    model = _load(folder)
+    return {
+        "model": model.name,
+        "hash": model.hash,
+        "golden_rows": len(model.card.golden),
+        "verdict": model.verdict,
+        "reason": model.reason,
+        "expired": model.expired(_now()),
+        "verified": True,
+    }
+
+
+def import_weights(weights: Path, out: Path, *, symbol: str, interval: str, lags: str) -> dict[str, Any]:
+    """Give a foreign state_dict a card and write its folder."""
+    model = import_pth(
+        weights,
+        lags=parse_lags(lags),
+        symbol=symbol,
+        interval=Interval.parse(interval),
+        name=_name(out),
+        created=_now(),
+    )
+    _write(model, out)
+    return _summary(model, out)
+
+
+def export_weights(folder: Path, out: Path) -> dict[str, Any]:
+    """Write a model's weights as a torch state_dict."""
+    model = _load(folder)
+    try:
+        export_pth(model, out)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror}; choose another --out.") from error
+    return {"model": model.name, "out": str(out)}
+
+
+def _load(folder: Path) -> Model:
+    card, weights = read_model(places.model_path(str(folder), Path.cwd()))
+    loaded = load(card, weights)
+    # the daemon knows one way to build candles; a model that was built in another is refused there and said here
+    return load(card, weights, construction=Construction.of(loaded.card.interval))
+
+
+def _write(model: Model, folder: Path) -> None:
+    card, weights = dump(model)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "weights.safetensors").write_bytes(weights)
+        (folder / "card.json").write_bytes(card)
+    except OSError as error:
+        raise ConfigError(f"The model folder {folder} cannot be written: {error.strerror}; choose another.") from error
+
+
+def _summary(model: Model, folder: Path) -> dict[str, Any]:
+    card = model.card
+    return {
+        "model": card.name,
+        "out": str(folder),
+        "symbol": card.symbol,
+        "interval": str(card.interval),
+        "lags": list(card.lags),
+        "weights": list(model.forecaster.weights),
+        "bias": model.forecaster.bias,
+        "loss": card.loss,
+        "method": card.method,
+        "metrics": card.metrics,
+        "verdict": card.verdict,
+        "reason": card.reason,
+        "hash": model.hash,
+    }
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
