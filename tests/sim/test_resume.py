@@ -251,3 +251,20 @@ def test_starting_again_at_once_after_a_kill_waits_for_the_folder(run_process: A
     time.sleep(0)
     os.kill(first.pid, signal.SIGKILL)
     assert json.loads(second.stdout.readline())["resumed"]
+
+
+async def test_a_real_clock_shows_the_time_outside(tmp_path: Path) -> None:
+    from trader.sim.server import Server
+
+    for resumed in (False, True):
+        server = Server(Options(folder=tmp_path / "exchange", clock="real"))
+        before = time.time_ns() // 1_000_000
+        ready = await server.start()
+        await server.stop()
+        assert ready["resumed"] is resumed
+        assert before <= ready["venue_time"] <= time.time_ns() // 1_000_000
+
+
+def test_a_tape_that_does_not_reach_the_present_has_no_real_clock(open_market: Any, market: Any) -> None:
+    with pytest.raises(StartError, match="is not on the tape"):
+        open_market(market.steps(*PRICES), clock="real")

@@ -23,7 +23,7 @@ def read_options(arguments: list[str]) -> Options:
     for name in ("equity", "fee", "slippage", "spread"):
         parser.add_argument(f"--{name}", type=_decimal)
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
-    parser.add_argument("--clock", default="wall", help="stepped, wall or a factor of the wall rate")
+    parser.add_argument("--clock", default="wall", help="stepped, wall, real or a factor of the wall rate")
     parser.add_argument("--faults", type=Path, help="fault plan (JSON)")
     parser.add_argument("--client-pid", type=int, help="the process that kill faults end")
     parser.add_argument("--pipe", action="store_true", help="end when standard input ends")

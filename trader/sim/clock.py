@@ -6,6 +6,13 @@ from collections.abc import Callable
 
 from trader.sim.errors import StartError
 
+REAL = "real"
+
+
+def real_now() -> int:
+    """Give the time outside, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
 
 class Clock:
     """Tell the venue's time in epoch milliseconds; it never goes back and never passes ``end``.
@@ -46,15 +53,15 @@ class Clock:
 
 
 def parse_rate(text: str) -> float | None:
-    """Read ``stepped`` (None), ``wall`` (1) or a factor."""
+    """Read ``stepped`` (None), ``wall`` and ``real`` (1) or a factor."""
     if text == "stepped":
         return None
-    if text == "wall":
+    if text in ("wall", REAL):
         return 1.0
     try:
         rate = float(text)
     except ValueError:
         rate = math.nan
     if not (math.isfinite(rate) and rate > 0):
-        raise StartError(f"The clock {text!r} is unknown; give stepped, wall or a factor above zero.", 2)
+        raise StartError(f"The clock {text!r} is unknown; give stepped, wall, real or a factor above zero.", 2)
     return rate

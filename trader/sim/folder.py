@@ -6,14 +6,14 @@ import json
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 from trader.sim import generated
 from trader.sim.account import Account
-from trader.sim.clock import Clock, parse_rate
+from trader.sim.clock import REAL, Clock, parse_rate, real_now
 from trader.sim.errors import StartError
 from trader.sim.exchange import Exchange
 from trader.sim.faults import check_entry
@@ -33,7 +33,8 @@ _PATIENCE = 2.0  # seconds for a predecessor whose client has just been killed t
 class Options:
     """Say what to serve. Money settings left None are the defaults for a new folder and the kept ones for an old.
 
-    ``folder`` keeps the ledger; ``begin`` and ``end`` are epoch milliseconds; ``clock`` is stepped, wall or a factor.
+    ``folder`` keeps the ledger; ``begin`` and ``end`` are epoch milliseconds; ``clock`` is stepped, wall, a
+    factor of the wall's rate, or real: the time outside, for clients that know no other.
     """
 
     folder: Path
@@ -119,6 +120,8 @@ def _terms(options: Options, kept: Terms) -> Terms:
 
 
 def _begin(options: Options, tape: Tape, end: int) -> int:
+    if options.clock == REAL:
+        options = replace(options, begin=real_now())
     if options.begin is not None:
         if not tape.start <= options.begin < end:
             raise StartError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from trader.sim.clock import REAL, real_now
 from trader.sim.errors import StartError
 from trader.sim.exchange import Exchange
 from trader.sim.folder import Opened, Options, open_exchange
@@ -93,6 +94,8 @@ class Server:
             await self.stop()
             taken = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
             raise StartError(f"The port {options.port} {taken}; give another --port or 0.", 69) from error
+        if options.clock == REAL:
+            exchange.advance(real_now())
         return {
             "port": self._runner.addresses[0][1],
             "ca": str(anchor.resolve()),
