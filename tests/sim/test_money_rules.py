@@ -55,6 +55,11 @@ def test_an_order_through_zero_closes_first_and_opens_the_rest(open_market: Any,
     row = client.position()
     assert (row["positionAmt"], row["entryPrice"], row["isolatedWallet"]) == ("-500", "0.6", "150.00000000")
     assert client.wallet == D("10100")
+    trades = client.read("/fapi/v1/userTrades", symbol="ADAUSDT", orderId=2)
+    assert [(trade["qty"], trade["realizedPnl"]) for trade in trades] == [
+        ("1000", "100.00000000"),
+        ("500", "0.00000000"),
+    ]
 
 
 def test_crossing_zero_may_use_the_margin_and_profit_it_frees(open_market: Any, market: Any) -> None:

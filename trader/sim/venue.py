@@ -42,7 +42,6 @@ class _Fill:
     """Hold what an accepted ticket will do: close ``closing`` of the held position, then open ``opening``."""
 
     price: Decimal
-    fee: Decimal
     closing: Decimal
     opening: Decimal
     pnl: Decimal
@@ -220,7 +219,9 @@ class Venue:
         if position is not None:
             position.update_time = self.now
         self._fill_order(order, ticket.quantity, fill.price)
-        self._trade(order, fill.price, ticket.quantity, fill.pnl, fill.fee)
+        for quantity, pnl in ((fill.closing, fill.pnl), (fill.opening, ZERO)):
+            if quantity:
+                self._trade(order, fill.price, quantity, pnl, self._fee(quantity, fill.price))
 
     def _prepare(self, ticket: Ticket) -> tuple[Ticket, _Fill]:
         if not self.listed(ticket.symbol):
@@ -251,18 +252,20 @@ class Venue:
         closing = min(ticket.quantity, abs(closes.quantity)) if closes else ZERO
         opening = ticket.quantity - closing
         pnl, cost, margin = reduce(closes, closing, price) if closes else (ZERO, ZERO, ZERO)
-        fee = q8(ticket.quantity * price * self.terms.fee)
         if opening:
             if self.tape.series[ticket.symbol].end <= self.now < self.tape.end or not self.trading(ticket.symbol):
                 raise Refusal(-4140, "Invalid symbol status for opening position.")
             setting = self.account.setting(ticket.symbol)
-            free = available(self.account, self.price, without=closes) + pnl
-            if q8(opening * price / setting.leverage) + fee > free:
+            free = available(self.account, self.price, without=closes) + pnl - self._fee(closing, price)
+            if q8(opening * price / setting.leverage) + self._fee(opening, price) > free:
                 raise Refusal(-2019, "Margin is insufficient.")
             kept = ZERO if closes else self._held(ticket)
             if (kept + opening) * self.price(ticket.symbol) > instrument.max_notional(setting.leverage):
                 raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
-        return _Fill(price, fee, closing, opening, pnl, cost, margin)
+        return _Fill(price, closing, opening, pnl, cost, margin)
+
+    def _fee(self, quantity: Decimal, price: Decimal) -> Decimal:
+        return q8(quantity * price * self.terms.fee)
 
     def trading(self, symbol: str) -> bool:
         """Tell whether a symbol takes opening orders."""
