@@ -7,8 +7,8 @@ from decimal import Decimal
 from trader.domain.account import Account
 from trader.domain.order import Fill
 
-FORCED = ("autoclose-", "adl_autoclose")
-"""First letters of the client ids of orders the exchange itself sends: liquidation, auto-deleveraging."""
+FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
+"""First letters of the client ids of orders the exchange itself sends: liquidation, auto-deleveraging, delisting."""
 
 
 @dataclass(frozen=True, slots=True)
