@@ -58,7 +58,8 @@ class Tape:
             for stamp, rate in stamps.select(pl.col("funding_time").dt.epoch("ms"), "funding_rate").iter_rows():
                 rates.setdefault(-(-stamp // length) * length, []).append(Decimal(repr(rate)))
         elif "funding_rate" in bars.columns:
-            for end, rate in bars.select(pl.col("close_time").dt.epoch("ms"), "funding_rate").iter_rows():
+            known = bars.drop_nulls("funding_rate")
+            for end, rate in known.select(pl.col("close_time").dt.epoch("ms"), "funding_rate").iter_rows():
                 rates.setdefault(end, []).append(Decimal(repr(rate)))
         return cls(symbol, bars, {end: tuple(values) for end, values in rates.items()}, length)
 
@@ -73,8 +74,17 @@ class Tape:
         return self._ends[-1]
 
     def price(self, moment: datetime) -> Decimal:
-        """Return the price at a moment: the open of the bar that holds it."""
+        """Return the price at a moment: the open of the bar that holds it.
+
+        Raises:
+            DataError: the moment is before the first bar.
+        """
         index = bisect_right(self._opens_at, moment) - 1
+        if index < 0:
+            raise DataError(
+                f"The tape of {self.symbol} begins at {self.start.isoformat()} and has no price at "
+                f"{moment.isoformat()}; start later or give more history."
+            )
         if moment >= self.end:
             return Decimal(repr(self._last))
         return Decimal(repr(self._open[index]))
