@@ -9,7 +9,6 @@ from trader.domain.account import MarginMode
 from trader.domain.decision import Book, Forecast
 from trader.domain.interval import Interval
 
-
 SIXTEEN_HOURS = Interval.parse("16h")
 
 

@@ -112,7 +112,8 @@ def test_a_drawdown_just_below_its_limit_trades_on() -> None:
 @pytest.mark.parametrize("value", [0.01, -0.01, 0.0, nan])
 def test_a_halted_daemon_sends_nothing_and_keeps_what_it_holds(value: float) -> None:
     decision = decided(book("1000", "2", "173", state=State.HALTED), value)
-    assert decision.legs == decision.refusals == ()
+    assert not decision.legs
+    assert not decision.refusals
     assert decision.quantities == {SYMBOL: Decimal(173)}
     assert decision.targets == {SYMBOL: 0.0}
     assert decision.state is State.HALTED
