@@ -56,7 +56,7 @@ def test_a_long_a_flip_and_a_reduction_with_every_cost(tmp_path: Path) -> None:
     assert rows == [
         ("100", "999.92999"),  # bought at 1.0002, fee 0.05001, marked at 1
         ("150", "1009.8874825"),  # 50 more at 1.1003: fee 0.0275075, cost 155.035 marked at 165
-        # 150 sold at 1.1997 (24.92 earned, fee 0.0899775): wallet 1024.752505; 60 more (fee 0.035991), 0.018 down at 1.2
+        # 150 sold at 1.1997 (24.92 earned, fee 0.0899775); 60 more sold (fee 0.035991), 0.018 down at 1.2
         ("-60", "1024.698514"),
         # 20 bought at 0.9002 (5.99 earned, fee 0.009002): wallet 1030.697512; 40 cost -47.988, worth -36 at 0.9
         ("-40", "1042.685512"),
