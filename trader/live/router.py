@@ -94,8 +94,8 @@ class Router:
             self._end(intent, Outcome.DENIED, f"the state is {state}: nothing is opened")
         elif self._clock.now() > intent.not_after:
             self._end(intent, Outcome.EXPIRED, "the decision is too old to be sent")
-        elif intent.leg == "o" and self._journal.position(intent.symbol) != 0:
-            held = self._journal.position(intent.symbol)
+        elif intent.leg == "o" and (held := self._journal.position(intent.symbol)) * intent.quantity < 0:
+            # what is held on the same side are earlier parts of a large opening
             self._end(intent, Outcome.DENIED, f"the closing leg left {held}: nothing is opened on top of it")
         else:
             return False
