@@ -1,0 +1,113 @@
+"""The daemon over the embedded exchange, the backtest, and the third ledger agree at every close, to the last digit."""
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parity.third_ledger import replay
+from tests.scenarios.processes import Home, agrees
+from trader.sim.generated import generated_tape
+from trader.sim.instruments import default_brackets
+
+STRATEGIES = Path(__file__).resolve().parents[2] / "deploy" / "strategies"
+TIERS = [(tier.cap, tier.rate, tier.cum) for tier in default_brackets()]
+Tape = tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Tape:
+    folder = tmp_path_factory.mktemp("tape")
+    candles, funding = generated_tape()
+    candles.write_parquet(folder / "ADAUSDT_1h.parquet")
+    funding.write_parquet(folder / "ADAUSDT_funding.parquet")
+    return folder / "ADAUSDT_1h.parquet", folder / "ADAUSDT_funding.parquet"
+
+
+@pytest.fixture
+def real(shared: Path) -> Tape:
+    return shared / "data" / "ADAUSDT_1h.parquet", shared / "data" / "ADAUSDT_funding.parquet"
+
+
+def strategy(folder: Path, name: str, *, exposure: str = "0.5", leverage: int = 2, drawdown: str = "1.0") -> Path:
+    """Write a shipped strategy with other sizes."""
+    text = (STRATEGIES / f"{name}.toml").read_text()
+    for key, value in (("exposure", exposure), ("leverage", leverage), ("max_drawdown", drawdown)):
+        text, found = re.subn(rf"^{key} = [0-9.]+", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert found == 1
+    path = folder / "strategy.toml"
+    path.write_text(text)
+    return path
+
+
+def compare(folder: Path, tape: Tape, file: Path, start: str, cycles: int, leverage: int = 2) -> dict[str, Any]:
+    """Run both, let the third ledger follow the positions, and return what all three agree on."""
+    home = Home(folder / "data")
+    candles, funding = tape
+    window = ("--from", start, "--cycles", str(cycles), "--equity", "10000")
+    common = ("--strategy", str(file), "--funding", str(funding), *window)
+    ran = home.document("run", *common, "--tape", str(candles), "--speed", "max")
+    tested = home.document("backtest", *common, "--candles", str(candles))
+    assert len(ran["closes"]) == cycles
+    assert ran["closes"] == tested["closes"]
+    assert ran["trades"] == tested["trades"]
+    assert ran["metrics"] == tested["metrics"]
+    agrees(home)
+    assert home.run("replay", "--all").returncode == 0
+    closes = [(datetime.fromisoformat(c["close"]), Decimal(c["position"])) for c in ran["closes"]]
+    tick = Decimal("0.00001") if "shared" in str(candles) else Decimal("0.0001")
+    money = {"equity": Decimal(10000), "fee": Decimal("0.0005"), "slippage": Decimal("0.0001")}
+    third = replay(
+        candles, funding, closes, **money, spread=Decimal("0.0002"), leverage=leverage, tick=tick, brackets=TIERS
+    )
+    assert third == [(Decimal(c["position"]), Decimal(c["equity"])) for c in ran["closes"]]
+    document: dict[str, Any] = ran
+    return document
+
+
+def states(document: dict[str, Any]) -> list[str]:
+    return [close["state"] for close in document["closes"]]
+
+
+@pytest.mark.parametrize("name", ["ada-ar-16h", "ada-ar-12h"])
+def test_on_a_generated_tape_for_three_hundred_closes(name: str, generated: Tape, tmp_path: Path) -> None:
+    document = compare(tmp_path, generated, strategy(tmp_path, name), "2024-01-01", 300)
+    assert len(document["trades"]) > 50
+    assert Decimal(document["metrics"]["funding"]) != 0
+    assert states(document) == ["ACTIVE"] * 300
+
+
+def test_a_drawdown_on_a_generated_tape_halts_both_at_the_same_close(generated: Tape, tmp_path: Path) -> None:
+    document = compare(tmp_path, generated, strategy(tmp_path, "ada-ar-16h", drawdown="0.02"), "2024-01-01", 60)
+    halted = states(document).index("HALTED")
+    assert 0 < halted < 50
+    assert {close["position"] for close in document["closes"][halted:]} == {"0"}
+
+
+def test_a_liquidation_on_a_generated_tape_takes_both_alike(generated: Tape, tmp_path: Path) -> None:
+    file = strategy(tmp_path, "ada-ar-16h", exposure="9.0", leverage=20)
+    document = compare(tmp_path, generated, file, "2024-01-01", 120, leverage=20)
+    halted = states(document).index("HALTED")
+    assert document["closes"][halted - 1]["position"] != "0"
+    assert {close["position"] for close in document["closes"][halted:]} == {"0"}
+
+
+@pytest.mark.parametrize("name", ["ada-ar-16h", "ada-ar-12h"])
+def test_on_real_candles_for_three_hundred_closes(name: str, real: Tape, tmp_path: Path) -> None:
+    document = compare(tmp_path, real, strategy(tmp_path, name), "2023-02-11", 300)
+    assert len(document["trades"]) > 50
+
+
+def test_a_drawdown_on_real_candles_halts_both_at_the_same_close(real: Tape, tmp_path: Path) -> None:
+    document = compare(tmp_path, real, strategy(tmp_path, "ada-ar-16h", drawdown="0.1"), "2023-02-11", 300)
+    assert 0 < states(document).index("HALTED") < 300
+
+
+def test_the_crash_of_october_2025_liquidates_both_alike(real: Tape, tmp_path: Path) -> None:
+    file = strategy(tmp_path, "ada-ar-12h", exposure="5.0", leverage=6)
+    document = compare(tmp_path, real, file, "2025-08-01", 300, leverage=6)
+    halted = states(document).index("HALTED")
+    assert document["closes"][halted]["close"] <= "2025-10-11T00:00:00Z"
