@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import State
 from trader.domain.order import Order, OrderRequest
-from trader.errors import Denied, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, Outcome
 from trader.live.ports import Clock, Gateway
@@ -65,13 +65,14 @@ class Router:
 
         Raises:
             OutcomeUnknown, Mismatch: it could not be settled now; it stays open and nothing else may be sent.
-            ExchangeError: the exchange could not be asked; it stays open.
+            ExchangeError: the exchange could not be asked, or took no order a few times in a row; it stays open.
         """
         if sent_at is not None:
             order = await self._settle(intent, sent_at)
             if order is not None:
                 await self._confirm(intent, order)
                 return
+        again: ExchangeError | None = None
         for attempt in range(self._timing.sends):
             if attempt:
                 await self._rest(attempt)
@@ -83,8 +84,10 @@ class Router:
             if order is not None:
                 await self._confirm(intent, order)
                 return
-            if not again:
+            if again is None:
                 return
+        if isinstance(again, NotSent | RateLimited):
+            raise again
         self._end(intent, Outcome.ABSENT, f"not accepted in {self._timing.sends} attempts")
 
     def _withheld(self, intent: Intent) -> bool:
@@ -101,32 +104,31 @@ class Router:
             return False
         return True
 
-    async def _post(self, intent: Intent, sent_at: datetime) -> tuple[Order | None, bool]:
-        """Post once; return the order where it exists, else whether it may be posted again."""
+    async def _post(self, intent: Intent, sent_at: datetime) -> tuple[Order | None, ExchangeError | None]:
+        """Post once; return the order where it exists, else the failure after which it may be posted again."""
         request = OrderRequest(intent.client_id, intent.symbol, intent.quantity, intent.reduce_only)
         try:
-            return await self._gateway.send(request), False
+            return await self._gateway.send(request), None
         except Rejected as error:
             if error.code == DUPLICATE_ID:
-                return await self._settle(intent, sent_at), True
+                return await self._settle(intent, sent_at), error
             self._end(intent, Outcome.REJECTED, str(error), error.code)
-            return None, False
         except Denied as error:
             self._end(intent, Outcome.DENIED, str(error), error.code)
-            return None, False
         except RateLimited as error:
             self._log.warning("order refused for now", client_id=intent.client_id, error=str(error))
             if error.retry_at > intent.not_after:
                 self._end(intent, Outcome.REJECTED, str(error), error.code)
-                return None, False
+                return None, None
             await self._clock.sleep_until(error.retry_at)
-            return None, True
+            return None, error
         except NotSent as error:
             self._log.warning("order not sent", client_id=intent.client_id, error=str(error))
-            return None, True
+            return None, error
         except OutcomeUnknown as error:
             self._log.warning("order outcome unknown", client_id=intent.client_id, error=str(error))
-            return await self._settle(intent, sent_at), True
+            return await self._settle(intent, sent_at), error
+        return None, None
 
     async def _settle(self, intent: Intent, sent_at: datetime) -> Order | None:
         """Find out what became of a post: the order, or None where it is proven absent.
