@@ -54,7 +54,6 @@ BAD = {
     "no column": (lambda f: f.drop("close"), "has no column close"),
     "no candle": (lambda f: f[:0], "holds no candle"),
     "one candle": (lambda f: f[:1], "at least two"),
-    "naive": (lambda f: f.with_columns(pl.col("open_time").dt.replace_time_zone(None)), "without a time zone"),
     "seconds": (lambda f: f.with_columns(pl.col("open_time").dt.epoch("s")), "no epoch milliseconds"),
     "partial last bar": (
         lambda f: with_value(f, "open_time", 5, datetime(2024, 1, 1, 4, 30, tzinfo=UTC)),
@@ -103,11 +102,15 @@ def test_csv_and_parquet_of_the_same_candles_are_the_same_tape(market: Any, tmp_
     assert load_tape(tmp_path / "ADAUSDT.csv").digest == load_tape(tmp_path / "ADAUSDT.parquet").digest
 
 
-def test_naive_times_in_csv_are_refused(market: Any, tmp_path: Path) -> None:
-    frame = market.candles(GOOD).with_columns(pl.col("open_time").dt.strftime("%Y-%m-%d %H:%M:%S"))
-    frame.write_csv(tmp_path / "ADAUSDT.csv")
-    with pytest.raises(StartError, match="without a time zone"):
-        load_tape(tmp_path / "ADAUSDT.csv")
+def test_times_without_a_zone_are_utc(market: Any, tmp_path: Path) -> None:
+    frame = market.candles(GOOD)
+    frame.write_parquet(tmp_path / "ADAUSDT.parquet")
+    frame.with_columns(pl.col("open_time").dt.strftime("%Y-%m-%d %H:%M:%S")).write_csv(tmp_path / "ADAUSDT.csv")
+    naive = frame.with_columns(pl.col("open_time").dt.replace_time_zone(None))
+    naive.write_parquet(tmp_path / "ADAUSDT_naive.parquet")
+    digest = load_tape(tmp_path / "ADAUSDT.parquet").digest
+    assert load_tape(tmp_path / "ADAUSDT.csv").digest == digest
+    assert load_tape(tmp_path / "ADAUSDT_naive.parquet").digest == digest
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -56,6 +56,7 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     """
     loaded = load_strategy(settings)
     permit(settings, loaded)
+    tape = replace(tape, symbol=loaded.strategy.symbols[0])
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(Lock.acquire(home / JOURNAL, started=datetime.now(UTC)))

@@ -22,12 +22,12 @@ def serve(settings: Settings, tape: TapeChoice, *, port: int, speed: float | Non
         settings: data directory and money.
         tape: what is played.
         port: on 127.0.0.1, 0 for a free one.
-        speed: venue seconds a second, infinite for a millisecond a request, None for wall time.
+        speed: venue seconds a second, infinite for a millisecond a request. None is wall time: on the generated market
+            the time outside, which clients sign with that know no other, else from the tape's beginning.
         faults: a fault plan.
     """
     home = places.tape_folder(settings.data_dir, f"{tape.label}.{_OWNER}", tape.identity(settings, _OWNER))
-    clock = "wall" if speed is None else "stepped" if speed == float("inf") else repr(speed)
-    words = [*tape.arguments(settings), "--port", str(port), "--clock", clock]
+    words = [*tape.arguments(settings), "--port", str(port), "--clock", _clock(tape, speed)]
     if tape.end is not None:
         words += ["--to", tape.end.isoformat()]
     if faults is not None:
@@ -44,6 +44,12 @@ def serve(settings: Settings, tape: TapeChoice, *, port: int, speed: float | Non
     finally:
         announcement.unlink(missing_ok=True)
         exchange.close()
+
+
+def _clock(tape: TapeChoice, speed: float | None) -> str:
+    if speed is None:
+        return "real" if tape.candles is None and tape.start is None else "wall"
+    return "stepped" if speed == float("inf") else repr(speed)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -12,13 +12,17 @@ GENERATED = "generated"
 
 @dataclass(frozen=True, slots=True)
 class TapeChoice:
-    """A candle file with its funding and trading rules, or none of them: the generated market; and the window."""
+    """A candle file with its funding and trading rules, or none of them: the generated market; and the window.
+
+    `symbol` is what a candle file holds that does not say so itself.
+    """
 
     candles: Path | None = None
     funding: Path | None = None
     instruments: Path | None = None
     start: datetime | None = None
     end: datetime | None = None
+    symbol: str | None = None
 
     @property
     def label(self) -> str:
@@ -44,6 +48,8 @@ class TapeChoice:
         """Return what the embedded exchange is started with."""
         files = {"--tape": self.candles, "--funding": self.funding, "--instruments": self.instruments}
         words = [word for flag, path in files.items() if path is not None for word in (flag, str(path.resolve()))]
+        if self.symbol is not None and self.candles is not None:
+            words += ["--symbol", self.symbol]
         if self.start is not None:
             words += ["--from", self.start.isoformat()]
         money = settings.sim

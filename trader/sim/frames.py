@@ -34,13 +34,11 @@ def require(frame: pl.DataFrame, columns: tuple[str, ...], name: str) -> None:
 
 
 def to_millis(column: pl.Series, name: str, title: str) -> Any:
-    """Turn aware times (datetimes, ISO 8601 text with a zone, epoch milliseconds) into an int64 array."""
+    """Turn times (datetimes, ISO 8601 text, epoch milliseconds; UTC where no zone is said) into an int64 array."""
     if column.null_count():
         raise StartError(f"{name} row {int(column.is_null().arg_max() or 0) + 1} has no {title}; fill or remove it.")
     kind = column.dtype
     if isinstance(kind, pl.Datetime):
-        if kind.time_zone is None:
-            raise _naive(name, title)
         return column.dt.epoch("ms").to_numpy().astype(np.int64)
     if kind == pl.String:
         column = _parsed(column, name, title)
@@ -50,17 +48,13 @@ def to_millis(column: pl.Series, name: str, title: str) -> Any:
         if values.size and int(values.min()) < 10**11:
             raise StartError(f"{name} has {title} values that are no epoch milliseconds; write UTC times with a zone.")
         return values
-    raise _naive(name, title)
-
-
-def _naive(name: str, title: str) -> StartError:
-    return StartError(f"{name} has {title} without a time zone; store it as UTC (2024-01-01T00:00:00Z).")
+    raise StartError(f"{name} has {title} that are no times; store them as UTC (2024-01-01T00:00:00Z).")
 
 
 def _parsed(column: pl.Series, name: str, title: str) -> pl.Series:
     texts = [str(value).strip().replace(" UTC", "Z") for value in column]
-    if any(not _ZONE.search(text) for text in texts):
-        raise _naive(name, title)
+    # a candle file's times are UTC by its contract, whether it says so or not
+    texts = [text if _ZONE.search(text) else f"{text}Z" for text in texts]
     normal = [_ZONE.sub(lambda m: "+0000" if m[0] == "Z" else m[0].replace(":", ""), t) for t in texts]
     normal = [text.replace("T", " ", 1) for text in normal]
     parsed = pl.Series(normal).str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="ms", strict=False)
