@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from trader.app import venues
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay
@@ -45,6 +46,7 @@ class Assembly:
     startup: Startup
     cycle: Cycle
     flattener: Flattener
+    log: FilteringBoundLogger
 
 
 @asynccontextmanager
@@ -135,4 +137,5 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         startup=Startup(strategy, gateway, journal, clock, recovery, log),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
+        log=log,
     )

@@ -6,8 +6,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import structlog
-
 from trader.app.assembly import Assembly, assembled
 from trader.app.results import Trade, document
 from trader.app.tapes import TapeChoice
@@ -52,7 +50,6 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             reports.append(report)
         options.on_close(report)
 
-    log = structlog.get_logger("trader")
     async with assembled(settings, options.tape, options.speed) as one:
         before = one.journal.equity_points(last=1)
         daemon = Daemon(
@@ -65,14 +62,14 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             one.cycle,
             one.control,
             one.flattener,
-            log,
+            one.log,
             on_close,
             one.lock.ready,
         )
         try:
             await daemon.run(adopt=options.adopt)
         except TapeEnded as ended:
-            log.info("tape ended", why=str(ended))
+            one.log.info("tape ended", why=str(ended))
         if not options.collect:
             return None
         start_equity = before[-1].equity if before else one.journal.baseline().equity
