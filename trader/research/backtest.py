@@ -84,11 +84,13 @@ def run_backtest(
                 f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
                 "start the window later or give more history."
             )
-        taken = _play(ledger, tapes, instruments, played, close, result)
-        played = close
+        # a first close decided late is decided, filled and marked at the time of the start, as the daemon would
+        moment = max(close, terms.start or close)
+        taken = _play(ledger, tapes, instruments, played, moment, result)
+        played = moment
         if taken:
             state = State.HALTED
-        prices = {symbol: tape.price(close) for symbol, tape in tapes.items()}
+        prices = {symbol: tape.price(moment) for symbol, tape in tapes.items()}
         equity = ledger.equity(prices)
         peak = max(peak, equity)
         positions = {symbol: ledger.quantity(symbol) for symbol in strategy.symbols}
