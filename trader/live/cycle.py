@@ -4,7 +4,8 @@ Claim the close; settle whatever is open; look at candles, account and rules; ch
 same story; decide; write the decision and every order down; carry the orders; look again; finish.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,9 +16,9 @@ from trader.decide import Strategy, decide
 from trader.domain.account import Account
 from trader.domain.decision import Book, CloseReport, Decision, Leg, Limits, State
 from trader.domain.order import client_id
-from trader.errors import DataError, Mismatch
+from trader.errors import ExchangeError, Mismatch
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, Status
+from trader.journal.rows import DecisionRecord, Intent, Status
 from trader.live.ports import Clock, Gateway
 from trader.live.record import (
     Inputs,
@@ -29,13 +30,15 @@ from trader.live.record import (
 )
 from trader.live.recovery import Recovery
 
+_GUARD = "guard"
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What this instance trades under.
 
-    `instance` names account and strategy and is part of every order's name; `max_delay` is how long after a close it may
-    still be decided; `strategy` and `model` are the hashes under which both are kept in the journal.
+    `instance` names account and strategy and is part of every order's name; `max_delay` is how long after a close it
+    may still be decided; `strategy` and `model` are the hashes under which both are kept in the journal.
     """
 
     instance: str
@@ -70,9 +73,10 @@ class Cycle:
         """Decide a close and carry its orders; None where it has been finished before.
 
         Raises:
-            DataError: the candles of this close are not to be had, or not usable.
+            DataError: the candles of this close are not usable.
             Mismatch: journal and exchange tell different stories; the state is HALTED then.
-            ExchangeError: the exchange could not be used; whatever is open stays open in the journal.
+            ExchangeError: the exchange could not be used, or has not published the candles yet; whatever is open stays
+                open in the journal, and the close may be run again.
             JournalError: nothing is sent.
         """
         if not self._journal.claim(close, self._clock.now()):
@@ -82,9 +86,37 @@ class Cycle:
             if record.status is Status.DECIDED:
                 return await self.finish_decided(close)
         await self._gateway.sync_clock()
-        await self._recovery.settle_open()
+        await self.finish_decided(close)
+        with self._halting():
+            return await self._decide(close)
+
+    async def finish_decided(self, until: datetime) -> CloseReport | None:
+        """Settle whatever is open, finish every decision up to a close, and return the last one's report.
+
+        Raises as `run` does.
+        """
+        report = None
+        with self._halting():
+            await self._recovery.settle_open()
+            for record in self._journal.unfinished():
+                if record.status is Status.DECIDED and record.close <= until:
+                    report = await self._finish_left(record)
+        return report
+
+    @contextmanager
+    def _halting(self) -> Iterator[None]:
+        """Halt where journal and exchange tell different stories, before anybody else hears of it."""
+        try:
+            yield
+        except Mismatch as mismatch:
+            self._journal.set_state(State.HALTED, str(mismatch), "reconciliation", self._clock.now())
+            raise
+
+    async def _decide(self, close: datetime) -> CloseReport:
+        """Decide a claimed close and carry its orders."""
         candles = await self._candles(close)
-        account = await self._reconciled()
+        account = await self._recovery.reconcile()
+        await self._recovery.book_incomes()
         inputs = await self._inputs(close, candles, account)
         forecasts = last_forecasts(self._strategy.forecast(candles), close)
         decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)
@@ -92,36 +124,19 @@ class Cycle:
         for intent in intents:
             await self._recovery.router.carry(intent)
         if intents:
-            account = await self._gateway.account()
-            self._verify(decision, account)
+            account = await self._recovery.reconcile()
         return self._finish(inputs, decision, account)
 
     async def _candles(self, close: datetime) -> pl.DataFrame:
-        """Return the window that ends exactly at the close, waiting while the exchange has not published it yet."""
-        pause = timedelta(seconds=1)
-        while True:
-            frame = await self._gateway.candles(self._strategy.symbols, self._strategy.interval, self._strategy.warmup)
-            newest = frame.group_by("symbol").agg(pl.col("close_time").max())["close_time"]
-            if newest.len() == len(self._strategy.symbols) and (newest == close).all():
-                return frame
-            if self._clock.now() + pause > close + self._terms.max_delay:
-                raise DataError(
-                    f"The exchange has not published the candle that closes at {close.isoformat()} in time "
-                    f"(newest {newest.max()!s}); nothing is decided, the next close is the next chance."
-                )
-            await self._clock.sleep_until(self._clock.now() + pause)
-            pause = min(2 * pause, timedelta(seconds=30))
-
-    async def _reconciled(self) -> Account:
-        """Return the account after checking that the journal explains it."""
-        account = await self._gateway.account()
-        await self._recovery.book_incomes()
-        try:
-            await self._recovery.explain(account)
-        except Mismatch as mismatch:
-            self._journal.set_state(State.HALTED, str(mismatch), "reconciliation", self._clock.now())
-            raise
-        return account
+        """Return the window that ends exactly at the close."""
+        frame = await self._gateway.candles(self._strategy.symbols, self._strategy.interval, self._strategy.warmup)
+        newest = frame.group_by("symbol").agg(pl.col("close_time").max())["close_time"]
+        if newest.len() != len(self._strategy.symbols) or (newest != close).any():
+            raise ExchangeError(
+                f"The exchange has not published every candle that closes at {close.isoformat()} (newest "
+                f"{newest.max()!s}); they are asked for again while the close is young enough to be decided."
+            )
+        return frame
 
     async def _inputs(self, close: datetime, candles: pl.DataFrame, account: Account) -> Inputs:
         symbols = self._strategy.symbols
@@ -150,7 +165,7 @@ class Cycle:
             at=now,
         )
         if decision.state is not inputs.book.state:
-            self._journal.set_state(decision.state, decision.why, "guard", now)
+            self._journal.set_state(decision.state, decision.why, _GUARD, now)
         return intents
 
     def _intents(self, decision: Decision, now: datetime) -> list[Intent]:
@@ -175,31 +190,25 @@ class Cycle:
             not_after=close + self._terms.max_delay,
         )
 
-    def _verify(self, decision: Decision, account: Account) -> None:
-        """Check that the account holds what the fills say, and say where that is not what was decided."""
-        for symbol, wished in decision.quantities.items():
-            held, believed = account.quantity(symbol), self._journal.position(symbol)
-            if held != believed:
-                why = f"{symbol}: after its orders the exchange holds {held}, the journal {believed}; run `trader reconcile`."
-                self._journal.set_state(State.HALTED, why, "verification", self._clock.now())
-                raise Mismatch(why)
-            if held != wished:
-                self._log.warning(
-                    "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
-                )
-
-    async def finish_decided(self, close: datetime) -> CloseReport:
-        """Settle the orders of a decision that a crash left, and finish it."""
-        await self._recovery.settle_open()
-        transcript = self._journal.transcript(close)
+    async def _finish_left(self, record: DecisionRecord) -> CloseReport:
+        """Finish a decision whose orders are at their end, with the account as it is now."""
+        transcript = self._journal.transcript(record.close)
         if transcript is None:
-            raise Mismatch(f"The decision at {close.isoformat()} has lost its transcript; restore the journal.")
-        account = await self._gateway.account()
-        return self._finish(decode_inputs(transcript.inputs), decode_decision(transcript.output), account)
+            raise Mismatch(f"The decision at {record.close.isoformat()} has lost its transcript; restore the journal.")
+        inputs, decision = decode_inputs(transcript.inputs), decode_decision(transcript.output)
+        guarded = any(state.by == _GUARD for state in self._journal.states(since=record.decided_at))
+        if decision.state is not inputs.book.state and not guarded:
+            self._journal.set_state(decision.state, decision.why, _GUARD, self._clock.now())
+        return self._finish(inputs, decision, await self._recovery.reconcile())
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to."""
         positions = {symbol: account.quantity(symbol) for symbol in self._strategy.symbols}
+        for symbol, wished in decision.quantities.items():
+            if (held := account.quantity(symbol)) != wished:
+                self._log.warning(
+                    "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
+                )
         self._journal.finish(
             decision.close,
             wallet=account.wallet,

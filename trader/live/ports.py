@@ -85,7 +85,7 @@ class Gateway(Protocol):
         ...
 
     async def fills(self, symbol: str, *, order: Order | None = None, since: str | None = None) -> list[Fill]:
-        """Return trades of one order, or all of a symbol after the trade id `since` (paged to the end), oldest first."""
+        """Return trades of one order, or all of a symbol after the trade id `since`, to the end, oldest first."""
         ...
 
     async def incomes(self, since: datetime) -> list[Income]:

@@ -11,11 +11,15 @@ from trader.domain.order import Fill
 from trader.errors import Mismatch
 from trader.execution.reconcile import Difference, differences, explained_by, forced
 from trader.journal.journal import Journal
+from trader.journal.rows import Outcome
 from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
 
 # income is asked for again from a little before the last booking: it is told late and out of order
 _OVERLAP = timedelta(minutes=1)
+# a read may lag behind an order that has just been confirmed
+_LOOKS = 4
+_PAUSE = timedelta(milliseconds=500)
 
 
 class Recovery:
@@ -30,12 +34,31 @@ class Recovery:
         self._clock = clock
         self._log = log
 
-    async def settle_open(self) -> int:
-        """Carry every intent that is not at its end, oldest first, and return how many there were."""
+    async def settle_open(self, *, give_up: bool = False) -> int:
+        """Carry every intent that is not at its end, oldest first, and return how many there were.
+
+        Args:
+            give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
+
+        Raises:
+            Mismatch: an order cannot be settled, or was decided on an account that is no longer explained.
+            ExchangeError: the exchange could not be used; what is open stays open.
+        """
         open_orders = self._journal.open_intents()
         for order in open_orders:
-            self._log.warning("settling an open order", client_id=order.intent.client_id, sends=order.sends)
-            await self.router.carry(order.intent, sent_at=order.sent_at)
+            name = order.intent.client_id
+            self._log.warning("settling an open order", client_id=name, sends=order.sends)
+            try:
+                if order.sent_at is None:
+                    # since it was decided, a person or the exchange may have traded
+                    await self.reconcile()
+                await self.router.carry(order.intent, sent_at=order.sent_at)
+            except Mismatch as mismatch:
+                if not give_up:
+                    raise
+                outcome = Outcome.DENIED if order.sent_at is None else Outcome.ABSENT
+                self._log.error("order given up", client_id=name, why=str(mismatch))
+                self._journal.settle(name, None, outcome, final=True, text=str(mismatch), at=self._clock.now())
         return len(open_orders)
 
     async def book_incomes(self) -> None:
@@ -44,25 +67,42 @@ class Recovery:
         start = self._journal.baseline().at if since is None else since - _OVERLAP
         self._journal.record_incomes(await self._gateway.incomes(start))
 
-    async def explain(self, account: Account) -> None:
-        """Check that the journal's positions are the account's.
+    async def reconcile(self) -> Account:
+        """Return the account once the journal explains every position on it.
 
         Trades of the exchange's own (liquidation, auto-deleveraging) are written down and halt the daemon.
 
         Raises:
             Mismatch: something else moved a position.
         """
+        pause = _PAUSE
+        for _ in range(_LOOKS - 1):
+            account = await self._gateway.account()
+            if await self._unexplained(account) is None:
+                return account
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause *= 2
+        account = await self._gateway.account()
+        difference = await self._unexplained(account)
+        if difference is not None:
+            raise Mismatch(
+                f"The account holds what the journal does not explain ({difference}); close it by hand, or accept "
+                "it as the baseline with `trader run --adopt`."
+            )
+        return account
+
+    async def _unexplained(self, account: Account) -> Difference | None:
+        """Write down what the exchange itself did, and return the first difference that leaves."""
         for difference in differences(self._journal.positions(), account):
             fills = await self._gateway.fills(difference.symbol, since=self._journal.last_trade_id(difference.symbol))
             if not explained_by(difference, fills) or not await self._forced(difference, fills):
-                raise Mismatch(
-                    f"The account holds what the journal does not explain ({difference}); close it by hand, or accept "
-                    "it as the baseline with `trader run --adopt`."
-                )
-            self._journal.record_fills(fills)
+                return difference
             why = f"{difference.symbol} was liquidated or auto-deleveraged by the exchange ({difference})"
             self._log.error("position taken by the exchange", why=why)
+            # halted first: once the trades are known, nothing would tell a restart of it
             self._journal.set_state(State.HALTED, why, "exchange", self._clock.now())
+            self._journal.record_fills(fills)
+        return None
 
     async def _forced(self, difference: Difference, fills: list[Fill]) -> bool:
         """Whether every trade belongs to an order of the exchange's own."""

@@ -1,5 +1,6 @@
 """Start-up is recovery: settle, set up, verify, explain; refuse anything unexplained and say the remedy."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
@@ -43,17 +44,20 @@ class Startup:
             NotPermitted: the keys may not trade.
         """
         await self._gateway.sync_clock()
+        setups = [await self._gateway.setup(symbol) for symbol in self._strategy.symbols]
+        for setup in setups:
+            self._permit(setup)
         if self._journal.has_baseline():
-            await self._recovery.settle_open()
+            await self._recovery.settle_open(give_up=adopt)
+        await self._refuse_resting()
         account = await self._gateway.account()
-        await self._set_up(account)
-        await self._explain(account, adopt)
+        await self._set_up(setups, account)
+        account = await self._explain(account, adopt)
         await self._afford(account)
 
-    async def _set_up(self, account: Account) -> None:
-        for symbol in self._strategy.symbols:
-            setup = await self._gateway.setup(symbol)
-            self._permit(setup)
+    async def _set_up(self, setups: Sequence[Setup], account: Account) -> None:
+        for setup in setups:
+            symbol = setup.symbol
             held = account.quantity(symbol)
             wanted = (self._strategy.leverage, self._strategy.margin_mode)
             if held and wanted != (setup.leverage, setup.margin_mode):
@@ -86,13 +90,16 @@ class Startup:
         if not setup.can_trade:
             raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")
 
-    async def _explain(self, account: Account, adopt: bool) -> None:
+    async def _refuse_resting(self) -> None:
         foreign = [order.client_id for order in await self._gateway.open_orders()]
         if foreign:
             raise Mismatch(
                 f"The account has {len(foreign)} open orders that are not at their end ({', '.join(foreign[:3])}); "
                 "cancel them on the exchange, then start again."
             )
+
+    async def _explain(self, account: Account, adopt: bool) -> Account:
+        """Return the account once it is what the journal says, or has become its baseline."""
         if not self._journal.has_baseline():
             held = {symbol: p.quantity for symbol, p in account.positions.items() if p.quantity}
             if held and not adopt:
@@ -101,14 +108,16 @@ class Startup:
                     "baseline with `trader run --adopt`."
                 )
             await self._adopt(account)
-            return
+            return account
         await self._recovery.book_incomes()
         try:
-            await self._recovery.explain(account)
+            return await self._recovery.reconcile()
         except Mismatch:
             if not adopt:
                 raise
-            await self._adopt(account)
+        account = await self._gateway.account()
+        await self._adopt(account)
+        return account
 
     async def _adopt(self, account: Account) -> None:
         """Take the account as it is for the start of the story."""
