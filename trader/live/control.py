@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from itertools import takewhile
 
 from structlog.typing import FilteringBoundLogger
 
@@ -26,26 +27,30 @@ class Control:
         self._log = log
 
     def state(self) -> State:
-        """Apply every pending request and return the state that now holds; asked before every post.
+        """Apply pending requests and return the state that now holds; asked before every post.
 
-        A flatten halts at once and stays pending until its orders are done.
+        A flatten halts at once and stays pending until its orders are done; what was asked for after it waits for it.
         """
         for request in self._journal.pending_requests():
             now = self._clock.now()
+            if request.kind == FLATTEN:
+                if self._journal.state().state is not State.HALTED:
+                    self._journal.set_state(State.HALTED, "flatten requested", "operator", now)
+                break
             if request.kind == RESUME:
                 self._journal.set_state(State.ACTIVE, "resumed by request", "operator", now)
                 self._journal.reset_peak()
                 self._journal.complete_request(request.id, "resumed", now)
-            elif self._journal.state().state is not State.HALTED or request.kind == HALT:
+            else:
                 self._journal.set_state(State.HALTED, f"{request.kind} requested", "operator", now)
-            if request.kind == HALT:
                 self._journal.complete_request(request.id, "halted", now)
             self._log.warning("request obeyed", request=request.kind)
         return self._journal.state().state
 
     def flatten_pending(self) -> list[int]:
-        """Return the ids of flatten requests not yet done."""
-        return [request.id for request in self._journal.pending_requests() if request.kind == FLATTEN]
+        """Return the ids of flatten requests to be done now: those before the first request of another kind."""
+        leading = takewhile(lambda request: request.kind == FLATTEN, self._journal.pending_requests())
+        return [request.id for request in leading]
 
     def flattened(self, ids: list[int], result: str) -> None:
         """Mark flatten requests as done."""
@@ -69,10 +74,12 @@ class Flattener:
     async def run(self) -> str:
         """Close everything that is held and say what was closed.
 
+        It goes by what the account holds, so neither an order nor a position that cannot be explained is in its way.
+
         Raises:
             Mismatch: the account is not flat afterwards.
         """
-        await self._recovery.settle_open()
+        await self._recovery.settle_open(give_up=True)
         account = await self._gateway.account()
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         instruments = await self._gateway.instruments(list(held)) if held else {}
