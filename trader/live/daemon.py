@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
-from trader.domain.decision import CloseReport, State
-from trader.errors import DataError, ExchangeError, JournalError, Mismatch, ModelError, TraderError
+from trader.domain.decision import CloseReport
+from trader.errors import ExchangeError, JournalError, TraderError
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
@@ -19,8 +19,9 @@ from trader.live.ports import Clock
 from trader.live.scheduler import GridTrigger, VenueScheduler
 from trader.live.startup import Startup
 
-_RETRY_FIRST = timedelta(seconds=2)
-_RETRY_LONGEST = timedelta(minutes=1)
+_RETRY_FIRST = timedelta(seconds=1)
+_RETRY_LONGEST = timedelta(seconds=30)
+_POLL_LONGEST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,19 @@ class Daemon:
         await self._startup.run(adopt=adopt)
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
-        await self._wake()
         scheduler = VenueScheduler(self._clock, self._end_with)
         trigger = GridTrigger(self._strategy.interval, scheduler.zone, self._span.delay)
         # no grace time: how late is too late is decided by the age of the close, in `_wake`
         scheduler.add_job(self._wake, trigger, id="close", max_instances=1, coalesce=True, misfire_grace_time=None)
-        if not self._stop.is_set():
-            scheduler.start()
+        # before the first close is looked at, so that none that ends meanwhile is slept through
+        scheduler.start()
         requests = asyncio.create_task(self._poll_requests())
-        await self._stop.wait()
-        await self._drain(scheduler, requests)
+        requests.add_done_callback(self._polled)
+        try:
+            await self._wake()
+            await self._stop.wait()
+        finally:
+            await self._drain(scheduler, requests)
         if self._failure is not None:
             raise self._failure
 
@@ -112,28 +116,31 @@ class Daemon:
 
     async def _drain(self, scheduler: VenueScheduler, requests: asyncio.Task[None]) -> None:
         """Let the close under way end; APScheduler's own shutdown would cancel it."""
-        requests.cancel()
-        if scheduler.running:
-            scheduler.pause()
+        scheduler.pause()
         async with self._one_at_a_time:
-            if scheduler.running:
-                scheduler.shutdown(wait=False)
+            requests.cancel()
+            scheduler.shutdown(wait=False)
         self._log.info("stopped", closes=self._decided)
 
     def _end_with(self, error: BaseException) -> None:
-        self._failure = error
+        self._failure = self._failure or error
         self.stop()
 
     def _next_close(self) -> datetime:
         return self._strategy.interval.following(self._clock.now())
 
     async def _wake(self) -> None:
-        """Decide the close that is due; the one place where an error of any kind ends in a log line."""
+        """Decide the close that is due, and whichever falls due meanwhile."""
         async with self._one_at_a_time:
             with self._clock.working():
-                await self._attempt()
+                while not self._stop.is_set():
+                    due = self._strategy.interval.floor(self._clock.now())
+                    await self._attempt()
+                    if self._strategy.interval.floor(self._clock.now()) == due:
+                        return
 
     async def _attempt(self) -> None:
+        """Obey and decide; the one place where an error of any kind ends in a log line."""
         try:
             await self._obey_requests()
             await self._decide_due()
@@ -151,45 +158,76 @@ class Daemon:
         """Decide the last close if it is young enough; write down the ones that were slept through."""
         interval, now = self._strategy.interval, self._clock.now()
         due, last = interval.floor(now), self._journal.last_close()
-        await self._leave_behind(due)
-        if last is not None and due > last + interval.delta:
-            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake")
-        if last == due and not self._journal.unfinished():
+        if last is not None and due < last:
+            self._log.error("the clock is behind the last close", now=now.isoformat(), last=last.isoformat())
             return
-        if now - due <= self._terms.max_delay:
+        self._leave_behind(due)
+        if last is not None:
+            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake")
+        record = self._journal.decision(due)
+        if record is not None and record.finished_at is not None:
+            return
+        if now - due <= self._terms.max_delay or (record is not None and record.status is Status.DECIDED):
             report = await self._persist(due)
             if report is not None:
                 self._decided += 1
                 self._on_close(report)
-        elif last is not None:
+            return
+        if last is not None:
             self._miss(due, due, "the daemon woke up too late to decide it")
+        await self._cycle.finish_decided(due)
 
-    async def _leave_behind(self, due: datetime) -> None:
-        """End earlier closes that a crash left: decided ones are finished, undecided ones were missed."""
+    def _leave_behind(self, due: datetime) -> None:
+        """End earlier closes that a crash left undecided; decided ones are finished before the next is decided."""
         for record in self._journal.unfinished():
-            if record.close >= due:
-                continue
-            if record.status is Status.DECIDED:
-                await self._cycle.finish_decided(record.close)
-            else:
+            if record.close < due and record.status is Status.CLAIMED:
                 self._journal.fail(
                     record.close, "interrupted before it was decided, and too old now", self._clock.now()
                 )
 
     async def _persist(self, close: datetime) -> CloseReport | None:
-        """Try a close again while the exchange cannot be used and the close is young enough."""
-        pause = _RETRY_FIRST
-        while True:
+        """Try a close again while the exchange cannot be used; None where it is for the next start to go on."""
+        pause = timedelta(0)
+        while not self._stop.is_set():
             try:
+                if pause:
+                    await self._obey_requests()
                 return await self._cycle.run(close)
-            except (ExchangeError, DataError, ModelError, Mismatch) as error:
-                late = self._clock.now() + pause > close + self._terms.max_delay
-                if late or self._stop.is_set() or not isinstance(error, ExchangeError):
+            except ExchangeError as error:
+                pause = min(2 * pause, _RETRY_LONGEST) or _RETRY_FIRST
+                if self._clock.now() + pause > self._deadline(close):
                     self._fail(close, error)
                     raise
                 self._log.warning("close not decided yet", close=close.isoformat(), error=str(error))
-            await self._clock.sleep_until(self._clock.now() + pause)
-            pause = min(2 * pause, _RETRY_LONGEST)
+            except JournalError:
+                raise
+            except TraderError as error:
+                self._fail(close, error)
+                raise
+            await self._rest(pause)
+        self._log.warning("close left to the next start", close=close.isoformat())
+        return None
+
+    def _deadline(self, close: datetime) -> datetime:
+        """Return until when a close is tried: what is decided already, until another one is due."""
+        record = self._journal.decision(close)
+        decided = record is not None and record.status is Status.DECIDED
+        return close + (self._strategy.interval.delta if decided else self._terms.max_delay)
+
+    async def _rest(self, pause: timedelta) -> None:
+        """Wait, but not longer than until somebody stops the daemon."""
+        waits = [
+            asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + pause)),
+            asyncio.ensure_future(self._stop.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def _fail(self, close: datetime, error: TraderError) -> None:
         """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""
@@ -210,15 +248,21 @@ class Daemon:
     async def _obey_requests(self) -> None:
         """Apply requests, and flatten where that was asked for."""
         self._control.state()
-        pending = self._control.flatten_pending()
-        if pending:
+        while pending := self._control.flatten_pending():
             result = await self._flattener.run()
             self._control.flattened(pending, result)
-            self._log.warning("flattened", closed=result, state=State.HALTED.value)
+            self._log.warning("flattened", closed=result, state=self._control.state().value)
 
     async def _poll_requests(self) -> None:
         """Look for requests between closes."""
+        pause = self._span.poll
         while True:
-            await asyncio.sleep(self._span.poll)
+            await asyncio.sleep(pause)
             if self._journal.pending_requests() and not self._one_at_a_time.locked():
                 await self._wake()
+                # what cannot be done now is not asked of the exchange every second
+                pause = min(2 * pause, _POLL_LONGEST) if self._journal.pending_requests() else self._span.poll
+
+    def _polled(self, requests: asyncio.Task[None]) -> None:
+        if not requests.cancelled() and (error := requests.exception()) is not None:
+            self._end_with(error)

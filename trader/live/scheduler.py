@@ -19,8 +19,8 @@ from trader.live.ports import Clock
 class VenueZone(tzinfo):
     """UTC whose present is the venue's.
 
-    APScheduler 3 asks for the time in one way only, `datetime.now(scheduler.timezone)`, and that call ends in the zone's
-    `fromutc`. Nothing may convert into this zone: triggers here return datetimes that are in it already.
+    APScheduler 3 asks for the time in one way only, `datetime.now(scheduler.timezone)`, and that call ends in the
+    zone's `fromutc`. Nothing may convert into this zone: triggers here return datetimes that are in it already.
     """
 
     def __init__(self, clock: Clock) -> None:
