@@ -90,9 +90,7 @@ class RateLimited(ExchangeError):
 
     exit_code = 75
 
-    def __init__(
-        self, message: str, *, retry_at: datetime, code: int | None = None, status: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, retry_at: datetime, code: int | None = None, status: int | None = None) -> None:
         super().__init__(message, code=code, status=status)
         self.retry_at = retry_at
 

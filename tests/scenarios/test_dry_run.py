@@ -29,9 +29,7 @@ def test_twenty_closes_of_a_testnet_dry_run_send_no_order_and_keep_an_imagined_b
     assert requests["POST /fapi/v1/order/test"] == len(document["trades"]) >= 3
     assert {order["status"] for order in orders} == {"FILLED"}
     assert status["dry_run"] is True
-    assert {symbol: held for symbol, held in status["position"].items()} == {
-        "ADAUSDT": document["closes"][-1]["position"]
-    }
+    assert status["position"] == {"ADAUSDT": document["closes"][-1]["position"]}
     assert replayed == {"replayed": CLOSES, "differences": []}
     backtest = home.document("backtest", "--from", "2024-01-03", "--cycles", str(CLOSES))
     assert [close["position"] for close in backtest["closes"]] == [close["position"] for close in document["closes"]]

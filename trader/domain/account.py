@@ -55,7 +55,7 @@ class Setup:
 class Income:
     """One booking on the wallet: funding, commission, realised profit, transfer or insurance.
 
-    `amount` is signed: positive is received. `kind` is the exchange's word (FUNDING_FEE, COMMISSION, REALIZED_PNL, ...).
+    `amount` is signed: positive is received. `kind` is the exchange's word: FUNDING_FEE, COMMISSION, REALIZED_PNL, ...
     """
 
     id: str

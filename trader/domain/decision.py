@@ -29,8 +29,8 @@ class Forecast:
 class Book:
     """What is known of the account at a close.
 
-    `equity` is marked at `prices`, the first prices after the close; `peak_equity` is the highest equity so far, this one
-    included; `positions` are signed quantities, absent where flat.
+    `equity` is marked at `prices`, the first prices after the close; `peak_equity` is the highest equity so far, this
+    one included; `positions` are signed quantities, absent where flat.
     """
 
     equity: Decimal
@@ -45,8 +45,8 @@ class Book:
 class Limits:
     """What guards allow.
 
-    `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds a position's notional over equity;
-    `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set.
+    `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds a position's notional over
+    equity; `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set.
     """
 
     max_drawdown: Decimal

@@ -59,7 +59,7 @@ class Fill:
 
 
 def client_prefix(instance: str) -> str:
-    """Return the first letters of every client id of one instance (account and strategy), so that others are told apart."""
+    """Return how every client id of one instance (account and strategy) begins, so that others are told apart."""
     return "t" + hashlib.sha256(instance.encode()).hexdigest()[:6]
 
 

@@ -1,8 +1,8 @@
 """ccxt without the exchanges nobody asked for.
 
 Importing any module of ccxt runs `ccxt/__init__.py`, which imports more than a hundred exchanges: a third of the
-daemon's memory for classes that are never used. Its packages are put in place here as PEP 562 modules that import a name
-when it is asked for, so that the one exchange we use brings only its own base classes; what is executed of ccxt is
+daemon's memory for classes that are never used. Its packages are put in place here as PEP 562 modules that import a
+name when it is asked for, so that the one exchange we use brings only its own base classes; what is executed of ccxt is
 unchanged. Where ccxt is laid out differently some day, everything is undone and ccxt is imported as it is.
 """
 
