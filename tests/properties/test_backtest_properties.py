@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.parity.markets_at_hand import START, backtest, random_walk, require_parity
@@ -30,7 +30,6 @@ seeds, shakes = st.integers(0, 2**31), st.sampled_from([0.005, 0.03, 0.1])
 
 
 @given(followers, guarded, seeds, shakes)
-@settings(max_examples=60)
 def test_any_strategy_on_any_market_has_the_money_of_the_third_ledger(
     strategy: Follower, under: Limits, seed: int, volatility: float
 ) -> None:
@@ -41,7 +40,6 @@ def test_any_strategy_on_any_market_has_the_money_of_the_third_ledger(
 
 
 @given(followers, guarded, seeds, shakes, st.integers(1, 11))
-@settings(max_examples=30)
 def test_a_close_never_changes_when_the_future_arrives(
     strategy: Follower, under: Limits, seed: int, volatility: float, cycles: int
 ) -> None:
@@ -55,7 +53,6 @@ def test_a_close_never_changes_when_the_future_arrives(
 
 
 @given(followers, seeds, shakes)
-@settings(max_examples=30)
 def test_once_halted_nothing_is_traded_and_nothing_held(strategy: Follower, seed: int, volatility: float) -> None:
     with TemporaryDirectory() as folder:
         market = random_walk(Path(folder), seed, BARS, volatility=volatility)
