@@ -272,6 +272,17 @@ def test_liquidation_comes_exactly_where_the_margin_meets_its_requirement() -> N
     assert account.liquidate(rules, exact - Decimal("1e-20"))
 
 
+def test_a_margin_that_just_meets_its_requirement_is_taken() -> None:
+    rules = instrument(brackets=flat_bracket("0.5"))
+    account = ledger("1000", 1)
+    account.market(rules, Decimal(100), Decimal(1), reduce_only=False)
+    assert not account.liquidate(rules, Decimal("0.00000001"))  # all of the price is margin: half of it is always there
+    account.fund(SYMBOL, Decimal("9.5"), Decimal(1))  # 950 of 1,000 paid: the margin is 50 of 100
+    assert account.holdings[SYMBOL].margin == 50
+    assert not account.liquidate(rules, Decimal("1.00000001"))
+    assert account.liquidate(rules, Decimal(1))
+
+
 def test_the_brackets_amount_lowers_what_must_be_kept() -> None:
     """100,000 at ten times: the tier asks 0.02 of it less 500; 100,000 - 10,000 - 500 is 0.98 of the price."""
     account = ledger("20000", 10)
