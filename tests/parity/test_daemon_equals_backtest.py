@@ -95,6 +95,16 @@ def test_a_liquidation_on_a_generated_tape_takes_both_alike(generated: Tape, tmp
     assert {close["position"] for close in document["closes"][halted:]} == {"0"}
 
 
+def test_both_begin_at_the_same_close_where_nobody_says_when(generated: Tape, tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    candles = str(generated[0])
+    ran = home.document("run", "--tape", candles, "--cycles", "2", "--speed", "max")
+    assert ran["closes"] == home.document("backtest", "--candles", candles, "--cycles", "2")["closes"]
+    ran = home.document("run", "--cycles", "2", "--speed", "max")
+    assert ran["closes"] == home.document("backtest", "--cycles", "2")["closes"]
+    assert ran["generated"] is True
+
+
 @pytest.mark.parametrize("name", ["ada-ar-16h", "ada-ar-12h"])
 def test_on_real_candles_for_three_hundred_closes(name: str, real: Tape, tmp_path: Path) -> None:
     document = compare(tmp_path, real, strategy(tmp_path, name), "2023-02-11", 300)

@@ -1,6 +1,5 @@
 """Run a backtest as the command line asks for it."""
 
-from datetime import datetime
 from io import BytesIO
 from typing import Any
 
@@ -19,25 +18,24 @@ from trader.research.backtest import Terms, run_backtest
 from trader.research.dataset import read_candles, read_funding
 from trader.sim.generated import generated_tape
 
-GENERATED_START = datetime.fromisoformat("2024-01-01T00:00:00+00:00")
-
 
 def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict[str, Any]:
     """Backtest the strategy of the settings over a tape and return its document."""
     loaded = load_strategy(settings)
     strategy = loaded.strategy
     candles, source, funding = _tape(choice, strategy.symbols[0])
+    instruments, begins = instruments_of(choice, strategy.symbols[0])
     money = settings.sim
     terms = Terms(
         equity=money.equity,
         costs=Costs(money.fee, money.slippage, money.spread),
         limits=limits(settings, loaded),
-        start=choice.start or (GENERATED_START if choice.candles is None else None),
+        start=choice.start or begins,
         end=choice.end,
         cycles=cycles,
         max_delay=max_delay(settings, loaded),
     )
-    result = run_backtest(strategy, candles, source, funding, instruments_of(choice, strategy.symbols[0]), terms)
+    result = run_backtest(strategy, candles, source, funding, instruments, terms)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
     return document(
         strategy,

@@ -52,7 +52,7 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
         peak_equity=settings.sim.equity,
         positions={},
         prices=prices,
-        instruments=instruments_of(TapeChoice(candles), loaded.strategy.symbols[0]),
+        instruments=instruments_of(TapeChoice(candles), loaded.strategy.symbols[0])[0],
         state=State.ACTIVE,
     )
     return _document(settings, loaded, _decide(settings, loaded, last, book, at), book)

@@ -1,24 +1,30 @@
 """The trading rules a backtest is given: the same an embedded exchange on that tape would state."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from trader.app.tapes import TapeChoice
 from trader.domain.instrument import Bracket, Instrument
 from trader.errors import DataError
 from trader.exchange import answers
+from trader.exchange.clock import from_milliseconds
 from trader.exchange.mapping import instrument_of
 from trader.sim.errors import StartError
+from trader.sim.folder import default_begin
 from trader.sim.generated import load_generated
 from trader.sim.instruments import default_listing, read_listing
 from trader.sim.tape import load_tape
 
 
-def instruments_of(choice: TapeChoice, symbol: str) -> Mapping[str, Instrument]:
-    """Return rules by symbol, read from the instruments file or derived from the tape as the exchange derives them.
+def instruments_of(choice: TapeChoice, symbol: str) -> tuple[Mapping[str, Instrument], datetime]:
+    """Return rules by symbol, from the instruments file or the tape as the exchange derives them, and when it begins.
 
     Args:
         choice: the files.
         symbol: what a candle file without a symbol holds.
+
+    Returns:
+        The rules, and the moment at which an exchange on this tape begins that was told no other.
 
     Raises:
         DataError: the tape or the instruments file is refused, in the exchange's words.
@@ -33,4 +39,4 @@ def instruments_of(choice: TapeChoice, symbol: str) -> Mapping[str, Instrument]:
         brackets = tuple(Bracket(tier.floor, tier.cap, tier.leverage, tier.rate, tier.cum) for tier in rules.brackets)
         row = answers.read(answers.SYMBOL, dict(rules.entry), "instruments")
         found[name] = instrument_of(row, brackets, "instruments")
-    return found
+    return found, from_milliseconds(default_begin(tape, tape.end))

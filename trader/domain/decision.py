@@ -10,7 +10,10 @@ from trader.domain.instrument import Instrument
 
 
 class State(StrEnum):
-    """What the daemon may do: everything, only reduce, or nothing until a person resumes it."""
+    """What the daemon may do: everything, only reduce, or open nothing until a person resumes it.
+
+    Halted it sends nothing, except what closes a position whose drawdown is at its limit, or what a person asked for.
+    """
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"

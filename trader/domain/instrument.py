@@ -51,12 +51,8 @@ class Instrument:
         return ticks * self.tick
 
     def bracket(self, notional: Decimal) -> Bracket:
-        """Return the tier of a position's absolute notional.
-
-        Raises:
-            ValueError: no tier covers it, which means the exchange allows no such position.
-        """
+        """Return the tier of a position's absolute notional; beyond the last cap it is the last tier."""
         for bracket in self.brackets:
             if notional <= bracket.cap:
                 return bracket
-        raise ValueError(f"no leverage bracket of {self.symbol} covers a notional of {notional}")
+        return self.brackets[-1]

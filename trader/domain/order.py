@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-CLIENT_ID = re.compile(r"^[\.A-Z\:/a-z0-9_-]{1,36}$")
+CLIENT_ID = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 DONE = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "EXPIRED_IN_MATCH"})
 """Statuses, in the exchange's words, after which an order never changes again."""
 
-_PLAIN = re.compile(r"^[A-Z0-9_]{1,15}$")
+_PLAIN = re.compile(r"[A-Z0-9_]{1,15}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -78,9 +78,9 @@ def client_id(instance: str, close: datetime, symbol: str, leg: str, attempt: in
     """
     minutes = int(close.timestamp()) // 60
     # some symbols are longer, and some are written in Chinese
-    name = symbol if _PLAIN.match(symbol) else "x" + hashlib.sha256(symbol.encode()).hexdigest()[:9]
+    name = symbol if _PLAIN.fullmatch(symbol) else "x" + hashlib.sha256(symbol.encode()).hexdigest()[:9]
     text = f"{client_prefix(instance)}.{_base36(minutes)}.{name}.{leg}{attempt}"
-    if not CLIENT_ID.match(text):
+    if not CLIENT_ID.fullmatch(text):
         raise ValueError(f"client id {text!r} does not fit the exchange's alphabet")
     return text
 

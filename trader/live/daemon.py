@@ -70,6 +70,7 @@ class Daemon:
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
+        self._scheduler = VenueScheduler(clock, self._end_with)
         self._decided = 0
 
     async def run(self, *, adopt: bool = False) -> None:
@@ -82,25 +83,27 @@ class Daemon:
         await self._startup.run(adopt=adopt)
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
-        scheduler = VenueScheduler(self._clock, self._end_with)
-        trigger = GridTrigger(self._strategy.interval, scheduler.zone, self._span.delay)
+        trigger = GridTrigger(self._strategy.interval, self._scheduler.zone, self._span.delay)
         # no grace time: how late is too late is decided by the age of the close, in `_wake`
-        scheduler.add_job(self._wake, trigger, id="close", max_instances=1, coalesce=True, misfire_grace_time=None)
+        self._scheduler.add_job(
+            self._wake, trigger, id="close", max_instances=1, coalesce=True, misfire_grace_time=None
+        )
         # before the first close is looked at, so that none that ends meanwhile is slept through
-        scheduler.start()
+        self._scheduler.start(paused=self._stop.is_set())
         requests = asyncio.create_task(self._poll_requests())
         requests.add_done_callback(self._polled)
         try:
             await self._wake()
             await self._stop.wait()
         finally:
-            await self._drain(scheduler, requests)
+            await self._drain(requests)
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
         """Finish what is under way, then stop."""
         self._stop.set()
+        self._scheduler.rest()
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,12 +117,12 @@ class Daemon:
         self._log.info("stopping", signal=signal.Signals(number).name)
         self.stop()
 
-    async def _drain(self, scheduler: VenueScheduler, requests: asyncio.Task[None]) -> None:
+    async def _drain(self, requests: asyncio.Task[None]) -> None:
         """Let the close under way end; APScheduler's own shutdown would cancel it."""
-        scheduler.pause()
+        self._scheduler.rest()
         async with self._one_at_a_time:
             requests.cancel()
-            scheduler.shutdown(wait=False)
+            self._scheduler.shutdown(wait=False)
         self._log.info("stopped", closes=self._decided)
 
     def _end_with(self, error: BaseException) -> None:
@@ -135,11 +138,11 @@ class Daemon:
             with self._clock.working():
                 while not self._stop.is_set():
                     due = self._strategy.interval.floor(self._clock.now())
-                    await self._attempt()
+                    await self._attempt(due)
                     if self._strategy.interval.floor(self._clock.now()) == due:
                         return
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, due: datetime) -> None:
         """Obey and decide; the one place where an error of any kind ends in a log line."""
         try:
             await self._obey_requests()
@@ -151,7 +154,8 @@ class Daemon:
             self._log.error("close failed", error=str(error), kind=type(error).__name__, exc_info=not known)
             if not known:
                 self._end_with(error)
-        if self._decided == self._span.cycles or (self._span.end and self._next_close() > self._span.end):
+        over = self._span.end is not None and self._strategy.interval.following(due) > self._span.end
+        if over or self._decided == self._span.cycles:
             self.stop()
 
     async def _decide_due(self) -> None:

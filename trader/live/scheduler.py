@@ -73,6 +73,12 @@ class VenueScheduler(AsyncIOScheduler):  # type: ignore[misc]
         # without a listener APScheduler swallows what a job raises
         self.add_listener(self._job_failed, EVENT_JOB_ERROR)
 
+    def rest(self) -> None:
+        """Wake nobody any more and let no time pass by waiting; what runs goes on."""
+        if self.running:
+            self.pause()
+        self._stop_timer()
+
     def _job_failed(self, event: JobExecutionEvent) -> None:
         self._failed(event.exception)
 

@@ -129,6 +129,11 @@ def _begin(options: Options, tape: Tape, end: int) -> int:
                 f"{instant(tape.start)} to {instant(end)}; give --from inside it."
             )
         return options.begin
+    return default_begin(tape, end)
+
+
+def default_begin(tape: Tape, end: int) -> int:
+    """Say when a new exchange begins that was not told: after a warm-up, or at the generated market's own start."""
     if tape.generated:
         return min(generated.START, end - tape.spacing)
     middle = tape.start + (end - tape.start) // 2 // tape.spacing * tape.spacing
