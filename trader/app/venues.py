@@ -78,16 +78,7 @@ async def open_venue(
     if settings.exchange.loopback is not None:
         return _stepped(settings, announced(settings, settings.exchange.loopback), interval, speed, stack)
     clock = WallClock()
-    key, secret = _keys(settings)
-    gateway = open_gateway(
-        settings.venue,
-        key=key,
-        secret=secret,
-        clock=clock,
-        timeout=settings.exchange.timeout,
-        recv_window=settings.exchange.recv_window,
-    )
-    stack.push_async_callback(gateway.close)
+    gateway = _gateway(settings, _keys(settings), clock, None, stack)
     return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE)
 
 
@@ -108,21 +99,28 @@ def _stepped(
         speed=None if pace == float("inf") else pace,
     )
     stack.push_async_callback(clock.close)
-    key, secret = _keys(settings)
-    if settings.venue == "sim" or not key:
-        key, secret = str(ready["api_key"]), str(ready["api_secret"])
-    register_secret(key, secret, str(ready["control"]))
+    keys = _keys(settings)
+    if settings.venue == "sim" or not keys[0]:
+        keys = (str(ready["api_key"]), str(ready["api_secret"]))
+    register_secret(*keys, str(ready["control"]))
+    gateway = _gateway(settings, keys, clock, loopback, stack)
+    return Venue(clock, gateway, str(ready["tape"]), bool(ready["generated"]), timedelta(0))
+
+
+def _gateway(
+    settings: Settings, keys: tuple[str, str], clock: VenueClock, loopback: Loopback | None, stack: AsyncExitStack
+) -> BinanceGateway:
     gateway = open_gateway(
         settings.venue,
-        key=key,
-        secret=secret,
+        key=keys[0],
+        secret=keys[1],
         clock=clock,
         loopback=loopback,
         timeout=settings.exchange.timeout,
         recv_window=settings.exchange.recv_window,
     )
     stack.push_async_callback(gateway.close)
-    return Venue(clock, gateway, str(ready["tape"]), bool(ready["generated"]), timedelta(0))
+    return gateway
 
 
 def runs(home: Path) -> bool:
