@@ -73,7 +73,7 @@ async def open_venue(
         exchange = embedded.start(home, [*options, "--client-pid", str(os.getpid())])
         stack.callback(exchange.close)
         current.remember(settings, tape, home, exchange.port)
-        announce(settings, exchange.ready)
+        stack.callback(announce(settings, exchange.ready).unlink, missing_ok=True)
         return _stepped(settings, exchange.ready, interval, speed, stack)
     if settings.exchange.loopback is not None:
         return _stepped(settings, announced(settings, settings.exchange.loopback), interval, speed, stack)
