@@ -84,14 +84,14 @@ class Cycle:
             if record is None or record.status not in (Status.CLAIMED, Status.DECIDED):
                 return None
             if record.status is Status.DECIDED:
-                return await self.finish_decided(close)
+                return await self.finish_decided()
         await self._gateway.sync_clock()
-        await self.finish_decided(close)
+        await self.finish_decided()
         with self._halting():
             return await self._decide(close)
 
-    async def finish_decided(self, until: datetime) -> CloseReport | None:
-        """Settle whatever is open, finish every decision up to a close, and return the last one's report.
+    async def finish_decided(self) -> CloseReport | None:
+        """Settle whatever is open, finish every decision that was left, and return the last one's report.
 
         Raises as `run` does.
         """
@@ -99,7 +99,7 @@ class Cycle:
         with self._halting():
             await self._recovery.settle_open()
             for record in self._journal.unfinished():
-                if record.status is Status.DECIDED and record.close <= until:
+                if record.status is Status.DECIDED:
                     report = await self._finish_left(record)
         return report
 
