@@ -1,0 +1,181 @@
+"""What a person asks for is obeyed in order, before the next post, and survives a death."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.execution_world import instrument
+from tests.unit.live.exchange import ADA, REPLIES, Reply
+from tests.unit.live.steps import Crash, Steps
+from tests.unit.live.world import CLOSE, World
+from trader.domain.decision import State
+from trader.errors import Mismatch, NotSent
+from trader.journal.rows import Outcome
+
+BTC = "BTCUSDT"
+
+
+def ask(world: World, *kinds: str) -> None:
+    for kind in kinds:
+        world.journal.request(kind, world.clock.now())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state", "pending"),
+    [
+        ((), State.ACTIVE, 0),
+        (("halt",), State.HALTED, 0),
+        (("halt", "resume"), State.ACTIVE, 0),
+        (("resume", "halt"), State.HALTED, 0),
+        (("flatten",), State.HALTED, 1),
+        (("flatten", "resume"), State.HALTED, 2),
+        (("resume", "flatten", "flatten", "halt"), State.HALTED, 3),
+        (("whatever",), State.HALTED, 0),
+    ],
+)
+async def test_requests_are_obeyed_in_their_order(
+    kinds: tuple[str, ...], state: State, pending: int, world: World
+) -> None:
+    world.boot().begin()
+    ask(world, *kinds)
+    for _ in range(2):
+        assert world.control.state() is state
+        assert len(world.journal.pending_requests()) == pending
+
+
+async def test_a_resume_asked_for_after_a_flatten_opens_nothing_before_everything_is_closed(world: World) -> None:
+    world.boot().begin("10")
+    ask(world, "flatten", "resume", "flatten")
+    (first,) = world.control.flatten_pending()
+    assert world.control.state() is State.HALTED
+    world.control.flattened([first], "done")
+    assert world.control.flatten_pending() == []
+    assert world.control.state() is State.HALTED
+    (last,) = world.control.flatten_pending()
+    world.control.flattened([last], "done")
+    assert [record.state for record in world.journal.states()] == [State.HALTED, State.ACTIVE, State.HALTED]
+
+
+async def test_a_death_at_any_step_of_a_resume_is_made_good(world: World) -> None:
+    world.boot().begin()
+    for death in range(5):
+        world.boot()
+        world.journal.set_state(State.HALTED, "drawdown", "guard", CLOSE)
+        world.journal.put("peak", "12000")
+        ask(world, "resume")
+        world.boot(Steps(death))
+        try:
+            world.control.state()
+        except Crash:
+            world.boot()
+            world.control.state()
+        assert world.state() is State.ACTIVE
+        assert world.recovery.peak() == 0
+        assert world.journal.pending_requests() == []
+
+
+async def test_everything_on_the_account_is_closed_with_orders_that_only_reduce(
+    new_world: Callable[..., World],
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.boot().begin("10")
+    world.exchange.trade("-3", symbol=BTC)
+    assert await world.flattener.run() == "ADAUSDT -10, BTCUSDT +3"
+    assert (world.exchange.position(ADA), world.exchange.position(BTC)) == (0, 0)
+    assert all(request.reduce_only for _, request, _ in world.exchange.posts)
+
+
+async def test_closing_nothing_says_so(world: World) -> None:
+    world.boot().begin()
+    assert await world.flattener.run() == "nothing was held"
+    assert world.exchange.posts == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_a_large_position_is_closed_in_parts(sign: int, world: World) -> None:
+    world.exchange.rules[ADA] = instrument(max_quantity="4")
+    world.boot().begin(str(10 * sign))
+    await world.flattener.run()
+    assert [request.quantity * -sign for _, request, _ in world.exchange.posts] == [4, 4, 2]
+    world.agree()
+
+
+async def test_what_is_left_is_told_and_the_next_try_has_names_of_its_own(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.plan = [REPLIES["partial"]]
+    with pytest.raises(Mismatch, match=r"still holds .*5"):
+        await world.flattener.run()
+    assert await world.flattener.run() == "ADAUSDT -5.0"
+    assert len(world.ours()) == 2
+    world.agree()
+
+
+async def test_openings_that_wait_are_denied_before_everything_is_closed(world: World) -> None:
+    world.boot().begin("10")
+    (increase,) = world.decide(("i", "5"))
+    ask(world, "flatten")
+    await world.flattener.run()
+    assert world.record(increase).outcome is Outcome.DENIED
+    assert world.exchange.position() == 0
+    world.agree()
+
+
+async def test_neither_an_unexplained_position_nor_an_unsettled_order_is_in_the_way(world: World) -> None:
+    world.boot().begin("10")
+    (increase,) = world.decide(("i", "5"))
+    world.journal.mark_sent(increase.client_id, CLOSE)
+    world.exchange.trade("7")
+    ask(world, "flatten")
+    assert await world.flattener.run() == "ADAUSDT -17"
+    assert world.exchange.position() == 0
+    assert world.record(increase).outcome is Outcome.ABSENT
+
+
+async def test_a_close_of_everything_that_was_turned_away_stays_open(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.plan = [REPLIES["not_sent"]] * 4
+    with pytest.raises(NotSent):
+        await world.flattener.run()
+    assert len(world.journal.open_intents()) == 1
+    assert await world.flattener.run() == "nothing was held"
+    assert len(world.ours()) == 1
+    world.agree()
+
+
+@pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "late", "partial"])
+async def test_a_death_at_any_step_of_closing_everything_leaves_it_closed(
+    kind: str, new_world: Callable[..., World]
+) -> None:
+    async def live(steps: Steps) -> World:
+        world = new_world()
+        world.boot().begin("10")
+        ask(world, "flatten")
+        world.exchange.plan = [REPLIES[kind]]
+        world.take_steps(steps)
+        for _ in range(3):
+            try:
+                await world.flattener.run()
+                break
+            except Mismatch:
+                continue
+            except Crash:
+                world.boot()
+        return world
+
+    undisturbed = await live(Steps())
+    for death in range(len(undisturbed.steps.names)):
+        world = await live(Steps(death))
+        assert world.exchange.position() == 0
+        world.agree()
+        world.journal.close()
+
+
+async def test_an_unknown_close_of_everything_is_settled_by_looking(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.plan = [Reply(error=REPLIES["never"].error, delay=4, lag=3)]
+    assert await world.flattener.run() == "ADAUSDT -10"
+    assert len(world.exchange.posts) == 1
+    assert world.clock.now() > CLOSE + timedelta(seconds=4)
+    assert world.journal.position(ADA) == Decimal(0)

@@ -1,0 +1,154 @@
+"""Journal and exchange come to the same story, or nothing is sent."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.live.exchange import ADA, REPLIES
+from tests.unit.live.steps import Crash, Steps
+from tests.unit.live.world import CLOSE, World
+from trader.domain.account import Income
+from trader.domain.decision import State
+from trader.errors import ExchangeError, Mismatch
+from trader.journal.rows import Outcome
+
+DUST = Decimal("0.5")
+
+
+async def test_an_account_the_journal_explains_is_returned(world: World) -> None:
+    world.boot().begin("10")
+    assert (await world.recovery.reconcile()).quantity(ADA) == 10
+    assert world.clock.now() == CLOSE
+
+
+@pytest.mark.parametrize("quantity", ["3", "-10", "-25"])
+async def test_a_position_changed_by_hand_is_refused(quantity: str, world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade(quantity)
+    with pytest.raises(Mismatch, match="--adopt"):
+        await world.recovery.reconcile()
+    assert world.journal.position(ADA) == 10
+
+
+async def test_a_position_that_moved_without_any_trade_is_refused(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.account_lag = timedelta(days=1)
+    with pytest.raises(Mismatch):
+        await world.recovery.reconcile()
+
+
+@pytest.mark.parametrize("name", ["autoclose-17", "adl_autoclose"])
+async def test_a_position_taken_by_the_exchange_is_written_down_and_halts(name: str, world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("-10", name)
+    await world.recovery.reconcile()
+    assert world.journal.position(ADA) == 0
+    assert world.state() is State.HALTED
+    world.agree()
+
+
+async def test_a_death_while_a_liquidation_is_written_down_does_not_forget_to_halt(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("-10", "autoclose-17")
+    for death in range(12):
+        world.boot(Steps(death))
+        try:
+            await world.recovery.reconcile()
+        except Crash:
+            assert world.journal.position(ADA) == 10 or world.state() is State.HALTED
+    assert world.state() is State.HALTED
+    world.agree()
+
+
+async def test_a_hand_trade_beside_a_liquidation_is_not_taken_for_the_exchange_s(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("-4")
+    world.exchange.trade("-6", "autoclose-17")
+    with pytest.raises(Mismatch):
+        await world.recovery.reconcile()
+    assert world.journal.fills() == []
+
+
+async def test_trades_whose_order_nobody_knows_are_not_taken_for_the_exchange_s(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("-10", "autoclose-17")
+    forgotten = world.exchange.placed.pop()
+    forgotten.order = world.exchange.placed[0].order
+    world.exchange.placed.append(forgotten)
+    with pytest.raises(Mismatch):
+        await world.recovery.reconcile()
+
+
+async def test_an_account_that_lags_behind_our_order_is_looked_at_again(world: World) -> None:
+    world.boot().begin()
+    world.decide(("o", "8"))
+    await world.recovery.settle_open()
+    world.exchange.account_lag = timedelta(seconds=2)
+    assert (await world.recovery.reconcile()).quantity(ADA) == 8
+
+
+async def test_open_orders_are_settled_oldest_first(world: World) -> None:
+    world.boot().begin("10")
+    world.decide(("c", "-10"), ("o", "-6"))
+    assert await world.recovery.settle_open() == 2
+    assert [request.quantity for _, request, _ in world.exchange.posts] == [-10, -6]
+    assert await world.recovery.settle_open() == 0
+
+
+async def test_an_order_never_sent_is_not_sent_on_an_account_changed_by_hand(world: World) -> None:
+    world.boot().begin()
+    world.decide(("o", "8"))
+    world.exchange.trade("1000")
+    with pytest.raises(Mismatch):
+        await world.recovery.settle_open()
+    assert world.exchange.posts == []
+
+
+async def test_an_increase_never_sent_is_denied_once_the_position_was_liquidated(world: World) -> None:
+    world.boot().begin("10")
+    (increase,) = world.decide(("i", "5"))
+    world.exchange.trade("-10", "autoclose-17")
+    await world.recovery.settle_open()
+    assert world.exchange.posts == []
+    assert world.record(increase).outcome is Outcome.DENIED
+    world.agree()
+
+
+async def test_an_order_that_no_look_can_settle_is_given_up_only_when_a_person_says_so(world: World) -> None:
+    world.boot().begin("10")
+    sent, unsent = world.decide(("c", "-10"), ("o", "-6"))
+    world.exchange.plan = [REPLIES["never"]]
+    world.take_steps(Steps(hooks={("find", 0): lambda: world.exchange.trade("3")}))
+    with pytest.raises(Mismatch, match=r"c0 is not known"):
+        await world.recovery.settle_open()
+    with pytest.raises(Mismatch):
+        await world.recovery.settle_open()
+    assert await world.recovery.settle_open(give_up=True) == 2
+    assert world.record(sent).outcome is Outcome.ABSENT
+    assert world.record(unsent).outcome is Outcome.DENIED
+    assert len(world.exchange.posts) == 1
+
+
+async def test_an_exchange_out_of_reach_leaves_every_order_open(world: World) -> None:
+    world.boot().begin()
+    world.decide(("o", "8"))
+    world.exchange.outages = [(CLOSE, CLOSE + timedelta(minutes=5))]
+    with pytest.raises(ExchangeError):
+        await world.recovery.settle_open(give_up=True)
+    assert len(world.journal.open_intents()) == 1
+
+
+async def test_bookings_are_asked_for_from_the_baseline_and_then_from_a_little_before_the_last(world: World) -> None:
+    world.boot().begin()
+
+    def booking(number: int, minutes: float) -> Income:
+        return Income(str(number), "FUNDING_FEE", ADA, DUST, CLOSE + timedelta(minutes=minutes), "")
+
+    world.exchange.bookings = [booking(1, -5), booking(2, 5), booking(3, 10)]
+    world.clock.time = CLOSE + timedelta(minutes=11)
+    await world.recovery.book_incomes()
+    assert [income.id for income in world.journal.incomes()] == ["2", "3"]
+    world.exchange.bookings += [booking(4, 9.5), booking(5, 10), booking(6, 10.5)]
+    await world.recovery.book_incomes()
+    assert sorted(income.id for income in world.journal.incomes()) == ["2", "3", "4", "5", "6"]
