@@ -247,11 +247,14 @@ async def test_a_liquidation_between_closes_halts_at_the_next(world: World) -> N
 
 async def test_a_close_that_falls_due_while_another_is_under_way_is_decided(world: World) -> None:
     def suspend() -> None:
-        world.clock.time = NEXT + SECOND
+        world.clock.time = LAST + SECOND
 
-    await world.run(Steps(hooks={("candles", 0): suspend}), end=NEXT)
-    assert world.statuses() == {CLOSE: Status.FAILED, NEXT: Status.CLOSED}
-    assert world.clock.now() < NEXT + MINUTE
+    world.clock.patience = 1
+    await world.run(Steps(hooks={("account", 3): suspend}), end=LAST)
+    assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.CLOSED, LAST: Status.CLOSED}
+    assert [record.outcome for record in world.journal.orders() if record.intent.close == NEXT] == [Outcome.EXPIRED] * 2
+    assert world.clock.now() < LAST + MINUTE
+    world.obeyed()
 
 
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "late", "not_sent"])

@@ -109,14 +109,11 @@ async def test_a_signal_during_a_close_lets_its_orders_come_to_their_end(number:
     world.agree()
 
 
-async def test_a_signal_during_the_orders_of_a_flatten_lets_them_come_to_their_end(world: World) -> None:
-    await world.run(cycles=1)
-
-    def ask_once_awake() -> None:
-        world.journal.request("flatten", world.clock.now())
-
-    steps = Steps(hooks={("send", 0): lambda: os.kill(os.getpid(), signal.SIGTERM), ("account", 1): ask_once_awake})
-    await world.run(steps, poll=0.0)
+async def test_a_stop_during_the_orders_of_a_flatten_lets_them_come_to_their_end(world: World) -> None:
+    world.clock.patience = 20
+    hooks = {("finish", 0): hook(world, "flatten"), ("send", 1): lambda: world.daemon.stop()}
+    await world.run(Steps(hooks={**hooks}), poll=0.0)
+    assert world.clock.now() == CLOSE
     assert world.exchange.position() == 0
     assert world.journal.pending_requests() == []
     world.agree()

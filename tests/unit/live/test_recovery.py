@@ -70,6 +70,17 @@ async def test_a_hand_trade_beside_a_liquidation_is_not_taken_for_the_exchange_s
     assert world.journal.fills() == []
 
 
+async def test_a_liquidation_that_does_not_explain_the_whole_difference_is_refused(world: World) -> None:
+    world.boot().begin("10")
+    world.journal.set_baseline(
+        wallet=Decimal(1), equity=Decimal(1), positions={ADA: Decimal(8)}, last_trades={ADA: "10"}, at=CLOSE
+    )
+    world.exchange.trade("-5", "autoclose-17")
+    with pytest.raises(Mismatch):
+        await world.recovery.reconcile()
+    assert world.journal.fills() == []
+
+
 async def test_trades_whose_order_nobody_knows_are_not_taken_for_the_exchange_s(world: World) -> None:
     world.boot().begin("10")
     world.exchange.trade("-10", "autoclose-17")
