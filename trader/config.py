@@ -33,7 +33,7 @@ PREFIX = "TRADER_"
 _DOTENV = Path(".env")
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
-Rate = Annotated[Decimal, Field(ge=0, lt=1)]
+Rate = Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))]
 Positive = Annotated[Decimal, Field(gt=0)]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
@@ -80,13 +80,13 @@ class RiskSettings(_Section):
     max_leverage: Positive | None = None
     max_notional: Positive | None = None
     max_position: Positive | None = None
-    max_delay: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
 
 
 class SimSettings(_Section):
     """The embedded exchange's money: `fee` and `slippage` and the whole `spread` as fractions of the price, in USDT."""
 
-    equity: Positive = Decimal(10000)
+    equity: Annotated[Decimal, Field(gt=0, le=10**12)] = Decimal(10000)
     fee: Rate = Decimal("0.0005")
     slippage: Rate = Decimal("0.0001")
     spread: Rate = Decimal("0.0002")

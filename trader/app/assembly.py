@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from trader.app import venues
+from trader.app import places, venues
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay
-from trader.app.tapes import TapeChoice
-from trader.app.venues import JOURNAL, Venue, open_venue
+from trader.app.tapes import TapeChoice, check
+from trader.app.venues import Venue, open_venue
 from trader.config import Settings
 from trader.errors import ModelError, NotPermitted
 from trader.exchange.paper import PaperGateway
@@ -59,12 +59,14 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     loaded = load_strategy(settings)
     permit(settings, loaded)
     tape = replace(tape, symbol=loaded.strategy.symbols[0])
+    if settings.venue == "sim":
+        check(tape, loaded.strategy.interval)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
-        lock = stack.enter_context(Lock.acquire(home / JOURNAL, started=datetime.now(UTC)))
+        lock = stack.enter_context(Lock.acquire(home / places.JOURNAL, started=datetime.now(UTC)))
         venue = await open_venue(settings, tape, home, loaded.strategy.interval, speed, stack)
         binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
-        journal = Journal.open(home / JOURNAL, binding, create=True, at=venue.clock.now())
+        journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())
         stack.callback(journal.close)
         _remember(journal, loaded)
         yield _wire(settings, loaded, venue, journal, lock)

@@ -1,5 +1,6 @@
 """Run a backtest as the command line asks for it."""
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -8,7 +9,7 @@ import polars as pl
 from trader.app.instruments import instruments_of
 from trader.app.results import Trade, document
 from trader.app.strategies import limits, load_strategy, max_delay
-from trader.app.tapes import GENERATED, TapeChoice
+from trader.app.tapes import GENERATED, TapeChoice, check
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.execution.fills import Costs
@@ -23,6 +24,7 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
     """Backtest the strategy of the settings over a tape and return its document."""
     loaded = load_strategy(settings)
     strategy = loaded.strategy
+    check(replace(choice, symbol=strategy.symbols[0]), strategy.interval)
     candles, source, funding = _tape(choice, strategy.symbols[0])
     instruments, begins = instruments_of(choice, strategy.symbols[0])
     money = settings.sim

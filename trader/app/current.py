@@ -1,17 +1,21 @@
-"""Remember which embedded exchange ran last, so that every later command means the same one."""
+"""Remember what embedded exchanges were started with, so that every later command means the right one."""
 
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+from trader.app import places
 from trader.app.settings import load_settings
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.errors import ConfigError
+from trader.journal.lock import holder
 
-_FILE = "current.json"
+_POINTER = "current.json"
+_STARTED = "started.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Current:
 
     folder: str
     port: int
-    strategy: str | None
+    strategy: str
+    symbol: str | None
     candles: str | None
     funding: str | None
     instruments: str | None
@@ -38,6 +43,7 @@ def remember(settings: Settings, tape: TapeChoice, home: Path, port: int) -> Non
         folder=home.name,
         port=port,
         strategy=settings.strategy,
+        symbol=tape.symbol,
         candles=_text(tape.candles),
         funding=_text(tape.funding),
         instruments=_text(tape.instruments),
@@ -47,22 +53,33 @@ def remember(settings: Settings, tape: TapeChoice, home: Path, port: int) -> Non
         slippage=str(money.slippage),
         spread=str(money.spread),
     )
-    path = _path(settings.data_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(now)))
-    fresh.replace(path)
+    _write(home / _STARTED, asdict(now))
+    _write(home.parent / _POINTER, {"folder": home.name})
 
 
 def recall(data: Path) -> Current | None:
-    """Return what ran last, None where nothing ever did."""
-    path = _path(data)
+    """Return the one whose daemon runs, else what ran last, None where nothing ever did.
+
+    Raises:
+        ConfigError: several daemons run here, or what was written down cannot be read.
+    """
+    folder = data / "sim"
+    running = sorted(
+        lock.parent for lock in folder.glob(f"*/{places.JOURNAL}.lock") if holder(lock.parent / places.JOURNAL)
+    )
+    if len(running) > 1:
+        names = ", ".join(home.name for home in running)
+        raise ConfigError(
+            f"Several daemons run in {data} ({names}), and it is not said which one is meant; give each its own "
+            "TRADER_DATA_DIR."
+        )
     try:
-        return Current(**json.loads(path.read_text()))
+        home = running[0] if running else folder / str(json.loads((folder / _POINTER).read_text())["folder"])
+        return Current(**json.loads((home / _STARTED).read_text()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"The file {path} cannot be read ({error}); remove it and start the daemon once.") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"What ran last in {folder} cannot be read ({error}); start the daemon once more.") from error
 
 
 def again(settings: Settings) -> tuple[Settings, TapeChoice]:
@@ -76,12 +93,15 @@ def again(settings: Settings) -> tuple[Settings, TapeChoice]:
         funding=_path_of(last.funding),
         instruments=_path_of(last.instruments),
         start=None if last.start is None else datetime.fromisoformat(last.start),
+        symbol=last.symbol,
     )
     return load_settings(strategy=last.strategy, sim=money), tape
 
 
-def _path(data: Path) -> Path:
-    return data / "sim" / _FILE
+def _write(path: Path, document: dict[str, Any]) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(document))
+    fresh.replace(path)
 
 
 def _text(path: Path | None) -> str | None:

@@ -18,7 +18,7 @@ from trader.config import Settings
 from trader.decide import decide
 from trader.domain.decision import Book, Decision, State
 from trader.domain.order import client_id
-from trader.errors import DataError
+from trader.errors import ConfigError, DataError
 from trader.live.record import last_forecasts
 from trader.market.candles import spacing
 from trader.market.resample import resample
@@ -38,11 +38,17 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
     """
     loaded = load_strategy(settings)
     if candles is None:
+        if settings.venue == "sim" and current.recall(settings.data_dir) is None:
+            raise ConfigError(
+                "Nothing has run yet, so no exchange can be asked; give --candles, or `trader run` first."
+            )
         return asyncio.run(_on_exchange(settings, loaded, close))
     frame = read_candles(candles, loaded.strategy.symbols[0])
     bars = resample(frame, spacing(frame), loaded.strategy.interval)
     newest = bars["close_time"].max()
     at = close or newest
+    if at is None:
+        raise DataError(f"{candles.name} makes not one whole {loaded.strategy.interval} candle; give a longer history.")
     if not isinstance(at, datetime) or not loaded.strategy.interval.is_close(at):
         raise DataError(f"{at!s} is no close of {loaded.strategy.interval}; give one on the grid with --close.")
     last = bars.filter(pl.col("close_time") <= at)
@@ -60,13 +66,13 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
 
 async def _on_exchange(settings: Settings, loaded: Loaded, close: datetime | None) -> dict[str, Any]:
     """Decide on what the exchange says now; an embedded one must have run before."""
-    if settings.venue == "sim":
-        settings, tape = current.again(settings)
-        loaded = load_strategy(settings)
-    else:
-        tape = TapeChoice()
+    asked = settings
+    settings, tape = current.again(settings)
+    ran = load_strategy(settings)
+    if "strategy" not in asked.model_fields_set:
+        loaded = ran
+    home = venues.folder(settings, tape, ran.strategy.name)
     strategy = loaded.strategy
-    home = venues.folder(settings, tape, strategy.name)
     async with AsyncExitStack() as stack:
         running = venues.runs(home)
         venue = await venues.open_venue(settings, tape, home, strategy.interval, None, stack, running=running)

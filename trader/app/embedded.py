@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trader.app import places
 from trader.errors import ConfigError, ExchangeError
 
 
@@ -44,7 +45,7 @@ def start(folder: Path, arguments: Sequence[str]) -> EmbeddedExchange:
     Raises:
         ConfigError: it refused its tape or its settings; the message is its own.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    places.make_folder(folder)
     log = folder / "exchange.log"
     command = [sys.executable, "-m", "trader.sim", "--dir", str(folder), "--ca-dir", str(folder.parent), "--pipe"]
     with log.open("a") as stderr:
@@ -63,7 +64,7 @@ def start(folder: Path, arguments: Sequence[str]) -> EmbeddedExchange:
         code = process.wait()
         said = log.read_bytes()[begins:].decode(errors="replace").strip().splitlines()
         message = said[-1] if said else f"it ended with code {code}"
-        if code == ConfigError.exit_code:
+        if code in (2, ConfigError.exit_code):
             raise ConfigError(message)
-        raise ExchangeError(f"The embedded exchange did not start: {message}; see {log}.")
+        raise ExchangeError(f"The embedded exchange did not start: {message.rstrip('.')}; see {log}.")
     return EmbeddedExchange(process, json.loads(line))

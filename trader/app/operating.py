@@ -11,7 +11,7 @@ from trader.app.reading import journal_path
 from trader.app.results import money
 from trader.app.strategies import load_strategy
 from trader.config import Settings
-from trader.errors import JournalLocked
+from trader.errors import ConfigError
 from trader.exchange.binance import BinanceGateway
 from trader.execution.reconcile import differences
 from trader.journal.journal import Journal
@@ -35,27 +35,33 @@ def request(settings: Settings, kind: str) -> dict[str, Any]:
 
 
 async def flatten(settings: Settings) -> dict[str, Any]:
-    """Close every position: by request where a daemon runs, else with this process as the daemon."""
-    found = request(settings, FLATTEN)
-    if found["daemon"] is not None:
-        return found
+    """Close every position: by request where a daemon runs, else with this process as the daemon.
+
+    Raises:
+        TraderError: this process could not be the daemon; then nothing was asked for and nothing was sent.
+    """
+    if holder(journal_path(settings)) is not None:
+        return request(settings, FLATTEN)
     settings, tape = current.again(settings)
-    try:
-        async with assembled(settings, tape, None) as one:
-            with one.venue.clock.working():
-                await one.startup.run(adopt=False)
-                one.control.state()
-                pending = one.control.flatten_pending()
-                closed = await one.flattener.run()
-                one.control.flattened(pending, closed)
-    except JournalLocked:
-        # a daemon started in between: it finds the request
-        return found
-    return found | {"closed": closed}
+    async with assembled(settings, tape, None) as one:
+        with one.venue.clock.working():
+            await one.startup.run(adopt=False)
+            number = one.journal.request(FLATTEN, one.venue.clock.now())
+            one.control.state()
+            pending = one.control.flatten_pending()
+            closed = await one.flattener.run()
+            one.control.flattened(pending, closed)
+    return {"request": FLATTEN, "number": number, "daemon": None, "closed": closed}
 
 
 async def reconcile(settings: Settings) -> dict[str, Any]:
-    """Compare journal and exchange without changing either."""
+    """Compare journal and exchange without changing either.
+
+    Raises:
+        ConfigError: in a dry run, where the book is imagined and there is nothing to compare it with.
+    """
+    if settings.dry_run:
+        raise ConfigError("A dry run's book is imagined, so no exchange can differ from it; unset TRADER_DRY_RUN.")
     path = journal_path(settings)
     running = holder(path) is not None
     settings, tape = current.again(settings)

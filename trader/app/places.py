@@ -8,6 +8,10 @@ from pathlib import Path
 
 from trader.errors import ConfigError
 
+JOURNAL = "journal.db"
+
+_LONGEST_NAME = 1000
+
 
 def shipped() -> Path:
     """Return the folder of shipped strategies and models: beside the checkout, else where the wheel put it."""
@@ -26,6 +30,8 @@ def shipped() -> Path:
 def strategy_path(name: str) -> Path:
     """Find a strategy file by path, or a shipped one by name."""
     path = Path(name).expanduser()
+    if len(name) > _LONGEST_NAME:
+        raise ConfigError(f"A strategy's name of {len(name)} letters is no path; check --strategy or TRADER_STRATEGY.")
     if path.suffix == ".toml" or path.is_file():
         if path.is_file():
             return path.resolve()
@@ -47,6 +53,21 @@ def model_path(name: str, beside: Path) -> Path:
     if found.is_dir():
         return found
     raise ConfigError(f"There is no model folder {name!r} beside {beside} nor among the shipped ones; train one first.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the data directory.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {folder} cannot be made: {error.strerror}; point TRADER_DATA_DIR to a directory that this "
+            "user may write."
+        ) from error
 
 
 def content_hash(path: Path | None) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from trader.app import current, places
 from trader.app.results import money, stamp
 from trader.app.strategies import load_strategy
-from trader.app.venues import JOURNAL
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
@@ -33,7 +32,7 @@ def home(settings: Settings) -> Path:
 
 def journal_path(settings: Settings) -> Path:
     """Return where the journal of the instance lies."""
-    return home(settings) / JOURNAL
+    return home(settings) / places.JOURNAL
 
 
 def status(settings: Settings) -> dict[str, Any]:

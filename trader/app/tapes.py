@@ -6,6 +6,10 @@ from pathlib import Path
 
 from trader.app import places
 from trader.config import Settings
+from trader.domain.interval import Interval
+from trader.errors import ConfigError, DataError
+from trader.market.candles import spacing
+from trader.research.dataset import read_candles, read_funding
 
 GENERATED = "generated"
 
@@ -58,3 +62,26 @@ class TapeChoice:
         if settings.sim.faults is not None:
             words += ["--faults", str(settings.sim.faults)]
         return words
+
+
+def check(choice: TapeChoice, interval: Interval) -> None:
+    """Refuse files and a window that do not go together, before an exchange is started on them.
+
+    Raises:
+        ConfigError: a file without the candles it belongs to, or a window that ends before it begins.
+        DataError: candles or funding are not usable, of another symbol, or too coarse for the interval.
+    """
+    if choice.candles is None and (choice.funding is not None or choice.instruments is not None):
+        raise ConfigError("Funding and instruments belong to a candle file; give it too, or leave them out.")
+    if choice.start is not None and choice.end is not None and choice.end < choice.start:
+        raise ConfigError(f"The window ends ({choice.end}) before it begins ({choice.start}); swap --from and --to.")
+    if choice.candles is None:
+        return
+    source = spacing(read_candles(choice.candles, choice.symbol))
+    if interval.native.minutes % source.minutes:
+        raise DataError(
+            f"{choice.candles.name} holds {source} bars, of which no {interval.native} klines can be made for the "
+            f"strategy's {interval}; give candles of {interval.native} or finer."
+        )
+    if choice.funding is not None:
+        read_funding(choice.funding, choice.symbol)

@@ -16,6 +16,8 @@ from trader.research.dataset import read_candles
 from trader.research.train import export_pth, import_pth, train_ar
 
 _LOSSES = ("l1", "mse")
+_SYMBOL = re.compile(r"\w{1,40}")
+_LARGEST_LAG = 1000
 _RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
 
 
@@ -30,6 +32,8 @@ def parse_lags(text: str) -> tuple[int, ...]:
         match = _RANGE.match(part.strip())
         if match is None:
             raise ConfigError(f"{text!r} names no lags; write them like 1,3 or 1-4.")
+        if int(match[2] or match[1]) > _LARGEST_LAG:
+            raise ConfigError(f"{text!r} names a lag above {_LARGEST_LAG}; name fewer.")
         lags += range(int(match[1]), int(match[2] or match[1]) + 1)
     if not lags or min(lags) < 1 or len(set(lags)) != len(lags):
         raise ConfigError(f"{text!r} names a lag twice, or none from 1 on; write them like 1,3 or 1-4.")
@@ -48,6 +52,8 @@ def train_to_folder(
     until: datetime | None,
 ) -> dict[str, Any]:
     """Fit a model to a candle file and write its folder."""
+    if symbol is not None:
+        _check_symbol(symbol)
     if loss not in _LOSSES:
         raise ConfigError(f"There is no exact fit for the loss {loss!r}; choose one of {', '.join(_LOSSES)}.")
     if not 0 <= test_size < 1:
@@ -64,6 +70,11 @@ def train_to_folder(
     )
     _write(model, out)
     return _summary(model, out)
+
+
+def _check_symbol(symbol: str) -> None:
+    if not _SYMBOL.fullmatch(symbol):
+        raise ConfigError(f"{symbol!r} is no symbol of the exchange; write it like ADAUSDT.")
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -88,6 +99,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 def import_weights(weights: Path, out: Path, *, symbol: str, interval: str, lags: str) -> dict[str, Any]:
     """Give a foreign state_dict a card and write its folder."""
+    _check_symbol(symbol)
     model = import_pth(
         weights,
         lags=parse_lags(lags),

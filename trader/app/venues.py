@@ -20,7 +20,6 @@ from trader.exchange.loopback import Loopback
 from trader.journal.lock import holder
 from trader.log import register_secret
 
-JOURNAL = "journal.db"
 SECONDS_A_CLOSE = 5.0
 _WAKE_AFTER_CLOSE = timedelta(seconds=2)
 
@@ -104,7 +103,9 @@ def _stepped(
         keys = (str(ready["api_key"]), str(ready["api_secret"]))
     register_secret(*keys, str(ready["control"]))
     gateway = _gateway(settings, keys, clock, loopback, stack)
-    return Venue(clock, gateway, str(ready["tape"]), bool(ready["generated"]), timedelta(0))
+    # the name alone would take a fresh ledger on the same tape for the old account
+    tape = f"{ready['tape']}#{str(ready['fingerprint'])[:8]}"
+    return Venue(clock, gateway, tape, bool(ready["generated"]), timedelta(0))
 
 
 def _gateway(
@@ -125,7 +126,7 @@ def _gateway(
 
 def runs(home: Path) -> bool:
     """Whether a daemon runs in a folder now."""
-    return holder(home / JOURNAL) is not None
+    return holder(home / places.JOURNAL) is not None
 
 
 def announce(settings: Settings, ready: dict[str, Any]) -> Path:

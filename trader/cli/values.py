@@ -20,7 +20,10 @@ def moment(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not an ISO 8601 time such as 2023-02-11 or 2023-02-11T16:00Z") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is no time that can be written in UTC") from None
 
 
 def amount(text: str) -> Decimal:
@@ -70,7 +73,9 @@ FeeOption = Annotated[
 SlippageOption = Annotated[
     Decimal | None, typer.Option(parser=amount, metavar="R", help="Slippage as a fraction.", show_default=False)
 ]
-CyclesOption = Annotated[int | None, typer.Option(min=1, help="Stop after so many closes.", show_default=False)]
+CyclesOption = Annotated[
+    int | None, typer.Option(min=1, max=10**9, help="Stop after so many closes.", show_default=False)
+]
 
 
 def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool, text: str = "") -> None:

@@ -162,6 +162,8 @@ class Daemon:
         """Decide the last close if it is young enough; write down the ones that were slept through."""
         interval, now = self._strategy.interval, self._clock.now()
         due, last = interval.floor(now), self._journal.last_close()
+        if self._span.end is not None and due > self._span.end:
+            return
         if last is not None and due < last:
             self._log.error("the clock is behind the last close", now=now.isoformat(), last=last.isoformat())
             return

@@ -17,6 +17,7 @@ from trader.live.router import Router
 
 # income is asked for again from a little before the last booking: it is told late and out of order
 _OVERLAP = timedelta(minutes=1)
+_CENT = Decimal("0.01")
 # a read may lag behind an order that has just been confirmed
 _LOOKS = 4
 _PAUSE = timedelta(milliseconds=500)
@@ -66,6 +67,34 @@ class Recovery:
         since = self._journal.last_income_time()
         start = self._journal.baseline().at if since is None else since - _OVERLAP
         self._journal.record_incomes(await self._gateway.incomes(start))
+
+    async def require_wallet(self) -> None:
+        """Check that the journal's bookings make the account's wallet: another account, or a reset one, has another.
+
+        Raises:
+            Mismatch: they still do not after a few looks; bookings are told late.
+        """
+        pause = _PAUSE
+        for _ in range(_LOOKS - 1):
+            booked, held = await self._wallets()
+            if abs(booked - held) < _CENT:
+                return
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause *= 2
+        booked, held = await self._wallets()
+        if abs(booked - held) >= _CENT:
+            raise Mismatch(
+                f"The journal's bookings make a wallet of {booked:.2f} USDT and the account has {held:.2f}: this is "
+                "another account, or one that was reset; use the account the journal belongs to, another "
+                "TRADER_DATA_DIR, or accept this one as the baseline with `trader run --adopt`."
+            )
+
+    async def _wallets(self) -> tuple[Decimal, Decimal]:
+        """Return the wallet that every booking makes since the baseline, and the account's."""
+        await self.book_incomes()
+        begun = self._journal.baseline()
+        booked = sum((income.amount for income in self._journal.incomes(since=begun.at)), begun.wallet)
+        return booked, (await self._gateway.account()).wallet
 
     async def reconcile(self) -> Account:
         """Return the account once the journal explains every position on it.

@@ -48,6 +48,8 @@ class Startup:
         for setup in setups:
             self._permit(setup)
         if self._journal.has_baseline():
+            if not adopt:
+                await self._recovery.require_wallet()
             await self._recovery.settle_open(give_up=adopt)
         await self._refuse_resting()
         account = await self._gateway.account()
@@ -109,12 +111,13 @@ class Startup:
                 )
             await self._adopt(account)
             return account
-        await self._recovery.book_incomes()
-        try:
+        if not adopt:
             return await self._recovery.reconcile()
-        except Mismatch:
-            if not adopt:
-                raise
+        try:
+            await self._recovery.require_wallet()
+            return await self._recovery.reconcile()
+        except Mismatch as mismatch:
+            self._log.warning("adopting what is not explained", why=str(mismatch))
         account = await self._gateway.account()
         await self._adopt(account)
         return account

@@ -1,11 +1,11 @@
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.live.steps import Steps, open_journal
+from tests.unit.live.steps import SteppedJournal, Steps, begin_again, open_journal
 from tests.unit.live.world import CLOSE, World
 
 
@@ -17,9 +17,28 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteppedJournal]:
+    """One open journal for worlds that live one after the other."""
+    journal = open_journal(tmp_path_factory.mktemp("kept") / "journal.db", Steps(), CLOSE)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def next_world(template: Path, kept: SteppedJournal) -> Callable[..., World]:
+    """Make a world on the journal of the one before, which ends with that: many are made quickly."""
+
+    def make(**given: Any) -> World:
+        begin_again(kept, template)
+        return World(template, journal=kept, **given)
+
+    return make
+
+
 @pytest.fixture
 def new_world(template: Path, tmp_path: Path) -> Any:
-    """Make worlds, each in a directory of its own, whose journals are closed in the end."""
+    """Make worlds, each with a journal of its own, which are closed in the end."""
     made: list[World] = []
 
     def make(**given: Any) -> World:

@@ -218,7 +218,8 @@ class FakeExchange:
             for symbol, quantity in held.items()
             if quantity
         }
-        return Account(self.clock.now(), equity, equity, equity, positions)
+        booked = sum((income.amount for income in self.bookings if income.time <= self.clock.now()), Decimal(0))
+        return Account(self.clock.now(), self.cash + booked, equity, equity, positions)
 
     async def setup(self, symbol: str) -> Setup:
         await self._enter("setup")

@@ -146,10 +146,10 @@ async def test_a_close_of_everything_that_was_turned_away_stays_open(world: Worl
 
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "late", "partial"])
 async def test_a_death_at_any_step_of_closing_everything_leaves_it_closed(
-    kind: str, new_world: Callable[..., World]
+    kind: str, next_world: Callable[..., World]
 ) -> None:
     async def live(steps: Steps) -> World:
-        world = new_world()
+        world = next_world()
         world.boot().begin("10")
         ask(world, "flatten")
         world.exchange.plan = [REPLIES[kind]]
@@ -169,7 +169,6 @@ async def test_a_death_at_any_step_of_closing_everything_leaves_it_closed(
         world = await live(Steps(death))
         assert world.exchange.position() == 0
         world.agree()
-        world.journal.close()
 
 
 async def test_an_unknown_close_of_everything_is_settled_by_looking(world: World) -> None:

@@ -276,10 +276,10 @@ async def test_a_decision_whose_transcript_is_lost_halts(world: World) -> None:
 
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "partial", "not_sent"])
 async def test_a_death_at_any_step_of_a_flip_leaves_the_same_end_and_one_decision(
-    kind: str, new_world: Callable[..., World]
+    kind: str, next_world: Callable[..., World]
 ) -> None:
     async def live(steps: Steps) -> World:
-        world = new_world()
+        world = next_world()
         world.boot().begin("4000")
         world.strategy.wishes = {CLOSE: -1.0}
         world.exchange.plan = [REPLIES[kind]]
@@ -299,14 +299,13 @@ async def test_a_death_at_any_step_of_a_flip_leaves_the_same_end_and_one_decisio
         assert world.exchange.position() == undisturbed.exchange.position()
         assert world.statuses() == {CLOSE: Status.CLOSED}
         assert sorted(world.ours()) == sorted(undisturbed.ours())
-        world.journal.close()
 
 
 async def test_a_death_at_any_step_of_a_drawdown_never_forgets_to_halt(
-    new_world: Callable[..., World], tmp_path: Path
+    next_world: Callable[..., World], tmp_path: Path
 ) -> None:
     async def live(steps: Steps) -> World:
-        world = new_world()
+        world = next_world()
         world.limits = Limits(Decimal("0.3"), Decimal(1000))
         world.boot().begin("9000")
         world.exchange.prices_now[ADA] = Decimal("0.5")
@@ -327,4 +326,3 @@ async def test_a_death_at_any_step_of_a_drawdown_never_forgets_to_halt(
         assert [record.by for record in world.journal.states()] == ["guard"]
         assert world.exchange.position() == 0
         world.agree()
-        world.journal.close()

@@ -258,9 +258,9 @@ async def test_a_close_that_falls_due_while_another_is_under_way_is_decided(worl
 
 
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "late", "not_sent"])
-async def test_a_death_at_any_step_of_a_run_leaves_the_same_end(kind: str, new_world: Callable[..., World]) -> None:
+async def test_a_death_at_any_step_of_a_run_leaves_the_same_end(kind: str, next_world: Callable[..., World]) -> None:
     async def live(steps: Steps) -> World:
-        world = new_world()
+        world = next_world()
         world.exchange.plan = [REPLIES["confirmed"], REPLIES[kind]]
         await world.run(steps, end=NEXT)
         return world
@@ -273,7 +273,6 @@ async def test_a_death_at_any_step_of_a_run_leaves_the_same_end(kind: str, new_w
         assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.CLOSED}
         assert world.ours() == undisturbed.ours()
         assert all(one < other for one, other in pairwise(sorted(set(reported(world)))))
-        world.journal.close()
 
 
 async def test_a_death_is_not_caught_by_the_loop(world: World) -> None:

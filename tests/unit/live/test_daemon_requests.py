@@ -20,10 +20,10 @@ NEXT = CLOSE + INTERVAL.delta
 
 @pytest.mark.parametrize("kind", ["halt", "flatten"])
 async def test_a_request_at_any_step_of_a_close_is_obeyed_before_the_next_post(
-    kind: str, new_world: Callable[..., World]
+    kind: str, next_world: Callable[..., World]
 ) -> None:
     async def live(number: int | None) -> World:
-        world = new_world()
+        world = next_world()
         await world.run(cycles=1)
         steps = Steps()
         if number is not None:
@@ -36,7 +36,6 @@ async def test_a_request_at_any_step_of_a_close_is_obeyed_before_the_next_post(
         if name not in {"mark_sent", "send"}:
             world = await live(number)
             world.agree()
-            world.journal.close()
 
 
 async def test_a_flatten_between_closes_is_done_at_once(world: World) -> None:

@@ -11,6 +11,7 @@ from tests.unit.execution_world import instrument
 from tests.unit.live.exchange import ADA, REPLIES
 from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, MAX_DELAY, World
+from trader.domain.account import Income
 from trader.domain.order import Order
 from trader.errors import ConfigError, ExchangeError, Mismatch, NotPermitted
 from trader.journal.rows import Outcome
@@ -231,3 +232,27 @@ async def test_a_death_at_any_step_of_the_first_start_is_made_good_by_the_next(
         again.boot()
         await again.startup.run(adopt=False)
         assert again.journal.baseline().equity == 10_000
+
+
+async def test_another_account_is_refused_before_anything_is_sent_unless_it_is_adopted(world: World) -> None:
+    world.boot().begin()
+    world.exchange.cash -= Decimal("0.02")
+    with pytest.raises(Mismatch, match=r"10000\.00 USDT and the account has 9999\.98.*--adopt"):
+        await world.startup.run(adopt=False)
+    assert world.exchange.posts == []
+    await world.startup.run(adopt=True)
+    assert world.journal.baseline().wallet == Decimal("9999.98")
+    await world.startup.run(adopt=False)
+
+
+async def test_a_booking_that_is_told_late_is_waited_for(world: World) -> None:
+    def tell() -> None:
+        world.exchange.cash -= 5
+        world.exchange.bookings.append(Income("7", "TRANSFER", ADA, Decimal(5), world.clock.now(), ""))
+
+    world.boot(Steps(hooks={("incomes", 1): tell})).begin()
+    world.exchange.cash += 5
+    begun = world.clock.now()
+    await world.startup.run(adopt=False)
+    assert world.clock.now() > begun
+    assert [income.id for income in world.journal.incomes()] == ["7"]
