@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -302,7 +301,7 @@ async def test_a_death_at_any_step_of_a_flip_leaves_the_same_end_and_one_decisio
 
 
 async def test_a_death_at_any_step_of_a_drawdown_never_forgets_to_halt(
-    next_world: Callable[..., World], tmp_path: Path
+    next_world: Callable[..., World],
 ) -> None:
     async def live(steps: Steps) -> World:
         world = next_world()
