@@ -120,7 +120,7 @@ def test_a_candle_file_that_cannot_be_trusted_is_refused(
     home = Home(tmp_path / "data")
     file = tmp_path / "ADAUSDT_1h.parquet"
     spoil(generated_tape()[0][:3000]).write_parquet(file)
-    line = refused(home, 78, file.name if command[0] == "run" else "ADAUSDT", *command, str(file), "--cycles", "2")
+    line = refused(home, 78, file.name, *command, str(file), "--cycles", "2")
     assert ";" in line, "a remedy follows the cause"
     assert not list(home.data.glob("sim/*/ledger.db"))
 

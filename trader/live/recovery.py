@@ -20,6 +20,8 @@ _OVERLAP = timedelta(minutes=1)
 _CENT = Decimal("0.01")
 # a read may lag behind an order that has just been confirmed
 _LOOKS = 4
+# bookings are told up to half a minute late
+_WALLET_LOOKS = 7
 _PAUSE = timedelta(milliseconds=500)
 
 
@@ -75,7 +77,7 @@ class Recovery:
             Mismatch: they still do not after a few looks; bookings are told late.
         """
         pause = _PAUSE
-        for _ in range(_LOOKS - 1):
+        for _ in range(_WALLET_LOOKS - 1):
             booked, held = await self._wallets()
             if abs(booked - held) < _CENT:
                 return

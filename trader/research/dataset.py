@@ -39,7 +39,13 @@ def read_candles(path: Path, symbol: str | None = None) -> pl.DataFrame:
     Raises:
         DataError: the file cannot be read, or its candles cannot be used.
     """
-    return parse_candles(_read(path), path.name, symbol)
+    try:
+        return parse_candles(_read(path), path.name, symbol)
+    except DataError as error:
+        # what is wrong with one candle does not say which file it came from
+        if path.name in str(error):
+            raise
+        raise DataError(f"{path.name}: {error}") from error
 
 
 def read_funding(path: Path, symbol: str | None = None) -> pl.DataFrame:
