@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay
-from trader.app.tapes import TapeChoice, check
+from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
 from trader.errors import ModelError, NotPermitted
@@ -60,7 +60,8 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     permit(settings, loaded)
     tape = replace(tape, symbol=loaded.strategy.symbols[0])
     if settings.venue == "sim":
-        check(tape, loaded.strategy.interval)
+        # the exchange reads it too, but refuses less than a backtest does
+        read_tape(tape, loaded.strategy.interval)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
         lock = stack.enter_context(Lock.acquire(home / places.JOURNAL, started=datetime.now(UTC)))

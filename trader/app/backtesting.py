@@ -9,14 +9,12 @@ import polars as pl
 from trader.app.instruments import instruments_of
 from trader.app.results import Trade, document
 from trader.app.strategies import limits, load_strategy, max_delay
-from trader.app.tapes import GENERATED, TapeChoice, check
+from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
-from trader.domain.interval import Interval
 from trader.execution.fills import Costs
 from trader.market.candles import parse_candles, spacing
 from trader.market.funding import parse_funding
 from trader.research.backtest import Terms, run_backtest
-from trader.research.dataset import read_candles, read_funding
 from trader.sim.generated import generated_tape
 
 
@@ -24,9 +22,9 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
     """Backtest the strategy of the settings over a tape and return its document."""
     loaded = load_strategy(settings)
     strategy = loaded.strategy
-    check(replace(choice, symbol=strategy.symbols[0]), strategy.interval)
-    candles, source, funding = _tape(choice, strategy.symbols[0])
-    instruments, begins = instruments_of(choice, strategy.symbols[0])
+    symbol = strategy.symbols[0]
+    candles, funding = read_tape(replace(choice, symbol=symbol), strategy.interval) or _generated(symbol)
+    instruments, begins = instruments_of(choice, symbol)
     money = settings.sim
     terms = Terms(
         equity=money.equity,
@@ -37,7 +35,7 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
         cycles=cycles,
         max_delay=max_delay(settings, loaded),
     )
-    result = run_backtest(strategy, candles, source, funding, instruments, terms)
+    result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
     return document(
         strategy,
@@ -50,13 +48,9 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
     )
 
 
-def _tape(choice: TapeChoice, symbol: str) -> tuple[pl.DataFrame, Interval, pl.DataFrame | None]:
-    if choice.candles is None:
-        bars, rates = generated_tape()
-        frame = parse_candles(_parquet(bars), GENERATED, symbol)
-        return frame, spacing(frame), parse_funding(_parquet(rates), GENERATED, symbol)
-    frame = read_candles(choice.candles, symbol)
-    return frame, spacing(frame), None if choice.funding is None else read_funding(choice.funding, symbol)
+def _generated(symbol: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    bars, rates = generated_tape()
+    return parse_candles(_parquet(bars), GENERATED, symbol), parse_funding(_parquet(rates), GENERATED, symbol)
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+
 from trader.app import places
 from trader.config import Settings
 from trader.domain.interval import Interval
@@ -64,8 +66,8 @@ class TapeChoice:
         return words
 
 
-def check(choice: TapeChoice, interval: Interval) -> None:
-    """Refuse files and a window that do not go together, before an exchange is started on them.
+def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.DataFrame | None] | None:
+    """Read candles and funding, and refuse files and a window that do not go together; None on the generated market.
 
     Raises:
         ConfigError: a file without the candles it belongs to, or a window that ends before it begins.
@@ -76,12 +78,12 @@ def check(choice: TapeChoice, interval: Interval) -> None:
     if choice.start is not None and choice.end is not None and choice.end < choice.start:
         raise ConfigError(f"The window ends ({choice.end}) before it begins ({choice.start}); swap --from and --to.")
     if choice.candles is None:
-        return
-    source = spacing(read_candles(choice.candles, choice.symbol))
+        return None
+    candles = read_candles(choice.candles, choice.symbol)
+    source = spacing(candles)
     if interval.native.minutes % source.minutes:
         raise DataError(
             f"{choice.candles.name} holds {source} bars, of which no {interval.native} klines can be made for the "
             f"strategy's {interval}; give candles of {interval.native} or finer."
         )
-    if choice.funding is not None:
-        read_funding(choice.funding, choice.symbol)
+    return candles, None if choice.funding is None else read_funding(choice.funding, choice.symbol)

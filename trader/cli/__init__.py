@@ -1,4 +1,4 @@
-"""The command line: a contract, written down in docs/commands.md."""
+"""The command line: its words, its JSON keys and its exit codes are a contract."""
 
 import sys
 from collections.abc import Sequence
