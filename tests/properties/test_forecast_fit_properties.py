@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csc_matrix
 
-from trader.forecast.fit import fit_l1, fit_mse
+from trader.forecast.fit import fit_l1, fit_l1_each, fit_mse, subsets
 
 Array = NDArray[np.float64]
 
@@ -64,6 +64,34 @@ def test_no_linear_programme_finds_a_smaller_absolute_loss(problem: tuple[Array,
     assert fit.loss <= at_solution + 1e-12
     # The programme itself stops within its tolerances; ours may therefore be the better one, but not by much.
     assert abs(fit.loss - objective) <= 1e-8
+
+
+@given(problems(), st.integers(0, 2**32 - 1), st.floats(1e-9, 1.0))
+def test_no_step_in_any_direction_lowers_the_absolute_loss(
+    problem: tuple[Array, Array], seed: int, length: float
+) -> None:
+    features, target = problem
+    fit = fit_l1(features, target)
+    for step in np.random.default_rng(seed).standard_normal((20, features.shape[1] + 1)) * length:
+        moved = tuple(np.array(fit.weights) + step[1:])
+        assert losses_of(features, target, moved, fit.bias + step[0]).mean() >= fit.loss - 1e-15
+
+
+@given(problems(), st.integers(1, 5))
+def test_a_fit_among_many_is_the_fit_alone(problem: tuple[Array, Array], at_once: int) -> None:
+    features, target = problem
+    rows, lags = features.shape
+    used = subsets(lags, lags)
+    others = np.random.default_rng(at_once).standard_normal((at_once, rows, lags))
+    many = fit_l1_each(
+        np.concatenate([others, np.broadcast_to(features, (len(used), rows, lags))]),
+        np.broadcast_to(target, (at_once + len(used), rows)),
+        np.concatenate([np.ones((at_once, lags), dtype=bool), used]),
+    )
+    for fit, lags_used in zip(many[at_once:], used, strict=True):
+        alone = fit_l1(features[:, lags_used], target)
+        assert len(fit.weights) == lags_used.sum()
+        assert abs(fit.loss - alone.loss) <= 1e-15 + 1e-14 * alone.loss
 
 
 @given(
