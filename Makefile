@@ -1,6 +1,7 @@
 # make run     install what is missing, then run the daemon against the embedded exchange (ARGS="--cycles 3" for more)
 # make test    lint, then every test
 # make lint    style, types and layers
+# make bench   measure what the budgets promise, side by side; one JSON line each, fails where one is missed
 # make setup   only install: everything ends in .venv, the command is .venv/bin/trader
 # make clean   remove .venv, builds and caches
 #
@@ -15,7 +16,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: help setup run lint test clean
+.PHONY: help setup run lint test bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +35,9 @@ lint: setup
 
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+bench: setup
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
