@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict, SettingsError
 
+from trader.domain.decision import Rebalance
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, NotPermitted
 
@@ -188,14 +189,19 @@ class AllocationSection(_Section):
     """From direction to size.
 
     `exposure` is the target notional over equity, `leverage` the exchange's setting, strictly greater so that fee and
-    price move find margin; `band` is the drift, as a fraction of the target, below which a position is left alone.
+    price move find margin; `cap` bounds the share of one symbol. `rebalance` is `drift` (an unchanged side is left
+    alone until it has drifted by more than `band`, a fraction of the target) or `every_close` (it is closed and opened
+    anew). `sizing` is `compounding` (shares of the equity) or `constant` (the same shares of `capital`, in USDT).
     """
 
     exposure: Positive = Decimal("0.5")
     leverage: int = Field(2, ge=1, le=125)
     margin_mode: Literal["isolated", "cross"] = "isolated"
-    rebalance: Literal["drift"] = "drift"
+    rebalance: Rebalance = "drift"
     band: float = Field(0.25, ge=0, allow_inf_nan=False)
+    sizing: Literal["compounding", "constant"] = "compounding"
+    capital: Positive | None = None
+    cap: Positive | None = None
 
     @model_validator(mode="after")
     def _margin_left(self) -> Self:
@@ -204,6 +210,14 @@ class AllocationSection(_Section):
                 f"leverage ({self.leverage}) must be greater than exposure ({self.exposure}), or fee and price move "
                 "find no margin"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if self.sizing == "constant" and self.capital is None:
+            raise ValueError("constant sizing needs a capital, in USDT, of which every trade is a share")
+        if self.sizing == "compounding" and self.capital is not None:
+            raise ValueError("a capital is for constant sizing only; compounding shares the equity")
         return self
 
 

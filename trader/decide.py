@@ -9,7 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from trader.domain.account import MarginMode
-from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
+from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Rebalance, Refusal, State
 from trader.domain.interval import Interval
 from trader.errors import ModelError
 from trader.execution import guards
@@ -45,6 +45,16 @@ class Strategy(Protocol):
         ...
 
     @property
+    def capital(self) -> Decimal | None:
+        """What targets are fractions of, in USDT, where sizing is constant; None: the equity of the moment."""
+        ...
+
+    @property
+    def rebalance(self) -> Rebalance:
+        """When a side that does not change is traded."""
+        ...
+
+    @property
     def leverage(self) -> int:
         """The exchange's leverage setting, above the exposure."""
         ...
@@ -64,7 +74,7 @@ class Strategy(Protocol):
         ...
 
     def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
-        """Return the wished signed fractions of equity."""
+        """Return the wished signed fractions of equity, or of the capital."""
         ...
 
 
@@ -95,7 +105,8 @@ def decide(
         return Decision(close, forecasts, idle, held, (), (), State.HALTED, "halted: nothing is sent until resumed")
     _require_finite(close, forecasts)
     targets = strategy.targets(forecasts, book)
-    planned = plan(targets, book, strategy.band)
+    reopen = strategy.rebalance == "every_close"
+    planned = plan(targets, book, strategy.band, capital=strategy.capital, reopen=reopen)
     legs, refusals = guards.judge(planned.legs, book, limits)
     quantities = _reached(book, targets, legs)
     return Decision(

@@ -73,7 +73,7 @@ def told_by_the_backtest(result: Backtest) -> list[tuple[Decimal, Decimal]]:
 
 
 def told_by_the_third_ledger(
-    market: Market, leverage: int, held: Sequence[tuple[datetime, Decimal]]
+    market: Market, leverage: int, held: Sequence[tuple[datetime, Decimal]], *, reopen: bool = False
 ) -> list[tuple[Decimal, Decimal]]:
     return replay(
         market.candles,
@@ -86,13 +86,14 @@ def told_by_the_third_ledger(
         leverage=leverage,
         tick=market.tick,
         brackets=TIERS,
+        reopen=reopen,
     )
 
 
 def require_parity(market: Market, strategy: Follower, result: Backtest) -> None:
     """Check that position and equity of every close are the third ledger's, to the last digit."""
     held = [(report.close, report.positions[SYMBOL]) for report in result.closes]
-    theirs = told_by_the_third_ledger(market, strategy.leverage, held)
+    theirs = told_by_the_third_ledger(market, strategy.leverage, held, reopen=strategy.rebalance == "every_close")
     assert len(theirs) == len(result.closes)
     for report, ours, other in zip(result.closes, told_by_the_backtest(result), theirs, strict=True):
         assert ours == other, f"at {report.close}: {report.why}"

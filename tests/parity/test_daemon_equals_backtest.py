@@ -32,18 +32,22 @@ def real(shared: Path) -> Tape:
     return shared / "data" / "ADAUSDT_1h.parquet", shared / "data" / "ADAUSDT_funding.parquet"
 
 
-def strategy(folder: Path, name: str, *, exposure: str = "0.5", leverage: int = 2, drawdown: str = "1.0") -> Path:
+def strategy(
+    folder: Path, name: str, *, exposure: str = "0.5", leverage: int = 2, drawdown: str = "1.0", more: str = ""
+) -> Path:
     """Write a shipped strategy with other sizes."""
     text = (STRATEGIES / f"{name}.toml").read_text()
     for key, value in (("exposure", exposure), ("leverage", leverage), ("max_drawdown", drawdown)):
         text, found = re.subn(rf"^{key} = [0-9.]+", f"{key} = {value}", text, flags=re.MULTILINE)
         assert found == 1
     path = folder / "strategy.toml"
-    path.write_text(text)
+    path.write_text(text.replace("[allocation]\n", f"[allocation]\n{more}"))
     return path
 
 
-def compare(folder: Path, tape: Tape, file: Path, start: str, cycles: int, leverage: int = 2) -> dict[str, Any]:
+def compare(
+    folder: Path, tape: Tape, file: Path, start: str, cycles: int, leverage: int = 2, *, reopen: bool = False
+) -> dict[str, Any]:
     """Run both, let the third ledger follow the positions, and return what all three agree on."""
     home = Home(folder / "data")
     candles, funding = tape
@@ -61,7 +65,15 @@ def compare(folder: Path, tape: Tape, file: Path, start: str, cycles: int, lever
     tick = Decimal("0.00001") if "shared" in str(candles) else Decimal("0.0001")
     money = {"equity": Decimal(10000), "fee": Decimal("0.0005"), "slippage": Decimal("0.0001")}
     third = replay(
-        candles, funding, closes, **money, spread=Decimal("0.0002"), leverage=leverage, tick=tick, brackets=TIERS
+        candles,
+        funding,
+        closes,
+        **money,
+        spread=Decimal("0.0002"),
+        leverage=leverage,
+        tick=tick,
+        brackets=TIERS,
+        reopen=reopen,
     )
     assert third == [(Decimal(c["position"]), Decimal(c["equity"])) for c in ran["closes"]]
     document: dict[str, Any] = ran
@@ -78,6 +90,26 @@ def test_on_a_generated_tape_for_three_hundred_closes(name: str, generated: Tape
     assert len(document["trades"]) > 50
     assert Decimal(document["metrics"]["funding"]) != 0
     assert states(document) == ["ACTIVE"] * 300
+
+
+@pytest.mark.parametrize("sizing", ["", 'sizing = "constant"\ncapital = 4000\n'])
+def test_closed_and_opened_anew_at_every_close(sizing: str, generated: Tape, tmp_path: Path) -> None:
+    file = strategy(tmp_path, "ada-ar-12h", more=f'rebalance = "every_close"\n{sizing}')
+    document = compare(tmp_path, generated, file, "2024-01-01", 120, reopen=True)
+    assert len(document["trades"]) == 239
+    opened = [abs(Decimal(t["quantity"])) * Decimal(t["price"]) for t in document["trades"][::2]]
+    if sizing:
+        assert all(Decimal(1995) < one < Decimal(2005) for one in opened)
+    else:
+        assert max(opened) - min(opened) > 200
+
+
+def test_a_constant_size_that_is_held_does_not_follow_the_equity(generated: Tape, tmp_path: Path) -> None:
+    file = strategy(tmp_path, "ada-ar-16h", more='sizing = "constant"\ncapital = 4000\n')
+    document = compare(tmp_path, generated, file, "2024-01-01", 120)
+    opened = [abs(Decimal(t["quantity"])) * Decimal(t["price"]) for t in document["trades"] if t["realised"] == "0"]
+    assert len(opened) > 20
+    assert all(Decimal(1995) < one < Decimal(2005) for one in opened)
 
 
 def test_a_drawdown_on_a_generated_tape_halts_both_at_the_same_close(generated: Tape, tmp_path: Path) -> None:

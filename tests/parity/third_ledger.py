@@ -29,14 +29,16 @@ class Account:
     def equity(self, price: Decimal) -> Decimal:
         return self.wallet + q8(self.held * price - self.cost)
 
-    def go_to(self, wanted: Decimal, price: Decimal) -> None:
-        """Fill towards a position: a change of side is a close and an opening, any other change one fill."""
-        if self.held * wanted < 0:
+    def go_to(self, wanted: Decimal, price: Decimal, *, reopen: bool) -> None:
+        """Fill towards a position: a change of side, or `reopen`, is a close and an opening, else there is one fill."""
+        if reopen or self.held * wanted < 0:
             self.fill(-self.held, price)
         if wanted != self.held:
             self.fill(wanted - self.held, price)
 
     def fill(self, quantity: Decimal, price: Decimal) -> None:
+        if quantity == 0:
+            return
         side = 1 if quantity > 0 else -1
         ticks = price * (1 + side * self.move) / self.tick
         paid = ticks.to_integral_value(ROUND_CEILING if side > 0 else ROUND_FLOOR) * self.tick
@@ -76,6 +78,7 @@ def replay(
     leverage: int,
     tick: Decimal,
     brackets: Sequence[Tier],
+    reopen: bool = False,
 ) -> list[tuple[Decimal, Decimal]]:
     """Return position and equity after each close; `closes` are moments and the signed positions held after them."""
     columns = pl.read_parquet(candles_file).sort("open_time").to_dict(as_series=False)
@@ -96,6 +99,6 @@ def replay(
             account.fund(Decimal(repr(stamps.popleft()[1])), price)
         account.liquidate(price, brackets)
         if now in wanted:
-            account.go_to(wanted[now], price)
+            account.go_to(wanted[now], price, reopen=reopen)
             told.append((account.held, account.equity(price)))
     return told

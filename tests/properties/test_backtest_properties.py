@@ -17,13 +17,22 @@ from trader.domain.interval import Interval
 BARS = 120
 
 followers = st.builds(
-    lambda exposure, more, band, hours: Follower(
-        (SYMBOL,), exposure, int(exposure) + more, band, Interval(60 * hours), momentum
+    lambda exposure, more, band, hours, capital, rebalance: Follower(
+        (SYMBOL,),
+        exposure,
+        int(exposure) + more,
+        band,
+        Interval(60 * hours),
+        momentum,
+        capital=capital,
+        rebalance=rebalance,
     ),
     exposure=st.floats(0.001, 9),
     more=st.integers(1, 3),
     band=st.sampled_from([0.0, 0.05, 0.5]),
     hours=st.integers(1, 9),
+    capital=st.sampled_from([None, None, Decimal(3000), Decimal(12_000)]),
+    rebalance=st.sampled_from(["drift", "every_close"]),
 )
 guarded = st.sampled_from(["1", "0.3", "0.05"]).map(lambda most: limits(max_drawdown=most))
 seeds, shakes = st.integers(0, 2**31), st.sampled_from([0.005, 0.03, 0.1])

@@ -63,7 +63,10 @@ def books(draw: st.DrawFn, *, whole: bool = False) -> Book:
 def plans(draw: st.DrawFn) -> tuple[Book, Plan]:
     book = draw(books())
     wished = {symbol: draw(targets) for symbol in book.instruments}
-    return book, plan(wished, book, draw(bands))
+    capital = draw(st.none() | amounts)
+    # no more parts than anybody would wait for
+    assume(capital is None or capital <= 10 * abs(book.equity))
+    return book, plan(wished, book, draw(bands), capital=capital, reopen=draw(st.booleans()))
 
 
 @st.composite
@@ -175,6 +178,18 @@ def test_a_wish_is_never_worth_more_than_its_share_of_the_equity(book: Book, tar
     assert wished % one.step == 0
     assert abs(wished) * price <= share * (1 + Decimal("1e-27"))
     assert (abs(wished) + one.step) * price > share * (1 - Decimal("1e-27"))
+
+
+@given(books(), targets, amounts)
+def test_what_is_opened_anew_is_what_would_be_opened_from_nothing(book: Book, target: float, capital: Decimal) -> None:
+    assume(capital <= 10 * abs(book.equity))
+    held = book.positions.get(SYMBOL, Decimal(0))
+    anew = plan({SYMBOL: target}, book, 0.25, capital=capital, reopen=True)
+    fresh = plan({SYMBOL: target}, replace(book, positions={}), 0.25, capital=capital)
+    assert anew.quantities == fresh.quantities
+    closing = tuple(leg for leg in anew.legs if leg.kind == "c")
+    assert sum((leg.quantity for leg in closing), Decimal(0)) == -held
+    assert anew.legs == closing + fresh.legs
 
 
 @given(plans(), any_limits())

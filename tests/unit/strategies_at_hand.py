@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import polars as pl
 
 from trader.domain.account import MarginMode
-from trader.domain.decision import Book, Forecast
+from trader.domain.decision import Book, Forecast, Rebalance
 from trader.domain.interval import Interval
 
 SIXTEEN_HOURS = Interval.parse("16h")
@@ -32,6 +33,8 @@ class Follower:
     warmup: int = 2
     margin_mode: MarginMode = "isolated"
     name: str = "follower"
+    capital: Decimal | None = None
+    rebalance: Rebalance = "drift"
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         return self.forecaster(candles)

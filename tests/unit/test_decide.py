@@ -57,6 +57,43 @@ def test_the_size_follows_marked_equity_and_not_the_balance() -> None:
     assert decision.legs == ()
 
 
+def anew(given: Book, value: float = 0.01, under: Limits | None = None, capital: str | None = None) -> Decision:
+    money = None if capital is None else Decimal(capital)
+    follower = Follower((SYMBOL,), capital=money, rebalance="every_close", band=9.0)
+    return decide(follower, CLOSE, up(value), given, under or limits())
+
+
+@pytest.mark.parametrize("held", ["173", "250", "-173"])
+def test_at_every_close_what_is_held_is_closed_and_opened_anew_where_the_strategy_says_so(held: str) -> None:
+    decision = anew(book("1000", "2", held))
+    assert decision.legs == (Leg(SYMBOL, -Decimal(held), "c"), Leg(SYMBOL, Decimal(250), "o"))
+    assert decision.quantities == {SYMBOL: Decimal(250)}
+
+
+def test_what_may_not_be_opened_anew_is_closed() -> None:
+    decision = anew(book("1000", "2", "173"), under=limits(max_position="200"))
+    assert decision.legs == (Leg(SYMBOL, Decimal(-173), "c"),)
+    assert decision.quantities == {SYMBOL: Decimal(0)}
+    assert decision.refusals[0].guard == "max_position"
+
+
+def test_a_drawdown_is_flattened_once_however_the_strategy_rebalances() -> None:
+    decision = anew(book("60", "1", "50", peak="100"), under=limits(max_drawdown="0.3"))
+    assert decision.legs == (Leg(SYMBOL, Decimal(-50), "c"),)
+
+
+@pytest.mark.parametrize("equity", ["300", "1000", "5000"])
+def test_a_constant_size_is_a_share_of_its_capital_and_not_of_the_equity(equity: str) -> None:
+    assert anew(book(equity, "2"), capital="1000").quantities == {SYMBOL: Decimal(250)}
+    assert anew(book(equity, "2"), -0.01, capital="1000").targets == {SYMBOL: -0.5}
+
+
+def test_a_constant_size_meets_the_same_guards() -> None:
+    decision = anew(book("100", "2"), under=limits(max_leverage="4"), capital="1000")
+    assert decision.legs == ()
+    assert [one.guard for one in decision.refusals] == ["max_leverage"]
+
+
 def test_a_note_on_what_was_too_small_is_part_of_the_reason() -> None:
     decision = decided(book("9", "1"))
     assert decision.legs == ()

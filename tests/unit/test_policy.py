@@ -1,3 +1,4 @@
+from decimal import Decimal
 from math import inf
 
 import pytest
@@ -51,6 +52,10 @@ def test_a_cap_bounds_each_share_and_is_not_made_up_for_elsewhere() -> None:
     assert ExposureAllocator(1.0, cap=0.2).weights({"A": 1, "B": -1}) == {"A": 0.2, "B": -0.2}
     assert ExposureAllocator(1.0, cap=0.8).weights({"A": 1, "B": -1}) == {"A": 0.5, "B": -0.5}
     assert ExposureAllocator(1.0, cap=0.0).weights({"A": 1}) == {"A": 0.0}
+
+
+def test_a_fixed_capital_changes_what_a_share_is_of_and_not_the_share() -> None:
+    assert ExposureAllocator(0.5, capital=Decimal(100)).weights({"A": -1}) == {"A": -0.5}
 
 
 def test_no_directions_are_no_weights() -> None:

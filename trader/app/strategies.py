@@ -55,16 +55,19 @@ def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loade
     """Put a strategy together from its file and its model's bytes."""
     interval = Interval.parse(file.interval)
     model = load(card, weights, symbol=file.symbol, interval=interval, construction=Construction.of(interval))
+    allocation = file.allocation
+    cap = None if allocation.cap is None else float(allocation.cap)
     strategy = ArStrategy(
         name=file.name,
         symbol=file.symbol,
         interval=interval,
         forecaster=model.forecaster,
         policy=SignPolicy(file.policy.threshold),
-        allocator=ExposureAllocator(float(file.allocation.exposure)),
-        band=file.allocation.band,
-        leverage=file.allocation.leverage,
-        margin_mode=file.allocation.margin_mode,
+        allocator=ExposureAllocator(float(allocation.exposure), cap, allocation.capital),
+        band=allocation.band,
+        leverage=allocation.leverage,
+        margin_mode=allocation.margin_mode,
+        rebalance=allocation.rebalance,
     )
     return Loaded(strategy, file, text, hashlib.sha256(text.encode()).hexdigest(), model, card, weights)
 

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 from trader.domain.instrument import Instrument
+
+Rebalance = Literal["drift", "every_close"]
+"""When an unchanged side is traded: once it has drifted beyond the band, or at every close, closed and opened anew."""
 
 
 class State(StrEnum):
@@ -88,8 +92,9 @@ class Refusal:
 class Decision:
     """One close's whole decision.
 
-    `targets` are signed fractions of equity, `quantities` the absolute positions to reach in base, `legs` what is to be
-    sent in this order, `state` what the daemon is to be from now on, `why` the reason in words.
+    `targets` are signed fractions of equity (of the strategy's capital where it has one), `quantities` the absolute
+    positions to reach in base, `legs` what is to be sent in this order, `state` what the daemon is to be from now on,
+    `why` the reason in words.
     """
 
     close: datetime

@@ -20,54 +20,59 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(targets: Mapping[str, float], book: Book, band: float) -> Plan:
+def plan(
+    targets: Mapping[str, float], book: Book, band: float, *, capital: Decimal | None = None, reopen: bool = False
+) -> Plan:
     """Plan the legs from the book to the targets.
 
     A side that does not change is held unless the wished quantity differs from the held one by more than `band` of the
-    wished one. A flip is a reduce-only close of exactly what is held, then an opening leg. All closing and reducing
-    legs come before all opening ones. Opening legs below the minimum notional or quantity are dropped and noted.
+    wished one, or is closed and opened anew where `reopen` says so. A flip is a reduce-only close of exactly what is
+    held, then an opening leg. All closing and reducing legs come before all opening ones. Opening legs below the
+    minimum notional or quantity are dropped and noted.
 
     Args:
-        targets: signed fractions of equity; a symbol that is held but absent here is left alone.
+        targets: signed fractions of `capital`, or of equity without one; a symbol that is held but absent here is left
+            alone.
         book: equity, positions and first prices after the close.
         band: drift as a fraction of the wished quantity, at least 0.
+        capital: in USDT, where sizes do not follow the equity.
+        reopen: close whatever is held and open what is wished, even where they are the same.
     """
     quantities: dict[str, Decimal] = {}
     reducing: list[Leg] = []
     opening: list[Leg] = []
     notes: list[str] = []
+    money = book.equity if capital is None else capital
     for symbol in sorted(targets):
         held = book.positions.get(symbol, Decimal(0))
         instrument = book.instruments[symbol]
         price = book.prices[symbol]
-        wished = wished_quantity(targets[symbol], book.equity, price, instrument)
-        legs, reached, note = _path(symbol, held, wished, instrument, price, band)
+        wished = wished_quantity(targets[symbol], money, price, instrument)
+        legs, reached, note = _path(held, wished, instrument, price, band, reopen=reopen)
         quantities[symbol] = reached
         for leg in legs:
             (reducing if leg.reduce_only else opening).append(leg)
         if wished == 0 and targets[symbol]:
-            note = f"{symbol}: {_money(targets[symbol], book):.2f} USDT buys less than one step of {instrument.step}"
+            share = abs(Decimal(repr(targets[symbol])) * money)
+            note = f"{symbol}: {share:.2f} USDT buys less than one step of {instrument.step}"
         if note:
             notes.append(note)
     return Plan(quantities, tuple(reducing + opening), tuple(notes))
 
 
-def wished_quantity(target: float, equity: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
-    """Return the signed quantity of a fraction of equity at a price, in whole steps rounded toward zero."""
-    return instrument.quantity(instrument.steps(Decimal(repr(target)) * equity / price))
-
-
-def _money(target: float, book: Book) -> Decimal:
-    return abs(Decimal(repr(target)) * book.equity)
+def wished_quantity(target: float, money: Decimal, price: Decimal, instrument: Instrument) -> Decimal:
+    """Return the signed quantity of a fraction of money at a price, in whole steps rounded toward zero."""
+    return instrument.quantity(instrument.steps(Decimal(repr(target)) * money / price))
 
 
 def _path(
-    symbol: str, held: Decimal, wished: Decimal, instrument: Instrument, price: Decimal, band: float
+    held: Decimal, wished: Decimal, instrument: Instrument, price: Decimal, band: float, *, reopen: bool
 ) -> tuple[list[Leg], Decimal, str]:
     """Return the legs of one symbol, the position they reach, and a note where something was too small."""
-    if wished == held:
+    symbol = instrument.symbol
+    if wished == held and not reopen:
         return [], held, ""
-    if held == 0 or wished == 0 or (held > 0) != (wished > 0):
+    if reopen or held == 0 or wished == 0 or (held > 0) != (wished > 0):
         legs = _split(symbol, -held, instrument, "c")
         note = _too_small(symbol, wished, instrument, price)
         if note or wished == 0:

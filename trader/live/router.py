@@ -97,12 +97,17 @@ class Router:
             self._end(intent, Outcome.DENIED, f"the state is {state}: nothing is opened")
         elif self._clock.now() > intent.not_after:
             self._end(intent, Outcome.EXPIRED, "the decision is too old to be sent")
-        elif intent.leg == "o" and (held := self._journal.position(intent.symbol)) * intent.quantity < 0:
-            # what is held on the same side are earlier parts of a large opening
+        elif intent.leg == "o" and (held := self._left(intent)):
             self._end(intent, Outcome.DENIED, f"the closing leg left {held}: nothing is opened on top of it")
         else:
             return False
         return True
+
+    def _left(self, intent: Intent) -> Decimal:
+        """Return what is held beyond the earlier parts of the same opening: what a failed close left, on any side."""
+        orders = self._journal.orders(since=intent.close, until=intent.close)
+        parts = [one.filled for one in orders if one.intent.symbol == intent.symbol and one.intent.leg == intent.leg]
+        return self._journal.position(intent.symbol) - sum(parts, Decimal(0))
 
     async def _post(self, intent: Intent, sent_at: datetime) -> tuple[Order | None, ExchangeError | None]:
         """Post once; return the order where it exists, else the failure after which it may be posted again."""

@@ -6,11 +6,12 @@ the forecast's direction until the direction changes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import polars as pl
 
 from trader.domain.account import MarginMode
-from trader.domain.decision import Book, Forecast
+from trader.domain.decision import Book, Forecast, Rebalance
 from trader.domain.interval import Interval
 from trader.forecast.linear import LinearForecaster
 from trader.portfolio.allocator import ExposureAllocator
@@ -30,6 +31,7 @@ class ArStrategy:
     band: float
     leverage: int
     margin_mode: MarginMode
+    rebalance: Rebalance = "drift"
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -42,6 +44,11 @@ class ArStrategy:
         return self.allocator.exposure
 
     @property
+    def capital(self) -> Decimal | None:
+        """What targets are fractions of where sizing is constant; None where it is the equity of the moment."""
+        return self.allocator.capital
+
+    @property
     def warmup(self) -> int:
         """Closed candles needed before a forecast may be trusted."""
         return self.forecaster.warmup
@@ -51,7 +58,7 @@ class ArStrategy:
         return self.forecaster.forecast(candles)
 
     def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
-        """Return the wished signed fraction of equity."""
+        """Return the wished signed fraction of equity, or of the capital."""
         held = book.positions.get(self.symbol, 0)
         direction = self.policy.direction(forecasts[self.symbol], (held > 0) - (held < 0))
         return self.allocator.weights({self.symbol: direction})

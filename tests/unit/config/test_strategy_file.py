@@ -33,8 +33,11 @@ threshold = 0.0015
 exposure = 0.1
 leverage = 3
 margin_mode = "cross"
-rebalance = "drift"
+rebalance = "every_close"
 band = 0.1
+sizing = "constant"
+capital = 250.5
+cap = 0.05
 [risk]
 max_drawdown = 0.3
 max_leverage = 2
@@ -47,6 +50,8 @@ max_delay = 120
     assert strategy.policy.threshold == 0.0015
     assert strategy.allocation.exposure == Decimal("0.1")
     assert strategy.allocation.margin_mode == "cross"
+    assert (strategy.allocation.rebalance, strategy.allocation.sizing) == ("every_close", "constant")
+    assert (strategy.allocation.capital, strategy.allocation.cap) == (Decimal("250.5"), Decimal("0.05"))
     assert strategy.risk.max_drawdown == Decimal("0.3")
     assert strategy.risk.max_position == Decimal("12.5")
     assert strategy.risk.max_delay == 120.0
@@ -75,6 +80,9 @@ def test_an_interval_has_one_spelling() -> None:
         (LEAST + "[allocation]\nexposure = nan", r"allocation\.exposure is refused"),
         (LEAST + "[allocation]\nleverage = 2.5", r"allocation\.leverage is refused"),
         (LEAST + '[allocation]\nrebalance = "hourly"', r"allocation\.rebalance is refused"),
+        (LEAST + '[allocation]\nsizing = "constant"', r"allocation is refused: constant sizing needs a capital"),
+        (LEAST + "[allocation]\ncapital = 100", r"allocation is refused: a capital is for constant sizing only"),
+        (LEAST + "[allocation]\ncap = 0", r"allocation\.cap is refused"),
         (LEAST + "[allocation]\nband = -1", r"allocation\.band is refused"),
     ],
 )

@@ -43,6 +43,20 @@ async def test_every_outcome_of_a_close_ends_with_one_effect_and_opens_only_what
 
 
 @pytest.mark.parametrize("kind", REPLIES)
+async def test_a_side_that_is_opened_anew_is_never_opened_on_top_of_itself(kind: str, world: World) -> None:
+    world.boot().begin("10")
+    close, *parts = world.decide(("c", "-10"), ("o", "4"), ("o", "3"))
+    world.exchange.plan = [REPLIES[kind]]
+    assert await world.carry_all() is None
+    world.agree()
+    world.obeyed()
+    failed = kind in REACHED
+    assert world.exchange.position() == Decimal(REACHED.get(kind, "7"))
+    assert world.record(close).outcome is OUTCOMES.get(kind, Outcome.CONFIRMED)
+    assert {world.record(part).outcome for part in parts} == {Outcome.DENIED if failed else Outcome.CONFIRMED}
+
+
+@pytest.mark.parametrize("kind", REPLIES)
 async def test_every_outcome_of_an_opening_ends_with_one_effect(kind: str, world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))

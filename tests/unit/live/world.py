@@ -14,7 +14,7 @@ from tests.unit.live.clock import FakeClock
 from tests.unit.live.exchange import ADA, FakeExchange
 from tests.unit.live.steps import Crash, SteppedJournal, Steps, open_journal
 from trader.domain.account import MarginMode
-from trader.domain.decision import Book, CloseReport, Forecast, Leg, Limits, State
+from trader.domain.decision import Book, CloseReport, Forecast, Leg, Limits, Rebalance, State
 from trader.domain.interval import Interval
 from trader.domain.order import OrderRequest, client_id
 from trader.errors import ExchangeError, Mismatch
@@ -65,6 +65,8 @@ class FakeStrategy:
     leverage: int = 2
     margin_mode: MarginMode = "isolated"
     band: float = 0.1
+    capital: Decimal | None = None
+    rebalance: Rebalance = "drift"
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         last = candles.group_by("symbol", maintain_order=True).last()
