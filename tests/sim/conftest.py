@@ -105,6 +105,16 @@ class Client:
         base = {"symbol": "ADAUSDT", "side": side, "type": "MARKET", "quantity": quantity, "newOrderRespType": "RESULT"}
         return self.post("/fapi/v1/order", **{**base, **params})
 
+    def limit(self, side: str, quantity: object, price: object, tif: str = "GTC", **params: Any) -> Any:
+        return self.order(side, quantity, type="LIMIT", price=price, timeInForce=tif, **params)
+
+    def happen(self, **event: Any) -> Any:
+        """Let one event happen, and give what the control call answers."""
+        return self.exchange.happen([event])[0]
+
+    def found(self, number: int, symbol: str = "ADAUSDT") -> Any:
+        return self.read("/fapi/v1/order", symbol=symbol, orderId=number)
+
     def refused_order(self, side: str = "BUY", quantity: object = "1000", **params: Any) -> int:
         base = {"symbol": "ADAUSDT", "side": side, "type": "MARKET", "quantity": quantity}
         chosen = {name: value for name, value in {**base, **params}.items() if value is not None}

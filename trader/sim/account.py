@@ -18,6 +18,7 @@ class Account:
 
     wallet: Decimal
     dual: bool = False
+    multi_assets: bool = False
     positions: dict[Key, Position] = field(default_factory=dict)
     settings: dict[str, Setting] = field(default_factory=dict)
     update_time: int = 0
@@ -56,12 +57,12 @@ def maintenance(position: Position, price: Decimal, instrument: Instrument) -> D
     return bracket.rate * notional - bracket.cum
 
 
-def available(account: Account, price: Price, without: Position | None = None) -> Decimal:
+def available(account: Account, price: Price, without: Position | None = None, reserved: Decimal = ZERO) -> Decimal:
     """Give what an opening order may bind: wallet, less isolated and cross initial margins, less cross losses.
 
-    ``without`` leaves a position out, as if it had been closed at no profit.
+    ``without`` leaves a position out, as if it had been closed at no profit; ``reserved`` is bound by resting orders.
     """
-    free = account.wallet - account.isolated(without)
+    free = account.wallet - account.isolated(without) - reserved
     profit = ZERO
     for position in account.cross():
         if position is without:

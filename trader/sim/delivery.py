@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Callable
 
+from trader.sim.distort import SPOILERS, spoil
 from trader.sim.exchange import Exchange
-from trader.sim.faults import Shot
+from trader.sim.faults import EVENTS, Shot
 from trader.sim.wire import Answer, Request, dump
 
 UNKNOWN = "Unknown error, please check your request or try again later."
 UNAVAILABLE = "Service Unavailable."
 TIMEOUT = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+MAINTENANCE = (
+    b"<html><head><title>503 Service Temporarily Unavailable</title></head><body>System maintenance.</body></html>"
+)
 HTML = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body>Please sign in to the network.</body></html>"
 
 
@@ -18,6 +22,9 @@ async def deliver(exchange: Exchange, request: Request, kill: Callable[[], None]
     shot = exchange.begin(request)
     if shot is None:
         return exchange.answer(request)
+    if shot.action in EVENTS:
+        exchange.perform(shot)
+        return exchange.answer(request)
     if shot.action == "delay":
         return await _delayed(exchange, request, shot)
     refused = _without_effect(exchange, request, shot, kill)
@@ -25,9 +32,7 @@ async def deliver(exchange: Exchange, request: Request, kill: Callable[[], None]
         return refused
     if not shot.args.get("effect", True):
         return _shown(shot, Answer(200, b""))
-    hide = int(shot.args["ms"]) if shot.action == "late_visibility" else 0
-    rest = int(shot.args["ms"]) if shot.action == "rest" else 0
-    answer = exchange.answer(request, hide=hide, rest=rest)
+    answer = exchange.answer(request, shot)
     if shot.action == "kill_after":
         kill()
         return None
@@ -52,6 +57,9 @@ def _without_effect(exchange: Exchange, request: Request, shot: Shot, kill: Call
             kill()
         case "late":
             exchange.postpone(request, int(args["ms"]))
+        case "maintenance":
+            status = int(args.get("status", 503))
+            return Answer(status, MAINTENANCE, content_type="text/html")
         case "unknown_503_not_executed":
             return _error(503, args.get("code", -1000), UNKNOWN)
         case "service_unavailable_503":
@@ -79,6 +87,14 @@ def _shown(shot: Shot, answer: Answer) -> Answer:
             return Answer(200, b"")
         case "truncated":
             answer.cut = True
+        case "hang":
+            answer.never = True
+        case "drip":
+            answer.seconds = float(shot.args["seconds"])
+        case "close_idle":
+            answer.closes_after = float(shot.args["seconds"])
+        case kind if kind in SPOILERS and answer.status == 200:
+            answer.body = spoil(kind, shot.args, answer.body)
     return answer
 
 

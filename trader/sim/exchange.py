@@ -6,6 +6,7 @@ from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
+from trader.sim import events, matching
 from trader.sim.clock import Clock
 from trader.sim.desk import Desk
 from trader.sim.errors import Refusal
@@ -13,12 +14,15 @@ from trader.sim.faults import Plan, Shot
 from trader.sim.instruments import Listing
 from trader.sim.ledger import Ledger
 from trader.sim.limits import Limits
-from trader.sim.orders import read_ticket
 from trader.sim.records import DEFAULT_LEVERAGE, Setting, Terms
+from trader.sim.report import write_report
 from trader.sim.routes import ROUTES, Route
 from trader.sim.tape import Tape
 from trader.sim.venue import Venue
-from trader.sim.wire import Answer, Keys, Params, Request, authorise, check_time, dump, read_params, refusal
+from trader.sim.wire import Answer, Keys, Params, Request, authorise, check_time, read_params, refusal
+
+_PATH = " path"  # beside the parameters of a late request; no parameter has such a name
+_NEW_ORDER = "POST /fapi/v1/order"
 
 
 class Exchange:
@@ -35,18 +39,25 @@ class Exchange:
     ) -> None:
         self.tape, self.terms, self.ledger, self.clock, self.keys = tape, terms, ledger, clock, keys
         self.state, account, self.books = ledger.load()
-        ids = (self.state.next_order, self.state.next_trade, self.state.next_income)
-        self.venue = Venue(tape, listing.instruments, account, terms, self.state.clock, ids)
-        self.venue.open = {order.order_id: order for order in self.books.orders if order.status == "NEW"}
+        state = self.state
+        ids = (state.next_order, state.next_trade, state.next_income, state.next_algo)
+        self.venue = Venue(tape, listing.instruments, account, terms, state.clock, ids)
+        self.venue.open = {
+            order.order_id: order for order in self.books.orders if order.status in ("NEW", "PARTIALLY_FILLED")
+        }
+        algos = self.books.algos.values()
+        self.venue.waiting = {algo.algo_id: algo for algo in algos if algo.status == "NEW"}
+        self.venue.triggered = {algo.order_id: algo for algo in algos if algo.status == "TRIGGERED"}
         for symbol, instrument in listing.instruments.items():
             if instrument.max_leverage < DEFAULT_LEVERAGE and symbol not in account.settings:
                 account.settings[symbol] = Setting(symbol, instrument.max_leverage)
         created = int(ledger.identity()["created"])
-        self.desk = Desk(tape, listing, terms, self.venue, self.state, self.books, created)
+        self.desk = Desk(tape, listing, terms, self.venue, state, self.books, ledger.switches(), created)
         self.limits = Limits(listing.rate_limits, self.state.windows)
         self.plan = Plan(ledger.faults())
         self.late = ledger.late()
         self._late_done: list[int] = []
+        self._shots: list[Shot] = []
 
     # -- one request ----------------------------------------------------------------------------------------------
 
@@ -61,15 +72,14 @@ class Exchange:
             self._commit(shot)
         return shot
 
-    def answer(self, request: Request, *, hide: int = 0, rest: int = 0) -> Answer:
-        """Handle a request that has begun and commit what it did.
-
-        An order is hidden for ``hide`` milliseconds, or stays open for ``rest`` milliseconds before it is filled.
-        """
+    def answer(self, request: Request, shot: Shot | None = None) -> Answer:
+        """Handle a request that has begun, as its fault wants it handled, and commit what it did."""
         route = ROUTES.get(request.name)
-        number, self.desk.resting = self.venue.next_order, bool(rest)
-        if hide:
-            self._hide_next_order(hide)
+        number, action = self.venue.next_order, shot.action if shot else ""
+        if shot is not None:
+            self.desk.treat(action, shot.args)
+            if action == "late_visibility":
+                self._hide_next_order(int(shot.args["ms"]))
         headers: dict[str, str] = {}
         try:
             if route is None:
@@ -81,11 +91,13 @@ class Exchange:
             headers["X-MBX-USED-WEIGHT-1M"] = str(self.limits.weight(self.venue.now))
         if route is not None and route.orders:
             headers |= self.limits.order_headers(self.venue.now)
-        self.desk.resting = False
-        if hide and self.venue.next_order == number:
-            self.state.veil = None
-        if rest and number in self.venue.open:
-            self._add_late(self.venue.now + rest, {"orderId": str(number)})
+        if shot is not None:
+            self.desk.treat_as_usual()
+            if action == "late_visibility" and self.venue.next_order == number:
+                self.state.veil = None
+            if action == "rest" and number in self.venue.open:
+                args = {name: str(shot.args[name]) for name in ("then", "share") if name in shot.args}
+                self._add_late(self.venue.now + int(shot.args["ms"]), {"orderId": str(number), **args})
         self._commit()
         result.headers |= headers
         return result
@@ -96,7 +108,8 @@ class Exchange:
         if not route.spot:
             self.limits.spend(self.venue.now, weight)
         if route.signed:
-            authorise(request, params, self.keys, self.venue.now)
+            authorise(request, params, self.keys, self.venue.now + self.desk.switches.skew)
+            self.desk.check_rights(spot=route.spot)
         if route.orders:
             self.limits.order(self.venue.now)
         return route.handler(self.desk, params)
@@ -104,9 +117,8 @@ class Exchange:
     # -- faults ---------------------------------------------------------------------------------------------------
 
     def postpone(self, request: Request, delay: int) -> None:
-        """Keep an order for later; it is executed when the clock reaches its time, if its window allows."""
-        params = read_params(request)
-        self._add_late(self.venue.now + delay, params)
+        """Keep a request for later; it is executed when the clock reaches its time, if its window allows."""
+        self._add_late(self.venue.now + delay, {**read_params(request), _PATH: request.name})
 
     def _add_late(self, due: int, params: Mapping[str, str]) -> None:
         self.ledger.add_late(due, params)
@@ -155,29 +167,59 @@ class Exchange:
         return {"time": self.venue.now, "tape_end": self.tape_end}
 
     def _reach(self, now: int) -> None:
-        while self.late and self.late[0][0] <= now:
-            due, number, params = self.late.pop(0)
+        while True:
+            late, event = self.late[0][0] if self.late else None, self.plan.next_event()
+            due = min((each for each in (late, event) if each is not None), default=None)
+            if due is None or due > now:
+                break
             self.venue.play(due)
-            self._execute_late(Params(params))
-            self._late_done.append(number)
+            if due == event:
+                self._happen(self.plan.take_event(self.state.requests, self.venue.now))
+            else:
+                _, number, params = self.late.pop(0)
+                self._execute_late(Params(params))
+                self._late_done.append(number)
         if now > self.venue.now:
             self.venue.play(now)
         self.clock.settle(self.venue.now)
 
+    def _happen(self, shot: Shot) -> None:
+        """Carry out an event of the plan; one that is refused is said in the fault log."""
+        self._shots.append(shot)
+        self.perform(shot)
+
+    def perform(self, shot: Shot) -> None:
+        """Carry out what a request of the plan sets off, before it is answered."""
+        try:
+            events.perform(self.desk, shot.args)
+        except Refusal as error:
+            refused = f"{shot.action} refused: {error.code}"
+            self.plan.remark(Shot(None, self.state.requests, shot.path, refused, self.venue.now))
+
     def _execute_late(self, params: Params) -> None:
-        if "orderId" in params:
-            resting = self.venue.open.get(int(params["orderId"]))
-            if resting is not None:
-                self.venue.settle_resting(resting)
+        if "orderId" in params and _PATH not in params:
+            self._end_rest(params)
             return
-        outcome = "late order executed"
+        name = params.pop(_PATH, _NEW_ORDER)
+        what = "order" if name == _NEW_ORDER else "request"
+        outcome = f"late {what} executed"
         try:
             timestamp = params.integer("timestamp")
             check_time(timestamp or 0, params.integer("recvWindow"), self.venue.now)
-            self.venue.execute(read_ticket(self.desk, params))
+            ROUTES[name].handler(self.desk, params)
         except Refusal as error:
-            outcome = f"late order refused: {error.code}"
-        self.plan.remark(Shot(None, self.state.requests, "POST /fapi/v1/order", outcome, self.venue.now))
+            outcome = f"late {what} refused: {error.code}"
+        self.plan.remark(Shot(None, self.state.requests, name, outcome, self.venue.now))
+
+    def _end_rest(self, params: Params) -> None:
+        """Do with an order that was held open what the fault said."""
+        order = self.venue.open.get(int(params["orderId"]))
+        if order is None:
+            return
+        if params.get("then", "FILLED") == "FILLED":
+            matching.settle(self.venue, order, Decimal(params.get("share", "1")))
+        else:
+            self.venue.cancel(order, params["then"])
 
     # -- disk -----------------------------------------------------------------------------------------------------
 
@@ -185,14 +227,26 @@ class Exchange:
         state, venue = self.state, self.venue
         state.clock = venue.now
         state.next_order, state.next_trade, state.next_income = venue.next_order, venue.next_trade, venue.next_income
+        state.next_algo = venue.next_algo
         if state.veil is not None and venue.now >= state.veil["until"]:
             state.veil = None
-        shots = self.plan.take_remarks() + ([shot] if shot else [])
+        shots, self._shots = [*self._shots, *self.plan.take_remarks(), *([shot] if shot else [])], []
         done, self._late_done = self._late_done, []
+        changed = self.desk.switches if self.desk.changed else None
         self.ledger.save(
-            state, venue.account, venue.news, self.books, whole=self.desk.whole, shots=shots, late_done=done
+            state,
+            venue.account,
+            venue.news,
+            self.books,
+            whole=self.desk.whole,
+            shots=shots,
+            late_done=done,
+            switches=changed,
         )
-        self.desk.whole = False
+        self.desk.whole = self.desk.changed = False
+        if self.desk.later:
+            later, self.desk.later = self.desk.later, []
+            self.add_faults(later)
 
     # -- control --------------------------------------------------------------------------------------------------
 
@@ -204,30 +258,25 @@ class Exchange:
         self.plan = Plan(self.ledger.faults())
         return len(entries)
 
+    def happen(self, entries: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Carry out events now, or keep those with an ``at`` that is still to come; one answer for each."""
+        self._reach(self.clock.read())
+        answers: list[dict[str, Any]] = []
+        for entry in entries:
+            if entry.get("at", 0) > self.venue.now:
+                self.desk.later.append(dict(entry))
+                answers.append({"at": entry["at"]})
+                continue
+            try:
+                events.perform(self.desk, entry)
+                answers.append({"done": entry["do"]})
+            except Refusal as error:
+                answers.append({"code": error.code, "msg": error.message})
+            else:
+                self._shots.append(Shot(None, self.state.requests, "", entry["do"], self.venue.now))
+        self._commit()
+        return answers
+
     def report(self) -> str:
         """Write the whole ledger for a checker."""
-        account = self.venue.account
-        return dump(
-            {
-                "time": self.venue.now,
-                "tape": self.tape.name,
-                "tape_end": self.tape_end,
-                "equity_start": str(self.terms.equity),
-                "wallet": str(account.wallet),
-                "dual": account.dual,
-                "requests": self.state.requests,
-                "counts": self.state.counts,
-                "orders": [_row(each) for each in self.books.orders],
-                "trades": [_row(each) for each in self.books.trades],
-                "incomes": [_row(each) for each in self.books.incomes],
-                "positions": [_row(each) for each in account.positions.values()],
-                "settings": [_row(each) for each in account.settings.values()],
-                "faults": [{"plan": plan, "fired": fired} for _, plan, fired in self.ledger.faults()],
-                "fault_log": self.ledger.fault_log(),
-                "late": [{"due": due, "params": params} for due, _, params in self.late],
-            }
-        )
-
-
-def _row(record: Any) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(record).items()}
+        return write_report(self.desk, self.ledger, self.late, self.tape_end)

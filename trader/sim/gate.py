@@ -15,10 +15,11 @@ from aiohttp import web
 from trader.sim.delivery import deliver
 from trader.sim.errors import Refusal
 from trader.sim.exchange import Exchange
-from trader.sim.faults import check_entry
+from trader.sim.faults import check_entry, check_event
 from trader.sim.wire import Answer, Request, dump, refusal
 
 CONTROL = "/sim/v1/"
+_LOOK = 0.02  # seconds between two looks at a connection that is held
 
 
 class Gate:
@@ -62,7 +63,11 @@ class Gate:
 
     async def _send(self, raw: web.BaseRequest, answer: Answer) -> web.StreamResponse:
         answer.headers["X-Sim-Time"] = str(self._exchange.venue.now)
-        if not answer.cut:
+        if answer.never:
+            return await self._hold(raw)
+        if answer.closes_after is not None and raw.transport is not None:
+            asyncio.get_running_loop().call_later(answer.closes_after, raw.transport.abort)
+        if not answer.cut and not answer.seconds:
             return web.Response(
                 body=answer.body,
                 status=answer.status,
@@ -74,11 +79,29 @@ class Gate:
         response.content_type = answer.content_type
         response.content_length = len(answer.body)
         await response.prepare(raw)
+        if answer.seconds:
+            await self._drip(response, answer)
+            return response
         await response.write(answer.body[: len(answer.body) // 2])
         await asyncio.sleep(0)
         if raw.transport is not None:
             raw.transport.close()
         return response
+
+    async def _hold(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """Say nothing until the client gives up."""
+        while raw.transport is not None and not raw.transport.is_closing():  # noqa: ASYNC110 - nothing sets an event
+            await asyncio.sleep(_LOOK)
+        return web.Response()
+
+    async def _drip(self, response: web.StreamResponse, answer: Answer) -> None:
+        """Write a byte at a time, spread over so many seconds; the venue's clock moves on as much."""
+        pause = answer.seconds / max(1, len(answer.body))
+        with contextlib.suppress(ConnectionResetError):
+            for index in range(len(answer.body)):
+                await response.write(answer.body[index : index + 1])
+                await asyncio.sleep(pause)
+        self._exchange.pass_time(round(answer.seconds * 1000))
 
     # -- control --------------------------------------------------------------------------------------------------
 
@@ -95,6 +118,8 @@ class Gate:
                 return self._advance(request.body)
             case "POST", "faults":
                 return self._add_faults(request.body)
+            case "POST", "events":
+                return self._happen(request.body)
         return refusal(Refusal(-5000, f"Path {request.path}, Method {request.method} is invalid", status=404))
 
     def _advance(self, body: str) -> Answer:
@@ -105,6 +130,14 @@ class Gate:
         if not isinstance(to, int):
             return refusal(Refusal(-1102, 'Send {"to": epoch milliseconds}.'))
         return _json(self._exchange.advance(to))
+
+    def _happen(self, body: str) -> Answer:
+        try:
+            entries = json.loads(body)
+            checked = [check_event(entry) for entry in (entries if isinstance(entries, list) else [entries])]
+        except ValueError as error:
+            return refusal(Refusal(-1130, f"The events cannot be used: {error}."))
+        return Answer(200, dump(self._exchange.happen(checked)).encode())
 
     def _add_faults(self, body: str) -> Answer:
         try:

@@ -38,14 +38,29 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True)
+class Lot:
+    """Hold the sizes of one kind of order; a step of 0 is none of its own."""
+
+    step: Decimal
+    least: Decimal
+    most: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
-    """Hold the filters of one symbol as Decimal and its row of exchangeInfo as it is served."""
+    """Hold the filters of one symbol as Decimal and its row of exchangeInfo as it is served.
+
+    Market orders must meet ``market_lot`` besides ``lot``. A ``max_price`` of 0 is none.
+    """
 
     symbol: str
     tick: Decimal
-    steps: tuple[Decimal, ...]
-    min_qty: Decimal
-    max_qty: Decimal
+    min_price: Decimal
+    max_price: Decimal
+    lot: Lot
+    market_lot: Lot
+    max_orders: int
+    max_algos: int
     min_notional: Decimal
     multiplier_up: Decimal
     multiplier_down: Decimal
@@ -107,7 +122,9 @@ def bracket_rows(brackets: tuple[Bracket, ...]) -> list[dict[str, Any]]:
 
 def default_listing(tape: Tape) -> Listing:
     """Derive filters from the tape: tick its finest decimal, step a power of ten worth at most one USDT."""
-    made = {symbol: _from_entry(_default_entry(series), default_brackets()) for symbol, series in tape.series.items()}
+    made = {
+        symbol: make_instrument(_default_entry(series), default_brackets()) for symbol, series in tape.series.items()
+    }
     return Listing(made, RATE_LIMITS, [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-100"}], "")
 
 
@@ -128,8 +145,8 @@ def read_listing(path: Path, tape: Tape) -> Listing:
             raise StartError(f"The instruments file {path} has no {symbol}, which the tape holds; add its row.")
         try:
             table = tables.get(symbol)
-            brackets = default_brackets() if table is None else _brackets(table["brackets"])
-            made[symbol] = _from_entry(rows[symbol], brackets)
+            brackets = default_brackets() if table is None else read_brackets(table["brackets"])
+            made[symbol] = make_instrument(rows[symbol], brackets)
         except (KeyError, TypeError, ValueError, InvalidOperation) as error:
             raise StartError(
                 f"The instruments file {path} has an unusable row for {symbol} ({error!r}); copy it from exchangeInfo."
@@ -139,7 +156,8 @@ def read_listing(path: Path, tape: Tape) -> Listing:
     return Listing(made, limits, assets, hashlib.sha256(raw).hexdigest())
 
 
-def _brackets(rows: list[dict[str, Any]]) -> tuple[Bracket, ...]:
+def read_brackets(rows: list[dict[str, Any]]) -> tuple[Bracket, ...]:
+    """Read the rows of a leverage table; an empty one raises ValueError."""
     brackets = [
         Bracket(
             int(row["initialLeverage"]),
@@ -155,30 +173,42 @@ def _brackets(rows: list[dict[str, Any]]) -> tuple[Bracket, ...]:
     return tuple(sorted(brackets, key=lambda bracket: bracket.floor))
 
 
-def _from_entry(entry: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Instrument:
+def make_instrument(entry: Mapping[str, Any], brackets: tuple[Bracket, ...]) -> Instrument:
+    """Read a row of exchangeInfo; what is absent or no number raises KeyError, ValueError or InvalidOperation."""
     filters = {row["filterType"]: row for row in entry["filters"]}
-    lot = filters["LOT_SIZE"]
-    market = filters.get("MARKET_LOT_SIZE", lot)
+    market = filters.get("MARKET_LOT_SIZE", filters["LOT_SIZE"])
     percent = filters.get("PERCENT_PRICE", {"multiplierUp": "1.1", "multiplierDown": "0.9"})
     notional = filters.get("MIN_NOTIONAL", {"notional": "5"})
-    tick = Decimal(str(filters["PRICE_FILTER"]["tickSize"])).normalize()
-    steps = tuple({Decimal(str(row["stepSize"])).normalize() for row in (lot, market)} - {Decimal(0)})
-    if tick <= 0 or not steps:
+    price = filters["PRICE_FILTER"]
+    tick = _number(price["tickSize"])
+    lot, market_lot = _lot(filters["LOT_SIZE"]), _lot(market)
+    if tick <= 0 or lot.step <= 0:
         raise ValueError("tick or step is not positive")
     return Instrument(
         symbol=str(entry["symbol"]),
         tick=tick,
-        steps=steps,
-        min_qty=max(Decimal(str(row["minQty"])) for row in (lot, market)),
-        max_qty=min(Decimal(str(row["maxQty"])) for row in (lot, market)),
-        min_notional=Decimal(str(notional["notional"])),
-        multiplier_up=Decimal(str(percent["multiplierUp"])),
-        multiplier_down=Decimal(str(percent["multiplierDown"])),
+        min_price=_number(price.get("minPrice", 0)),
+        max_price=_number(price.get("maxPrice", 0)),
+        lot=lot,
+        market_lot=market_lot,
+        max_orders=int(filters.get("MAX_NUM_ORDERS", {"limit": 200})["limit"]),
+        max_algos=int(filters.get("MAX_NUM_ALGO_ORDERS", {"limit": 10})["limit"]),
+        min_notional=_number(notional["notional"]),
+        multiplier_up=_number(percent["multiplierUp"]),
+        multiplier_down=_number(percent["multiplierDown"]),
         price_decimals=int(entry.get("pricePrecision", decimals(tick))),
-        qty_decimals=max(decimals(step) for step in steps),
+        qty_decimals=max(decimals(lot.step), decimals(market_lot.step)),
         brackets=brackets,
         entry=entry,
     )
+
+
+def _number(value: object) -> Decimal:
+    return Decimal(str(value)).normalize()
+
+
+def _lot(row: Mapping[str, Any]) -> Lot:
+    return Lot(_number(row["stepSize"]), _number(row["minQty"]), _number(row["maxQty"]))
 
 
 def _default_entry(series: Series) -> dict[str, Any]:
@@ -223,6 +253,6 @@ def _default_entry(series: Series) -> dict[str, Any]:
                 "multiplierDecimal": "4",
             },
         ],
-        "orderTypes": ["MARKET"],
-        "timeInForce": ["GTC"],
+        "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
+        "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
     }

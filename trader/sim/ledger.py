@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -11,8 +11,9 @@ from typing import Any, get_type_hints
 from trader.sim.account import Account
 from trader.sim.errors import StartError
 from trader.sim.faults import Shot
-from trader.sim.records import Income, Order, Position, Setting, Trade
-from trader.sim.venue import News
+from trader.sim.floor import News
+from trader.sim.records import Algo, Income, Order, Position, Setting, Trade
+from trader.sim.switches import Switches
 
 _TABLES: Mapping[str, type] = {
     "orders": Order,
@@ -20,6 +21,7 @@ _TABLES: Mapping[str, type] = {
     "incomes": Income,
     "positions": Position,
     "settings": Setting,
+    "algos": Algo,
 }
 _SQL_TYPES = {int: "INTEGER", bool: "INTEGER", str: "TEXT", Decimal: "TEXT"}
 _KEYS = {
@@ -28,7 +30,9 @@ _KEYS = {
     "incomes": "tran_id",
     "positions": "symbol, side",
     "settings": "symbol",
+    "algos": "algo_id",
 }
+_SWITCHES = "CREATE TABLE IF NOT EXISTS switches (id INTEGER PRIMARY KEY, body TEXT NOT NULL)"
 
 
 @dataclass(slots=True)
@@ -40,9 +44,11 @@ class State:
     next_order: int = 1
     next_trade: int = 1
     next_income: int = 1
+    next_algo: int = 1
     counts: dict[str, int] = field(default_factory=dict)
     windows: dict[str, list[int]] = field(default_factory=dict)
     dual: bool = False
+    multi_assets: bool = False
     update_time: int = 0
     veil: dict[str, Any] | None = None
 
@@ -57,6 +63,7 @@ class Books:
     by_client_id: dict[tuple[str, str], Order] = field(default_factory=dict)
     by_id: dict[int, Order] = field(default_factory=dict)
     trades_of: dict[int, list[Trade]] = field(default_factory=dict)
+    algos: dict[int, Algo] = field(default_factory=dict)
 
     def take(self, news: News) -> None:
         """Move news that has been written into the history; the latest order under a client id is the one found."""
@@ -70,7 +77,8 @@ class Books:
             self.trades_of.setdefault(trade.order_id, []).append(trade)
         self.trades += news.trades
         self.incomes += news.incomes
-        news.orders, news.trades, news.incomes = [], [], []
+        self.algos.update((algo.algo_id, algo) for algo in news.algos)
+        news.orders, news.trades, news.incomes, news.algos = [], [], [], []
 
 
 class Ledger:
@@ -91,15 +99,16 @@ class Ledger:
             ) from error
         if "state" not in known:
             self.new = True
+        elif not self.new:
+            self._renew(known)
 
     def create(self, identity: Mapping[str, str], state: State, account: Account) -> None:
         """Write a new ledger in one transaction."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
-        for table, kind in _TABLES.items():
-            hints = get_type_hints(kind)
-            columns = ", ".join(f'"{each.name}" {_SQL_TYPES[hints[each.name]]} NOT NULL' for each in fields(kind))
-            db.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({_KEYS[table]}))")
+        for table in _TABLES:
+            self._create_table(table)
+        db.execute(_SWITCHES)
         db.execute("CREATE TABLE identity (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
         db.execute(
             "CREATE TABLE state (id INTEGER PRIMARY KEY, clock INTEGER NOT NULL, requests INTEGER NOT NULL, "
@@ -119,6 +128,29 @@ class Ledger:
         db.execute("COMMIT")
         self.new = False
 
+    def _create_table(self, table: str) -> None:
+        columns = ", ".join(f'"{name}" {kind} NOT NULL' for name, kind, _ in _columns(table))
+        self._db.execute(f"CREATE TABLE {table} ({columns}, PRIMARY KEY ({_KEYS[table]}))")
+
+    def _renew(self, known: set[str]) -> None:
+        """Add what a ledger of an earlier version lacks; refuse one that holds what this version does not know."""
+        for table in _TABLES:
+            if table not in known:
+                self._create_table(table)
+                continue
+            there = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            wanted = {name: (kind, default) for name, kind, default in _columns(table)}
+            absent = [name for name in wanted if name not in there]
+            if there - wanted.keys() or any(wanted[name][1] is None for name in absent):
+                raise StartError(
+                    f"The exchange's ledger {self.path} was written by another version (its table {table} is "
+                    "different); move that folder away or give another --dir."
+                )
+            for name in absent:
+                kind, default = wanted[name]
+                self._db.execute(f'ALTER TABLE {table} ADD COLUMN "{name}" {kind} NOT NULL DEFAULT {default}')
+        self._db.execute(_SWITCHES)
+
     def identity(self) -> dict[str, str]:
         """Read what the ledger was begun with."""
         return dict(self._db.execute("SELECT name, value FROM identity"))
@@ -127,13 +159,14 @@ class Ledger:
         """Read everything back."""
         clock, requests, wallet, body = self._db.execute("SELECT clock, requests, wallet, body FROM state").fetchone()
         state = State(clock, requests, **json.loads(body))
-        account = Account(Decimal(wallet), dual=state.dual, update_time=state.update_time)
+        account = Account(Decimal(wallet), state.dual, state.multi_assets, update_time=state.update_time)
         for position in self._rows("positions", Position):
             account.positions[(position.symbol, position.side)] = position
         for setting in self._rows("settings", Setting):
             account.settings[setting.symbol] = setting
         books = Books()
-        books.take(News(self._rows("orders", Order), self._rows("trades", Trade), self._rows("incomes", Income)))
+        rows = (self._rows("orders", Order), self._rows("trades", Trade), self._rows("incomes", Income))
+        books.take(News(*rows, self._rows("algos", Algo)))
         return state, account, books
 
     def save(
@@ -146,14 +179,16 @@ class Ledger:
         whole: bool,
         shots: Sequence[Shot] = (),
         late_done: Sequence[int] = (),
+        switches: Switches | None = None,
     ) -> None:
         """Commit one step: the state always, the news appended, positions and settings when ``whole``, faults fired."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
-        if news.orders or news.trades or news.incomes:
+        if news.orders or news.trades or news.incomes or news.algos:
             self._insert("orders", news.orders)
             self._insert("trades", news.trades)
             self._insert("incomes", news.incomes)
+            self._insert("algos", news.algos)
             whole = True
         if whole:
             db.execute("DELETE FROM positions")
@@ -163,6 +198,8 @@ class Ledger:
             self._fire(shot)
         for number in late_done:
             db.execute("DELETE FROM late WHERE id = ?", (number,))
+        if switches is not None:
+            db.execute("INSERT OR REPLACE INTO switches VALUES (1, ?)", (json.dumps(switches.document()),))
         self._save_state(state, account)
         db.execute("COMMIT")
         books.take(news)
@@ -170,6 +207,11 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def switches(self) -> Switches:
+        """Read what control calls have changed."""
+        row = self._db.execute("SELECT body FROM switches").fetchone()
+        return Switches(**json.loads(row[0])) if row else Switches()
 
     # -- faults ---------------------------------------------------------------------------------------------------
 
@@ -213,9 +255,11 @@ class Ledger:
             "next_order": state.next_order,
             "next_trade": state.next_trade,
             "next_income": state.next_income,
+            "next_algo": state.next_algo,
             "counts": state.counts,
             "windows": state.windows,
             "dual": account.dual,
+            "multi_assets": account.multi_assets,
             "update_time": account.update_time,
             "veil": state.veil,
         }
@@ -227,18 +271,30 @@ class Ledger:
     def _insert(self, table: str, records: Iterable[Any]) -> None:
         kind = _TABLES[table]
         names = [each.name for each in fields(kind)]
-        marks = ", ".join("?" * len(names))
+        columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
         rows = [
             tuple(str(value) if isinstance(value := getattr(record, name), Decimal) else value for name in names)
             for record in records
         ]
         if rows:
-            self._db.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608 - our own table names
+            self._db.executemany(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", rows)  # noqa: S608 - our own table names
 
     def _rows(self, table: str, kind: type) -> list[Any]:
         hints = get_type_hints(kind)
         readers = [(each.name, hints[each.name]) for each in fields(kind)]
+        names = ", ".join(f'"{name}"' for name, _ in readers)
         return [
             kind(**{name: make(value) for (name, make), value in zip(readers, row, strict=True)})
-            for row in self._db.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608
+            for row in self._db.execute(f"SELECT {names} FROM {table} ORDER BY rowid")  # noqa: S608
         ]
+
+
+def _columns(table: str) -> list[tuple[str, str, str | None]]:
+    """List name, SQL type and default of a table's columns, the default None where a row must say it."""
+    kind = _TABLES[table]
+    hints = get_type_hints(kind)
+    rows: list[tuple[str, str, str | None]] = []
+    for each in fields(kind):
+        text = None if each.default is MISSING else str(int(each.default) if hints[each.name] is bool else each.default)
+        rows.append((each.name, _SQL_TYPES[hints[each.name]], None if text is None else f"'{text}'"))
+    return rows

@@ -1,4 +1,4 @@
-"""Count request weight and orders in the venue's own minutes and ten seconds."""
+"""Count request weight and orders in the venue's own minutes and ten seconds, and ban who does not back off."""
 
 from typing import Any
 
@@ -6,6 +6,10 @@ from trader.sim.errors import Refusal
 
 MINUTE = 60_000
 TEN_SECONDS = 10_000
+_DAY = 86_400_000
+# After so many refusals in one minute the address is banned, each time within three days for longer.
+_PATIENCE = 10
+_BANS = (2 * MINUTE, 10 * MINUTE, 60 * MINUTE, 6 * 60 * MINUTE, _DAY, 3 * _DAY)
 _SPANS = {("SECOND", 10): ("orders-10s", TEN_SECONDS), ("MINUTE", 1): ("orders-1m", MINUTE)}
 
 
@@ -26,8 +30,12 @@ class Limits:
 
     def spend(self, now: int, weight: int) -> int:
         """Add a request's weight; gives the weight used this minute or refuses with Retry-After."""
+        self._check_ban(now)
         used = self._add("weight", now // MINUTE, weight)
         if used > self.weight_limit:
+            if self._add("refused", now // MINUTE, 1) > _PATIENCE:
+                self._ban(now)
+                self._check_ban(now)
             raise Refusal(
                 -1003,
                 f"Too many requests; current limit of IP(127.0.0.1) is {self.weight_limit} requests per minute. "
@@ -36,6 +44,22 @@ class Limits:
                 retry_after=_rest(now, MINUTE),
             )
         return used
+
+    def _ban(self, now: int) -> None:
+        until, level = self.windows.get("ban", [0, -1])
+        level = min(level + 1, len(_BANS) - 1) if now - until < 3 * _DAY else 0
+        self.windows["ban"] = [now + _BANS[level], level]
+
+    def _check_ban(self, now: int) -> None:
+        until = self.windows.get("ban", [0])[0]
+        if now < until:
+            raise Refusal(
+                -1003,
+                f"Way too many requests; IP(127.0.0.1) banned until {until}. "
+                "Please use the websocket for live updates to avoid bans.",
+                status=418,
+                retry_after=-(-(until - now) // 1000),
+            )
 
     def order(self, now: int) -> None:
         """Add one order to every window, or refuse with Retry-After."""

@@ -21,30 +21,25 @@ def ping(desk: Desk, params: Params) -> str:
 
 def server_time(desk: Desk, params: Params) -> str:
     """Tell the venue's time."""
-    return f'{{"serverTime":{desk.venue.now}}}'
+    return f'{{"serverTime":{desk.venue.now + desk.switches.skew}}}'
 
 
 def exchange_info(desk: Desk, params: Params) -> str:
     """Write the instruments listed by now; one whose bars have ended is SETTLING."""
-    shown = tuple((symbol, desk.ended(symbol)) for symbol in desk.symbols())
+    shown = [(symbol, desk.venue.status(symbol)) for symbol in desk.symbols()]
+    shown = [(symbol, status) for symbol, status in shown if status != "CLOSE"]
     if desk.info_of != shown:
-        rows = []
-        for symbol, ended in shown:
-            entry = dict(desk.listing.instruments[symbol].entry)
-            if ended:
-                entry["status"] = "SETTLING"
-            rows.append(entry)
         rest: dict[str, Any] = {
             "futuresType": "U_MARGINED",
             "rateLimits": desk.listing.rate_limits,
             "exchangeFilters": [],
             "assets": desk.listing.assets,
-            "symbols": rows,
+            "symbols": [{**desk.listing.instruments[symbol].entry, "status": status} for symbol, status in shown],
         }
         if desk.tape.generated:
             rest = {"generated": True, **rest}
         desk.info_of, desk.info_text = shown, dump(_plain(rest))[1:]
-    return f'{{"timezone":"UTC","serverTime":{desk.venue.now},' + desk.info_text
+    return f'{{"timezone":"UTC","serverTime":{desk.venue.now + desk.switches.skew},' + desk.info_text
 
 
 def _plain(value: Any) -> Any:
@@ -69,7 +64,10 @@ def klines(desk: Desk, params: Params) -> str:
     if bars is None:
         bars = desk.klines[(symbol, length)] = _build(desk, symbol, length)
     limit = params.limit(500, 1500)
-    return bars.rows(desk.venue.now, params.integer("startTime"), params.integer("endTime"), limit)
+    now = desk.venue.now - desk.behind
+    if desk.unpublished:
+        now = desk.venue.now // length * length - 1
+    return bars.rows(now, params.integer("startTime"), params.integer("endTime"), limit)
 
 
 def _build(desk: Desk, symbol: str, length: int) -> Klines:
@@ -110,7 +108,7 @@ def book_ticker(desk: Desk, params: Params) -> str:
 
 def _book(desk: Desk, symbol: str) -> dict[str, Any]:
     half = desk.terms.spread / 2
-    depth = text(desk.listing.instruments[symbol].max_qty)
+    depth = text(desk.listing.instruments[symbol].market_lot.most)
     return {
         "symbol": symbol,
         "bidPrice": text(desk.venue.quote(symbol, -1, half)),

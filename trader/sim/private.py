@@ -1,11 +1,10 @@
-"""Answer the signed requests about the account, its positions and its settings."""
+"""Answer the signed requests about the account and its positions."""
 
+from decimal import Decimal
 from typing import Any
 
 from trader.sim.account import Account, available, initial_margin, liquidation_price, maintenance, unrealised
 from trader.sim.desk import Desk
-from trader.sim.errors import Refusal, missing
-from trader.sim.instruments import bracket_rows
 from trader.sim.money import ZERO, q8, text, text8
 from trader.sim.records import Position, Setting
 from trader.sim.wire import Params, dump
@@ -21,9 +20,12 @@ def _totals(desk: Desk, account: Account) -> dict[str, str]:
         maint += maintenance(position, mark, desk.listing.instruments[position.symbol])
         profit += gain
         cross_profit += ZERO if setting.isolated else gain
-    free = max(ZERO, available(account, venue.price))
+    reserved = venue.reserved() if venue.open else ZERO
+    free = max(ZERO, available(account, venue.price, reserved=reserved))
     return {
-        "initial": text8(initial),
+        "initial": text8(initial + reserved),
+        "held": text8(initial),
+        "orders": text8(reserved),
         "maint": text8(maint),
         "wallet": text8(account.wallet),
         "profit": text8(profit),
@@ -42,8 +44,8 @@ def _asset(account: Account, totals: dict[str, str]) -> dict[str, Any]:
         "marginBalance": totals["margin"],
         "maintMargin": totals["maint"],
         "initialMargin": totals["initial"],
-        "positionInitialMargin": totals["initial"],
-        "openOrderInitialMargin": "0.00000000",
+        "positionInitialMargin": totals["held"],
+        "openOrderInitialMargin": totals["orders"],
         "crossWalletBalance": totals["cross_wallet"],
         "crossUnPnl": totals["cross_profit"],
         "availableBalance": totals["free"],
@@ -60,8 +62,8 @@ def _account_totals(totals: dict[str, str]) -> dict[str, Any]:
         "totalWalletBalance": totals["wallet"],
         "totalUnrealizedProfit": totals["profit"],
         "totalMarginBalance": totals["margin"],
-        "totalPositionInitialMargin": totals["initial"],
-        "totalOpenOrderInitialMargin": "0.00000000",
+        "totalPositionInitialMargin": totals["held"],
+        "totalOpenOrderInitialMargin": totals["orders"],
         "totalCrossWalletBalance": totals["cross_wallet"],
         "totalCrossUnPnl": totals["cross_profit"],
         "availableBalance": totals["free"],
@@ -90,6 +92,7 @@ def account_v2(desk: Desk, params: Params) -> str:
     rows = []
     for position in _every_position(desk, account, desk.symbols()):
         full, setting = _position(desk, account, position), account.setting(position.symbol)
+        waiting = _waiting(desk, position)
         rows.append(
             {
                 "symbol": position.symbol,
@@ -97,18 +100,18 @@ def account_v2(desk: Desk, params: Params) -> str:
                 "maintMargin": full["maintMargin"],
                 "unrealizedProfit": full["unRealizedProfit"],
                 "positionInitialMargin": full["initialMargin"],
-                "openOrderInitialMargin": "0",
+                "openOrderInitialMargin": waiting["openOrderInitialMargin"],
                 "leverage": str(setting.leverage),
                 "isolated": setting.isolated,
                 "entryPrice": full["entryPrice"],
                 "breakEvenPrice": full["breakEvenPrice"],
-                "maxNotional": _max_notional(desk, setting),
+                "maxNotional": max_notional(desk, setting),
                 "positionSide": position.side,
                 "positionAmt": full["positionAmt"],
                 "notional": full["notional"],
                 "isolatedWallet": full["isolatedWallet"],
-                "bidNotional": "0",
-                "askNotional": "0",
+                "bidNotional": waiting["bidNotional"],
+                "askNotional": waiting["askNotional"],
                 "updateTime": full["updateTime"],
             }
         )
@@ -119,7 +122,7 @@ def account_v2(desk: Desk, params: Params) -> str:
         "canDeposit": True,
         "canWithdraw": True,
         "updateTime": 0,
-        "multiAssetsMargin": False,
+        "multiAssetsMargin": account.multi_assets,
         "tradeGroupId": -1,
     }
     return dump({**head, **_account_totals(totals), "assets": [_asset(account, totals)], "positions": rows})
@@ -173,31 +176,37 @@ def _position(desk: Desk, account: Account, position: Position) -> dict[str, Any
     }
 
 
+def _waiting(desk: Desk, position: Position) -> dict[str, str]:
+    """Write what resting orders would open, and what that binds."""
+    bids, asks = (desk.venue.opening(position.symbol, direction, position.side)[1] for direction in (1, -1))
+    margin = q8(max(bids, asks) / desk.venue.account.setting(position.symbol).leverage)
+    return {"openOrderInitialMargin": text(margin), "bidNotional": text(bids), "askNotional": text(asks)}
+
+
 def _every_position(desk: Desk, account: Account, symbols: list[str]) -> list[Position]:
     """List a row for every symbol, empty ones too; in hedge mode three a symbol."""
     sides = ("BOTH", "LONG", "SHORT") if account.dual else ("BOTH",)
     return [account.positions.get((symbol, side)) or Position(symbol, side) for symbol in symbols for side in sides]
 
 
-def _chosen(desk: Desk, params: Params) -> list[str]:
+def chosen(desk: Desk, params: Params) -> list[str]:
+    """List the symbol asked for, or all."""
     return [desk.symbol(params)] if params.get("symbol") else desk.symbols()
 
 
 def position_risk_v3(desk: Desk, params: Params) -> str:
     """Write the open positions."""
-    account, chosen = desk.view(), set(_chosen(desk, params))
+    account, wanted = desk.view(), set(chosen(desk, params))
     rows = []
     for position in account.positions.values():
-        if position.symbol not in chosen:
+        if position.symbol not in wanted:
             continue
         full = _position(desk, account, position)
         extra = {
             "marginAsset": "USDT",
             "positionInitialMargin": full["initialMargin"],
-            "openOrderInitialMargin": "0",
             "adl": 0,
-            "bidNotional": "0",
-            "askNotional": "0",
+            **_waiting(desk, position),
         }
         rows.append({**full, **extra})
     return dump(rows)
@@ -207,155 +216,31 @@ def position_risk_v2(desk: Desk, params: Params) -> str:
     """Write a position for every symbol, empty ones too."""
     account = desk.view()
     rows = []
-    for position in _every_position(desk, account, _chosen(desk, params)):
+    for position in _every_position(desk, account, chosen(desk, params)):
         full, setting = _position(desk, account, position), account.setting(position.symbol)
         full["marginType"] = "isolated" if setting.isolated else "cross"
         full["isAutoAddMargin"] = "false"
         full["leverage"] = str(setting.leverage)
-        full["maxNotionalValue"] = _max_notional(desk, setting)
+        full["maxNotionalValue"] = max_notional(desk, setting)
         del full["initialMargin"], full["maintMargin"]
         rows.append(full)
     return dump(rows)
 
 
-def account_config(desk: Desk, params: Params) -> str:
-    """Tell the modes of the account."""
-    return dump(
-        {
-            "feeTier": 0,
-            "canTrade": True,
-            "canDeposit": True,
-            "canWithdraw": True,
-            "dualSidePosition": desk.venue.account.dual,
-            "updateTime": 0,
-            "multiAssetsMargin": False,
-            "tradeGroupId": -1,
-        }
-    )
-
-
-def symbol_config(desk: Desk, params: Params) -> str:
-    """Tell leverage and margin type of symbols."""
-    rows = []
-    for symbol in _chosen(desk, params):
-        setting = desk.venue.account.setting(symbol)
-        rows.append(
-            {
-                "symbol": symbol,
-                "marginType": "ISOLATED" if setting.isolated else "CROSSED",
-                "isAutoAddMargin": False,
-                "leverage": setting.leverage,
-                "maxNotionalValue": _max_notional(desk, setting),
-            }
-        )
-    return dump(rows)
-
-
-def _max_notional(desk: Desk, setting: Setting) -> str:
+def max_notional(desk: Desk, setting: Setting) -> str:
+    """Write the largest position that a symbol's leverage allows."""
     return text(desk.listing.instruments[setting.symbol].max_notional(setting.leverage))
 
 
-def set_leverage(desk: Desk, params: Params) -> str:
-    """Change a symbol's leverage; an isolated position keeps the margin it has."""
-    symbol, venue = desk.symbol(params), desk.venue
-    account, instrument = venue.account, desk.listing.instruments[symbol]
-    leverage = params.integer("leverage")
-    if leverage is None:
-        raise missing("leverage")
-    if not 1 <= leverage <= instrument.max_leverage:
-        raise Refusal(-4028, f"Leverage {leverage} is not valid")
-    setting = account.setting(symbol)
-    for position in account.of(symbol):
-        mark = venue.price(symbol)
-        if setting.isolated and leverage < setting.leverage:
-            raise Refusal(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
-        if abs(position.quantity) * mark > instrument.max_notional(leverage):
-            raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
-        change = initial_margin(position, mark, leverage) - initial_margin(position, mark, setting.leverage)
-        if not setting.isolated and change > max(ZERO, available(account, venue.price)):
-            raise Refusal(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
-    account.settings[symbol] = changed = Setting(symbol, leverage, setting.isolated)
-    desk.whole = True
-    return dump({"symbol": symbol, "leverage": leverage, "maxNotionalValue": _max_notional(desk, changed)})
+def withdrawable(desk: Desk) -> Decimal:
+    """Give what could leave the wallet now."""
+    venue = desk.venue
+    return max(ZERO, available(venue.account, venue.price, reserved=venue.reserved() if venue.open else ZERO))
 
 
-def set_margin_type(desk: Desk, params: Params) -> str:
-    """Switch a flat symbol between isolated and cross."""
-    symbol = desk.symbol(params)
-    wanted = params.text("marginType").upper()
-    if wanted not in ("ISOLATED", "CROSSED"):
-        raise Refusal(-1130, "Data sent for parameter 'marginType' is not valid.")
-    account = desk.venue.account
-    setting = account.setting(symbol)
-    if setting.isolated == (wanted == "ISOLATED"):
-        raise Refusal(-4046, "No need to change margin type.")
-    if account.of(symbol):
-        raise Refusal(-4048, "Margin type cannot be changed if there exists position.")
-    account.settings[symbol] = Setting(symbol, setting.leverage, wanted == "ISOLATED")
-    desk.whole = True
-    return '{"code":200,"msg":"success"}'
-
-
-def get_position_mode(desk: Desk, params: Params) -> str:
-    """Tell whether hedge mode is on."""
-    return dump({"dualSidePosition": desk.venue.account.dual})
-
-
-def set_position_mode(desk: Desk, params: Params) -> str:
-    """Switch a flat account between one-way and hedge mode."""
-    account = desk.venue.account
-    dual = params.flag("dualSidePosition")
-    if dual is None:
-        raise missing("dualSidePosition")
-    if dual == account.dual:
-        raise Refusal(-4059, "No need to change position side.")
-    if account.positions:
-        raise Refusal(-4068, "Position side cannot be changed if there exists position.")
-    account.dual = dual
-    return '{"code":200,"msg":"success"}'
-
-
-def multi_assets(desk: Desk, params: Params) -> str:
-    """Tell that multi-assets mode is off."""
-    return '{"multiAssetsMargin":false}'
-
-
-def leverage_bracket(desk: Desk, params: Params) -> str:
-    """Write the leverage tables."""
-    instruments = desk.listing.instruments
-    return dump(
-        [
-            {"symbol": symbol, "notionalCoef": 1.0, "brackets": bracket_rows(instruments[symbol].brackets)}
-            for symbol in _chosen(desk, params)
-        ]
-    )
-
-
-def commission_rate(desk: Desk, params: Params) -> str:
-    """Tell the fee, the same for makers and takers."""
-    fee = text(desk.terms.fee)
-    return dump({"symbol": desk.symbol(params), "makerCommissionRate": fee, "takerCommissionRate": fee})
-
-
-def order_rate_limit(desk: Desk, params: Params) -> str:
-    """Tell the order limits."""
-    return dump([row for row in desk.listing.rate_limits if row["rateLimitType"] == "ORDERS"])
-
-
-def api_restrictions(desk: Desk, params: Params) -> str:
-    """Tell what the key may do: read and trade futures, nothing else."""
-    return dump(
-        {
-            "ipRestrict": True,
-            "createTime": desk.created,
-            "enableReading": True,
-            "enableSpotAndMarginTrading": False,
-            "enableWithdrawals": False,
-            "enableInternalTransfer": False,
-            "permitsUniversalTransfer": False,
-            "enableVanillaOptions": False,
-            "enableMargin": False,
-            "enableFutures": True,
-            "enablePortfolioMarginTrading": False,
-        }
-    )
+def adl_quantile(desk: Desk, params: Params) -> str:
+    """Tell the place in the queue of auto-deleveraging: always the last, since no other trader is played."""
+    held = {position.symbol for position in desk.view().positions.values()}
+    dual = desk.venue.account.dual
+    place = {"LONG": 0, "SHORT": 0, "HEDGE": 0} if dual else {"LONG": 0, "SHORT": 0, "BOTH": 0}
+    return dump([{"symbol": symbol, "adlQuantile": place} for symbol in chosen(desk, params) if symbol in held])

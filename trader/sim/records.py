@@ -1,4 +1,4 @@
-"""What the ledger writes down: orders, trades, incomes, positions and settings, plain values only."""
+"""What the ledger writes down: orders, algo orders, trades, incomes, positions and settings, plain values only."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -27,6 +27,56 @@ class Order:
     time_in_force: str
     time: int
     update_time: int
+    price: Decimal = ZERO
+    orig_type: str = "MARKET"
+    stop_price: Decimal = ZERO
+    close_position: bool = False
+    stp: str = "EXPIRE_MAKER"
+
+    @property
+    def direction(self) -> int:
+        """Give +1 for a buy, -1 for a sell."""
+        return 1 if self.side == "BUY" else -1
+
+    @property
+    def left(self) -> Decimal:
+        """Give what is not executed yet."""
+        return self.orig_qty - self.executed_qty
+
+
+@dataclass(slots=True)
+class Algo:
+    """Hold one conditional order; when ``trigger`` is reached it becomes the order ``order_id`` (0 until then)."""
+
+    algo_id: int
+    client_id: str
+    symbol: str
+    side: str
+    position_side: str
+    type: str
+    quantity: Decimal
+    trigger: Decimal
+    price: Decimal
+    time_in_force: str
+    working_type: str
+    close_position: bool
+    reduce_only: bool
+    price_protect: bool
+    status: str
+    order_id: int
+    create_time: int
+    update_time: int
+    trigger_time: int
+
+    @property
+    def direction(self) -> int:
+        """Give +1 for a buy, -1 for a sell."""
+        return 1 if self.side == "BUY" else -1
+
+    @property
+    def upward(self) -> bool:
+        """Tell whether it waits for the price to rise to its trigger."""
+        return (self.side == "BUY") == self.type.startswith("STOP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +93,7 @@ class Trade:
     realized_pnl: Decimal
     commission: Decimal
     time: int
+    maker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from trader.sim import market, orders, private
+from trader.sim import algos, history, market, orders, private, settings
 from trader.sim.desk import Desk
 from trader.sim.wire import Params
 
@@ -40,23 +40,34 @@ ROUTES: Mapping[str, Route] = {
     "GET /fapi/v3/balance": Route(private.balance, 5, signed=True),
     "GET /fapi/v2/positionRisk": Route(private.position_risk_v2, 5, signed=True),
     "GET /fapi/v3/positionRisk": Route(private.position_risk_v3, 5, signed=True),
-    "GET /fapi/v1/accountConfig": Route(private.account_config, 5, signed=True),
-    "GET /fapi/v1/symbolConfig": Route(private.symbol_config, 5, signed=True),
-    "POST /fapi/v1/leverage": Route(private.set_leverage, signed=True),
-    "POST /fapi/v1/marginType": Route(private.set_margin_type, signed=True),
-    "GET /fapi/v1/positionSide/dual": Route(private.get_position_mode, 30, signed=True),
-    "POST /fapi/v1/positionSide/dual": Route(private.set_position_mode, signed=True),
-    "GET /fapi/v1/multiAssetsMargin": Route(private.multi_assets, 30, signed=True),
-    "GET /fapi/v1/leverageBracket": Route(private.leverage_bracket, signed=True),
-    "GET /fapi/v1/commissionRate": Route(private.commission_rate, 20, signed=True),
-    "GET /fapi/v1/rateLimit/order": Route(private.order_rate_limit, signed=True),
+    "GET /fapi/v1/accountConfig": Route(settings.account_config, 5, signed=True),
+    "GET /fapi/v1/symbolConfig": Route(settings.symbol_config, 5, signed=True),
+    "POST /fapi/v1/leverage": Route(settings.set_leverage, signed=True),
+    "POST /fapi/v1/marginType": Route(settings.set_margin_type, signed=True),
+    "GET /fapi/v1/positionSide/dual": Route(settings.get_position_mode, 30, signed=True),
+    "POST /fapi/v1/positionSide/dual": Route(settings.set_position_mode, signed=True),
+    "GET /fapi/v1/multiAssetsMargin": Route(settings.multi_assets, 30, signed=True),
+    "POST /fapi/v1/multiAssetsMargin": Route(settings.set_multi_assets, signed=True),
+    "GET /fapi/v1/adlQuantile": Route(private.adl_quantile, 5, signed=True),
+    "GET /fapi/v1/leverageBracket": Route(settings.leverage_bracket, signed=True),
+    "GET /fapi/v1/commissionRate": Route(settings.commission_rate, 20, signed=True),
+    "GET /fapi/v1/rateLimit/order": Route(settings.order_rate_limit, signed=True),
     "POST /fapi/v1/order": Route(orders.new_order, 0, signed=True, orders=True),
     "POST /fapi/v1/order/test": Route(orders.test_order, 0, signed=True),
     "GET /fapi/v1/order": Route(orders.get_order, signed=True),
     "DELETE /fapi/v1/order": Route(orders.cancel_order, signed=True),
+    "DELETE /fapi/v1/allOpenOrders": Route(orders.cancel_orders, signed=True),
+    "GET /fapi/v1/openOrder": Route(orders.open_order, signed=True),
     "GET /fapi/v1/openOrders": Route(orders.open_orders, _SINGLE(1, 40), signed=True),
     "GET /fapi/v1/allOrders": Route(orders.all_orders, 5, signed=True),
-    "GET /fapi/v1/userTrades": Route(orders.user_trades, 5, signed=True),
-    "GET /fapi/v1/income": Route(orders.income, 30, signed=True),
-    "GET /sapi/v1/account/apiRestrictions": Route(private.api_restrictions, signed=True, spot=True),
+    "GET /fapi/v1/forceOrders": Route(orders.force_orders, _SINGLE(20, 50), signed=True),
+    "POST /fapi/v1/algoOrder": Route(algos.new_algo, 0, signed=True, orders=True),
+    "GET /fapi/v1/algoOrder": Route(algos.get_algo, signed=True),
+    "DELETE /fapi/v1/algoOrder": Route(algos.cancel_algo, signed=True),
+    "DELETE /fapi/v1/algoOpenOrders": Route(algos.cancel_algos, signed=True),
+    "GET /fapi/v1/openAlgoOrders": Route(algos.open_algos, _SINGLE(1, 40), signed=True),
+    "GET /fapi/v1/allAlgoOrders": Route(algos.all_algos, 5, signed=True),
+    "GET /fapi/v1/userTrades": Route(history.user_trades, 5, signed=True),
+    "GET /fapi/v1/income": Route(history.income, 30, signed=True),
+    "GET /sapi/v1/account/apiRestrictions": Route(settings.api_restrictions, signed=True, spot=True),
 }

@@ -34,13 +34,19 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """Hold what goes back."""
+    """Hold what goes back, and how a fault lets it go: ``cut`` in half, ``never``, slowly in ``seconds``.
+
+    ``closes_after`` closes the idle connection so many seconds after the answer.
+    """
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     cut: bool = False
+    never: bool = False
+    seconds: float = 0.0
+    closes_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
