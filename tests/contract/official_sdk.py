@@ -11,6 +11,15 @@ from typing import Any
 
 warnings.simplefilter("error")
 ORDER = {"symbol": "ADAUSDT", "side": "BUY", "type": "MARKET", "quantity": 100}
+RESTING = {"symbol": "ADAUSDT", "side": "BUY", "type": "LIMIT", "quantity": 100, "time_in_force": "GTC"}
+STOP = {
+    "algo_type": "CONDITIONAL",
+    "symbol": "ADAUSDT",
+    "side": "SELL",
+    "type": "STOP_MARKET",
+    "close_position": "true",
+}
+FRACTIONS = {"sdk-2": ("price", 0.95), "sdk-3": ("trigger_price", 0.9)}
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("check_server_time", {}),
     ("exchange_information", {}),
@@ -36,6 +45,25 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("account_trade_list", {"symbol": "ADAUSDT"}),
     ("get_income_history", {}),
     ("position_information_v3", {}),
+    ("new_order", RESTING | {"new_client_order_id": "sdk-2", "new_order_resp_type": "RESULT"}),
+    ("query_current_open_order", {"symbol": "ADAUSDT", "orig_client_order_id": "sdk-2"}),
+    ("current_all_open_orders", {"symbol": "ADAUSDT"}),
+    ("cancel_order", {"symbol": "ADAUSDT", "orig_client_order_id": "sdk-2"}),
+    ("cancel_all_open_orders", {"symbol": "ADAUSDT"}),
+    ("new_algo_order", STOP | {"client_algo_id": "sdk-3"}),
+    ("query_algo_order", {"client_algo_id": "sdk-3"}),
+    ("current_all_algo_open_orders", {}),
+    ("query_all_algo_orders", {"symbol": "ADAUSDT"}),
+    ("cancel_algo_order", {"client_algo_id": "sdk-3"}),
+    ("cancel_all_algo_open_orders", {"symbol": "ADAUSDT"}),
+    ("users_force_orders", {}),
+    ("position_adl_quantile_estimation", {}),
+    ("get_current_position_mode", {}),
+    ("get_current_multi_assets_mode", {}),
+    ("change_multi_assets_mode", {"multi_assets_margin": "true"}),
+    ("query_user_rate_limit", {}),
+    ("symbol_price_ticker", {"symbol": "ADAUSDT"}),
+    ("ticker24hr_price_change_statistics", {"symbol": "ADAUSDT"}),
 ]
 
 
@@ -64,8 +92,9 @@ def main(port: str, key: str, secret: str) -> None:
     client = DerivativesTradingUsdsFutures(config_rest_api=configuration).rest_api
     told: dict[str, Any] = {}
     for name, parameters in CALLS:
-        data = getattr(client, name)(**parameters).data()
-        told[name] = data
+        prices = [FRACTIONS[each] for each in parameters.values() if each in FRACTIONS and name.startswith("new_")]
+        more = {key: round(share * float(told["mark_price"].actual_instance.mark_price), 4) for key, share in prices}
+        told[name if name not in told else f"{name}_again"] = getattr(client, name)(**parameters, **more).data()
     order, trade = told["query_order"], told["account_trade_list"][0]
     sys.stdout.write(
         json.dumps(
@@ -77,6 +106,9 @@ def main(port: str, key: str, secret: str) -> None:
                 "client_id": order.client_order_id,
                 "position": told["position_information_v3"][0].position_amt,
                 "same_order": trade.order_id == order.order_id,
+                "resting": told["query_current_open_order"].status,
+                "cancelled": told["cancel_order"].status,
+                "stop": told["query_algo_order"].algo_status,
                 "wallet": told["account_information_v3"].total_wallet_balance,
             }
         )

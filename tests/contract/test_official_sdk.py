@@ -40,4 +40,5 @@ def test_the_official_sdk_trades_on_the_embedded_exchange(tmp_path: Path) -> Non
     assert (told["status"], told["client_id"], float(told["executed"])) == ("FILLED", "sdk-1", 100.0)
     assert told["same_order"] is True
     assert float(told["position"]) == 100.0
-    assert [order["client_id"] for order in ledger["orders"]] == ["sdk-1"]
+    assert [order["client_id"] for order in ledger["orders"]] == ["sdk-1", "sdk-2"]
+    assert (told["resting"], told["cancelled"], told["stop"]) == ("NEW", "CANCELED", "NEW")

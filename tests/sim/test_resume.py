@@ -1,8 +1,10 @@
 """The exchange is a process whose state survives anything, and which refuses what it was not begun with."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import ssl
 import stat
 import time
@@ -268,3 +270,32 @@ async def test_a_real_clock_shows_the_time_outside(tmp_path: Path) -> None:
 def test_a_tape_that_does_not_reach_the_present_has_no_real_clock(open_market: Any, market: Any) -> None:
     with pytest.raises(StartError, match="is not on the tape"):
         open_market(market.steps(*PRICES), clock="real")
+
+
+def test_a_ledger_of_an_earlier_version_is_carried_over(open_market: Any, market: Any, tmp_path: Path) -> None:
+    client = open_market(market.steps(*PRICES))
+    trade_a_little(client)
+    before = client.ledger()
+    client.opened.exchange.ledger.close()
+    client.opened.lock.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "exchange" / "ledger.db")) as db:
+        for column in ("price", "orig_type", "stop_price", "close_position", "stp"):
+            db.execute(f"ALTER TABLE orders DROP COLUMN {column}")
+        db.execute("ALTER TABLE trades DROP COLUMN maker")
+        db.execute("DROP TABLE algos")
+        db.execute("DROP TABLE switches")
+        db.commit()
+    assert open_market(market.steps(*PRICES)).ledger() == before
+
+
+def test_a_ledger_of_another_version_is_refused_with_a_remedy(open_market: Any, market: Any, tmp_path: Path) -> None:
+    for change in ("ALTER TABLE orders ADD COLUMN colour TEXT", "ALTER TABLE trades DROP COLUMN qty"):
+        folder = f"x{len(change)}"
+        client = open_market(market.steps(*PRICES), folder=folder)
+        client.opened.exchange.ledger.close()
+        client.opened.lock.close()
+        with contextlib.closing(sqlite3.connect(tmp_path / folder / "ledger.db")) as db:
+            db.execute(change)
+            db.commit()
+        with pytest.raises(StartError, match=r"written by another version .* give another --dir"):
+            open_market(market.steps(*PRICES), folder=folder)
