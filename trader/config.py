@@ -73,14 +73,21 @@ class ExchangeSettings(_Section):
 class RiskSettings(_Section):
     """What guards allow, where it is said.
 
-    `max_delay` is how long after a close it may still be decided, in seconds; the others are as in
-    `domain.decision.Limits`.
+    `max_delay` is how long after a close it may still be decided, in seconds; `max_deviation` how far the mark may be
+    from the decision's price, as a fraction, and `max_clock_offset` how far this machine's clock from the exchange's,
+    in seconds, when an opening order leaves. The others are as in `domain.decision.Limits`.
     """
 
     max_drawdown: Fraction | None = None
     max_leverage: Positive | None = None
     max_notional: Positive | None = None
     max_position: Positive | None = None
+    max_daily_loss: Fraction | None = None
+    max_orders: int | None = Field(None, ge=1)
+    min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
+    max_funding: Fraction | None = None
+    max_deviation: Fraction | None = None
+    max_clock_offset: float | None = Field(None, gt=0, le=86400.0, allow_inf_nan=False)
     max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
 
 

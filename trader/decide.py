@@ -9,7 +9,7 @@ from typing import Protocol
 import polars as pl
 
 from trader.domain.account import MarginMode
-from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Rebalance, Refusal, State
+from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Margin, Rebalance, Refusal, State
 from trader.domain.interval import Interval
 from trader.errors import ModelError
 from trader.execution import guards
@@ -83,8 +83,8 @@ def decide(
 ) -> Decision:
     """Decide one close.
 
-    A breached drawdown flattens everything and halts, whatever the forecast says. A halted daemon sends nothing; a
-    reducing one sends only what makes a position smaller.
+    A drawdown or a day's loss at its limit flattens everything and halts, whatever the forecast says. A halted daemon
+    sends nothing; a reducing one sends only what makes a position smaller.
 
     Args:
         strategy: turns forecasts into wished fractions of equity.
@@ -96,9 +96,9 @@ def decide(
     Raises:
         ModelError: a forecast is NaN or infinite, which has a sign but says nothing.
     """
-    if guards.drawdown_breached(book, limits):
-        why = f"drawdown {guards.drawdown(book):.4f} reached its limit {limits.max_drawdown}: flatten and halt"
-        return _flatten(close, forecasts, book, why)
+    breach = guards.breach(book, limits)
+    if breach is not None:
+        return _flatten(close, forecasts, book, f"{breach}: flatten and halt")
     if book.state is State.HALTED:
         held = {symbol: quantity for symbol, quantity in book.positions.items() if quantity}
         idle = dict.fromkeys(forecasts, 0.0)
@@ -107,7 +107,8 @@ def decide(
     targets = strategy.targets(forecasts, book)
     reopen = strategy.rebalance == "every_close"
     planned = plan(targets, book, strategy.band, capital=strategy.capital, reopen=reopen)
-    legs, refusals = guards.judge(planned.legs, book, limits)
+    margin = Margin(strategy.leverage, strategy.margin_mode == "isolated")
+    legs, refusals = guards.judge(planned.legs, book, limits, margin)
     quantities = _reached(book, targets, legs)
     return Decision(
         close, forecasts, targets, quantities, legs, refusals, book.state, _why(targets, legs, refusals, planned.notes)

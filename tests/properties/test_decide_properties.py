@@ -12,7 +12,7 @@ from tests.unit.execution_world import walked
 from tests.unit.strategies_at_hand import Follower
 from trader.decide import decide
 from trader.domain.decision import Book, Decision, Forecast, Limits, State
-from trader.execution.guards import drawdown_breached
+from trader.execution.guards import breach
 
 CLOSE = datetime(2025, 5, 1, 8, tzinfo=UTC)
 values = st.floats(-1, 1) | st.sampled_from([0.0, -0.0])
@@ -53,7 +53,7 @@ def test_only_an_active_daemon_makes_a_position_larger(drawn: tuple[Book, Limits
 @given(decisions())
 def test_a_breached_drawdown_ends_flat_and_halted(drawn: tuple[Book, Limits, Decision]) -> None:
     book, under, decision = drawn
-    if drawdown_breached(book, under):
+    if breach(book, under):
         assert decision.state is State.HALTED
         assert all(quantity == 0 for quantity in decision.quantities.values())
         assert set(book.positions) <= set(decision.quantities)
@@ -65,7 +65,7 @@ def test_a_breached_drawdown_ends_flat_and_halted(drawn: tuple[Book, Limits, Dec
 @given(decisions())
 def test_a_halt_without_a_drawdown_sends_nothing(drawn: tuple[Book, Limits, Decision]) -> None:
     book, under, decision = drawn
-    if book.state is State.HALTED and not drawdown_breached(book, under):
+    if book.state is State.HALTED and not breach(book, under):
         assert not decision.legs
         assert dict(decision.quantities) == dict(book.positions)
 

@@ -8,10 +8,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.unit.execution_world import OTHER, SYMBOL, instrument, limits, walked
-from trader.domain.decision import Book, Limits, State
+from trader.domain.decision import Book, Limits, Margin, State
 from trader.domain.instrument import Instrument
 from trader.execution.guards import judge
 from trader.execution.plan import Plan, plan, wished_quantity
+
+MARGIN = Margin(2, isolated=True)
 
 STEPS = ["0.001", "0.1", "1", "10", "3"]
 amounts = st.decimals("0.00000001", "10000000", places=8)
@@ -195,7 +197,7 @@ def test_what_is_opened_anew_is_what_would_be_opened_from_nothing(book: Book, ta
 @given(plans(), any_limits())
 def test_guards_part_the_legs_and_change_none(drawn: tuple[Book, Plan], under: Limits) -> None:
     book, planned = drawn
-    approved, refused = judge(planned.legs, book, under)
+    approved, refused = judge(planned.legs, book, under, MARGIN)
     remaining = list(planned.legs)
     for leg in [*approved, *(one.leg for one in refused)]:
         remaining.remove(leg)
@@ -207,7 +209,7 @@ def test_guards_part_the_legs_and_change_none(drawn: tuple[Book, Plan], under: L
 @given(plans(), any_limits())
 def test_no_approved_leg_leads_past_a_limit(drawn: tuple[Book, Plan], under: Limits) -> None:
     book, planned = drawn
-    approved, _ = judge(planned.legs, book, under)
+    approved, _ = judge(planned.legs, book, under, MARGIN)
     held = dict(book.positions)
     for leg in approved:
         held[leg.symbol] = held.get(leg.symbol, Decimal(0)) + leg.quantity
@@ -225,7 +227,7 @@ def test_no_approved_leg_leads_past_a_limit(drawn: tuple[Book, Plan], under: Lim
 @given(plans(), any_limits())
 def test_a_symbol_with_a_refused_part_gets_no_later_part(drawn: tuple[Book, Plan], under: Limits) -> None:
     book, planned = drawn
-    approved, refused = judge(planned.legs, book, under)
+    approved, refused = judge(planned.legs, book, under, MARGIN)
     for symbol in {one.leg.symbol for one in refused}:
         openings = [leg for leg in planned.legs if leg.symbol == symbol and not leg.reduce_only]
         kept = [leg for leg in approved if leg.symbol == symbol and not leg.reduce_only]

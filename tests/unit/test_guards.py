@@ -1,11 +1,22 @@
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from tests.unit.execution_world import OTHER, SYMBOL, book, instrument, limits
-from trader.domain.decision import Book, Leg, State
-from trader.execution.guards import drawdown, drawdown_breached, judge
+from tests.unit.execution_world import OTHER, SYMBOL, book, flat_bracket, instrument, ledger, limits
+from trader.domain.decision import Book, Leg, Limits, Margin, Refusal, State
+from trader.execution import guards
+from trader.execution.guards import breach, drawdown
+
+MARGIN = Margin(2, isolated=True)
+
+
+def judge(
+    legs: Iterable[Leg], given: Book, under: Limits, margin: Margin = MARGIN
+) -> tuple[tuple[Leg, ...], tuple[Refusal, ...]]:
+    return guards.judge(legs, given, under, margin)
 
 
 def leg(quantity: str, kind: str, symbol: str = SYMBOL) -> Leg:
@@ -52,7 +63,7 @@ def test_a_peak_of_nothing_is_a_whole_loss(peak: str) -> None:
     ],
 )
 def test_the_drawdown_guard_trips_at_its_limit_and_one_turns_it_off(equity: str, limit: str, breached: bool) -> None:
-    assert drawdown_breached(book(equity, "1", peak="100"), limits(max_drawdown=limit)) is breached
+    assert (breach(book(equity, "1", peak="100"), limits(max_drawdown=limit)) is not None) is breached
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -149,3 +160,81 @@ def test_guards_never_change_a_leg() -> None:
 
 def test_an_empty_plan_is_approved_as_it_is() -> None:
     assert judge([], replace(book("1000", "1"), state=State.HALTED), limits()) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("equity", "day", "limit", "breached"),
+    [("95", "100", "0.05", True), ("95.01", "100", "0.05", False), ("1", None, "0.05", False), ("5", "0", "0.9", True)],
+)
+def test_the_day_s_loss_trips_at_its_limit(equity: str, day: str | None, limit: str, breached: bool) -> None:
+    given = replace(book(equity, "1"), day_equity=None if day is None else Decimal(day))
+    why = breach(given, limits(max_daily_loss=limit))
+    assert (why is not None and "daily loss" in why) is breached
+    assert breach(given, limits()) is None
+
+
+def test_a_day_begins_with_the_last_close_before_midnight_else_with_the_first_known() -> None:
+    closes = [datetime(2024, 1, 1, 8, tzinfo=UTC) + n * timedelta(hours=8) for n in range(6)]
+    points = [(close, Decimal(n)) for n, close in enumerate(closes)]
+    for number, close in enumerate(closes):
+        found = guards.day_began(reversed(points[:number]), close)
+        before = [point for point in points[:number] if point[0] < guards.midnight(close)]
+        assert found == ((before or points[:1])[-1] if number else None)
+
+
+def test_the_orders_of_a_day_are_bounded_and_reductions_are_not() -> None:
+    legs = [leg("-5", "c"), leg("10", "o"), leg("10", "o")]
+    given = replace(book("1000", "1", "5"), orders_today=2)
+    approved, refused = judge(legs, given, limits(max_orders=4))
+    assert approved == tuple(legs[:2])
+    assert [one.guard for one in refused] == ["max_orders"]
+    assert judge(legs[:1], given, limits(max_orders=1))[1] == ()
+
+
+@pytest.mark.parametrize(("side", "rate"), [(1, "0.001"), (-1, "-0.001")])
+def test_a_position_whose_next_funding_costs_too_much_is_not_opened(side: int, rate: str) -> None:
+    given = replace(book("1000", "1"), funding_rates={SYMBOL: Decimal(rate)})
+    most = limits(max_funding="0.001")
+    assert judge([leg(str(1000 * side), "o")], given, most)[1] == ()
+    assert judge([leg(str(1001 * side), "o")], given, most)[1][0].guard == "max_funding"
+    # whoever receives it pays nothing
+    assert judge([leg(str(-5000 * side), "o")], given, most)[1] == ()
+    assert "not known" in judge([leg("10", "o")], book("1000", "1"), most)[1][0].reason
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("leverage", [2, 5, 20])
+def test_the_distance_to_liquidation_is_where_the_ledger_takes_the_position(
+    isolated: bool, side: int, leverage: int
+) -> None:
+    """Bisect the imagined ledger's own liquidation, and compare."""
+    rules, equity, price = instrument(brackets=flat_bracket("0.02", "10")), Decimal(10_000), Decimal(1)
+    quantity = Decimal(6000 * side)
+
+    def taken(at: Decimal) -> bool:
+        own = ledger("10000", leverage, margin_mode="isolated" if isolated else "cross")
+        own.market(rules, quantity, price, reduce_only=False)
+        return own.liquidate(rules, at)
+
+    margin = Margin(leverage, isolated)
+    distance = guards.liquidation_distance(rules, quantity, price, equity, margin)
+    if distance == 1:
+        assert not taken(Decimal("0.0001"))
+        return
+    safe, gone = price, price - side * 2
+    for _ in range(60):
+        middle = (safe + gone) / 2
+        safe, gone = (safe, middle) if taken(max(middle, Decimal(0))) else (middle, gone)
+    assert abs(abs(gone - price) - distance) < Decimal("1e-6")
+    least = limits(min_liquidation_distance=str(distance + Decimal("0.001")))
+    assert guards.judge([Leg(SYMBOL, quantity, "o")], book("10000", "1", rules=rules), least, margin)[1][0].guard == (
+        "liquidation"
+    )
+    enough = limits(min_liquidation_distance=str(distance - Decimal("0.001")))
+    assert guards.judge([Leg(SYMBOL, quantity, "o")], book("10000", "1", rules=rules), enough, margin)[1] == ()
+
+
+def test_without_brackets_the_distance_to_liquidation_is_not_guessed() -> None:
+    given = book("1000", "1", rules=instrument(brackets=()))
+    assert "not known" in judge([leg("10", "o")], given, limits(min_liquidation_distance="0.1"))[1][0].reason

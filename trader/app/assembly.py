@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
-from trader.app.strategies import Loaded, limits, load_strategy, max_delay
+from trader.app.strategies import Loaded, limits, load_strategy, max_delay, wire_limits
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
@@ -21,6 +21,7 @@ from trader.journal.lock import Lock
 from trader.journal.rows import Binding
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
+from trader.live.gate import Gate
 from trader.live.ports import Gateway
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
@@ -126,7 +127,8 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
     )
     settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)
-    router = Router(gateway, journal, clock, Timing(settle + _CLOCK_ERROR + _MARGIN), control.state, log)
+    gate = Gate(gateway, journal, clock, control.state, wire_limits(settings, loaded))
+    router = Router(gateway, journal, clock, Timing(settle + _CLOCK_ERROR + _MARGIN), gate, log)
     recovery = Recovery(gateway, journal, clock, router, log)
     return Assembly(
         loaded=loaded,

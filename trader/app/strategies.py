@@ -12,6 +12,7 @@ from trader.decide import Strategy
 from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
+from trader.execution.guards import WireLimits
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
 from trader.portfolio.allocator import ExposureAllocator
@@ -19,6 +20,8 @@ from trader.portfolio.policy import SignPolicy
 from trader.strategies.ar import ArStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
+_DEVIATION = Decimal("0.05")
+_CLOCK_OFFSET = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,20 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
         max_leverage=asked.max_leverage or own.max_leverage or Decimal(loaded.strategy.leverage),
         max_notional=asked.max_notional or own.max_notional,
         max_position=asked.max_position or own.max_position,
+        max_daily_loss=asked.max_daily_loss or own.max_daily_loss or Decimal(1),
+        max_orders=asked.max_orders or own.max_orders,
+        min_liquidation_distance=asked.min_liquidation_distance or own.min_liquidation_distance,
+        max_funding=asked.max_funding or own.max_funding,
+    )
+
+
+def wire_limits(settings: Settings, loaded: Loaded) -> WireLimits:
+    """Return what is allowed when an order leaves: the settings, else the strategy file, else 5 % and a second."""
+    asked, own = settings.risk, loaded.file.risk
+    seconds = asked.max_clock_offset or own.max_clock_offset
+    return WireLimits(
+        max_deviation=asked.max_deviation or own.max_deviation or _DEVIATION,
+        max_clock_offset=_CLOCK_OFFSET if seconds is None else timedelta(seconds=seconds),
     )
 
 

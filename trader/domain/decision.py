@@ -1,7 +1,7 @@
 """What one close decides, and what it was decided on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -37,7 +37,10 @@ class Book:
     """What is known of the account at a close.
 
     `equity` is marked at `prices`, the first prices after the close; `peak_equity` is the highest equity so far, this
-    one included; `positions` are signed quantities, absent where flat.
+    one included; `positions` are signed quantities, absent where flat. `day_equity` is the equity at the last close
+    before this UTC day began, None where there was none; `orders_today` counts orders of earlier closes of this UTC
+    day; `funding_rates` are those of the next stamp, positive where longs pay. Peak and day's equity are net of
+    deposits and withdrawals.
     """
 
     equity: Decimal
@@ -46,6 +49,9 @@ class Book:
     prices: Mapping[str, Decimal]
     instruments: Mapping[str, Instrument]
     state: State
+    day_equity: Decimal | None = None
+    orders_today: int = 0
+    funding_rates: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +59,28 @@ class Limits:
     """What guards allow.
 
     `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds a position's notional over
-    equity; `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set.
+    equity; `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set. `max_daily_loss`
+    is a fraction of the equity the day began with (1 never trips); `max_orders` bounds orders a UTC day;
+    `min_liquidation_distance` is how far the liquidation price must be, and `max_funding` what the next funding may
+    cost, as fractions of the price and of equity.
     """
 
     max_drawdown: Decimal
     max_leverage: Decimal
     max_notional: Decimal | None = None
     max_position: Decimal | None = None
+    max_daily_loss: Decimal = Decimal(1)
+    max_orders: int | None = None
+    min_liquidation_distance: Decimal | None = None
+    max_funding: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How the exchange secures a position: its leverage setting, and whether each position has its own margin."""
+
+    leverage: int
+    isolated: bool
 
 
 @dataclass(frozen=True, slots=True)

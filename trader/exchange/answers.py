@@ -98,6 +98,7 @@ class PremiumIndex(_Model):
 
     symbol: str
     mark_price: Annotated[Decimal, Field(gt=0)]
+    last_funding_rate: Decimal | None = None
 
 
 class AssetRow(_Model):

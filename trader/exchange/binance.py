@@ -89,6 +89,14 @@ class BinanceGateway:
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return mark prices."""
+        return {row.symbol: row.mark_price for row in await self._premium(symbols)}
+
+    async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the rates of the next funding, positive where longs pay."""
+        told = {row.symbol: row.last_funding_rate for row in await self._premium(symbols)}
+        return {symbol: rate for symbol, rate in told.items() if rate is not None}
+
+    async def _premium(self, symbols: Sequence[str]) -> list[answers.PremiumIndex]:
         if len(symbols) > _FEW:
             rows = await self._calls.ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
             told = {row.get("symbol"): row for row in rows}
@@ -98,8 +106,8 @@ class BinanceGateway:
                 partial(self._calls.ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
                 for symbol in symbols
             )
-        prices = {row.symbol: row.mark_price for row in found}
-        return {symbol: _known(prices, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols}
+        told_of = {row.symbol: row for row in found}
+        return [_known(told_of, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols]
 
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return today's trading rules, with leverage brackets (at most an hour old) where there is a key.

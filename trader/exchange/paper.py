@@ -73,6 +73,10 @@ class PaperGateway:
         """Return mark prices."""
         return await self._market.prices(symbols)
 
+    async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the rates of the next funding, positive where longs pay."""
+        return await self._market.funding_rates(symbols)
+
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return today's trading rules."""
         found = await self._market.instruments(symbols)

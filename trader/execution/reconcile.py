@@ -2,13 +2,44 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
 
 from trader.domain.account import Account
 from trader.domain.order import Fill
 
 FORCED = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 """First letters of the client ids of orders the exchange itself sends: liquidation, auto-deleveraging, delisting."""
+
+TRANSFERS: Final = frozenset(
+    {
+        "TRANSFER",
+        "INTERNAL_TRANSFER",
+        "CROSS_COLLATERAL_TRANSFER",
+        "STRATEGY_UMFUTURES_TRANSFER",
+        "COIN_SWAP_DEPOSIT",
+        "COIN_SWAP_WITHDRAW",
+        "WELCOME_BONUS",
+    }
+)
+"""Kinds of bookings that bring money in or out and are neither gain nor loss."""
+_CENTS = Decimal("1e-8")
+
+
+def moved(quantity: Decimal, cost: Decimal | None, fill: Fill) -> tuple[Decimal, Decimal | None]:
+    """Return quantity and cost of a position after a fill, both signed; a cost of None is not known.
+
+    What is added costs its price; what is taken off takes its share of the cost with it; a position turned around costs
+    the price that turned it. Flat costs nothing, which makes an unknown cost known again.
+    """
+    after = quantity + fill.quantity
+    if after == 0:
+        return after, Decimal(0)
+    if quantity * fill.quantity >= 0:
+        return after, None if cost is None else cost + fill.quantity * fill.price
+    if after * quantity < 0:
+        return after, after * fill.price
+    return after, None if cost is None else (cost * after / quantity).quantize(_CENTS, ROUND_HALF_EVEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The journal: what we thought and did, durable before we do it."""
 
-import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -10,20 +9,20 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from trader.domain.account import Income
 from trader.domain.decision import State
-from trader.domain.order import Fill, Order
+from trader.domain.order import Order
 from trader.errors import JournalError, Mismatch
 from trader.journal import migrate, schema, statements
+from trader.journal.bookings import Bookings, texts
 from trader.journal.database import Database, create_file
-from trader.journal.queries import PAPER, PEAK, Reader, require_file
+from trader.journal.queries import PAPER, PEAK, require_file
 from trader.journal.rows import INTENDED, OWN_STATUS, Binding, Intent, Outcome, Status
 
-_BEFORE = "trades_before_baseline"
-_PEAK_AFTER = "peak_after"
+GUARD = "guard"
+"""Who changed the state where a decision did."""
 
 
-class Journal(Reader):
+class Journal(Bookings):
     """A journal, to be written; every method that writes is one transaction, synced to disk when it returns.
 
     Times are handed in, because the journal has no clock. Every method raises JournalError where the file cannot be
@@ -119,8 +118,10 @@ class Journal(Reader):
         why: str,
         intents: Sequence[Intent],
         at: datetime,
+        peak: Decimal | None = None,
+        state: State | None = None,
     ) -> None:
-        """Keep a claimed close's whole decision and every order it intends, together or not at all.
+        """Keep a claimed close's whole decision, every order it intends and the state it leads to, or nothing of it.
 
         Args:
             close: a claimed close, not decided yet.
@@ -130,6 +131,8 @@ class Journal(Reader):
             why: the reason in words.
             intents: orders in the sequence they are to be sent.
             at: now.
+            peak: the highest equity so far, this close's included; None leaves it.
+            state: what the daemon may do from now on; None leaves it.
         """
         decided = {"at_close": close, "decided_at": at, "model_hash": model_hash, "why": why}
         transcript = {"close": close, "inputs": _pack(inputs), "output": _pack(output)}
@@ -139,6 +142,10 @@ class Journal(Reader):
             connection.execute(statements.TRANSCRIBE, transcript)
             for intent in intents:
                 self._intend(connection, intent)
+            if peak is not None:
+                connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+            if state is not None:
+                self._change(connection, state, why, GUARD, at)
 
     def finish(
         self,
@@ -150,23 +157,25 @@ class Journal(Reader):
         positions: Mapping[str, Decimal],
         at: datetime,
     ) -> None:
-        """End a close whose orders are at their end, with the money and the positions after them.
-
-        `peak` becomes the peak equity, unless the peak was reset after this close had been claimed.
-        """
-        values = {"at_close": close, "finished_at": at, "equity": equity, "positions": _texts(positions)}
+        """End a close whose orders are at their end, with the money and the positions after them."""
+        values = {"at_close": close, "finished_at": at, "equity": equity, "positions": texts(positions)}
         with self._database.write() as connection:
             if connection.execute(statements.CLOSE, values).rowcount != 1:
                 raise self._refusal(f"the close {close:%Y-%m-%dT%H:%MZ} is not claimed, or already finished")
             connection.execute(statements.EQUITY, {"close": close, "wallet": wallet, "equity": equity, "peak": peak})
-            if schema.to_milliseconds(close) > int(self.get(_PEAK_AFTER) or 0):
-                connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
 
     def miss(self, close: datetime, why: str, at: datetime) -> None:
         """Keep that a close was not decided because nobody was there in time; a decided or ended one stays as it is."""
+        self.miss_all([close], why, at)
+
+    def miss_all(self, closes: Iterable[datetime], why: str, at: datetime, *, halt: str | None = None) -> None:
+        """Keep that closes were missed, and with `halt` (why) the halt that follows from it, together."""
         with self._database.write() as connection:
-            self._claim(connection, close, at)
-            self._give_up(connection, close, Status.MISSED, why, at)
+            for close in closes:
+                self._claim(connection, close, at)
+                self._give_up(connection, close, Status.MISSED, why, at)
+            if halt is not None:
+                self._change(connection, State.HALTED, halt, "missed closes", at)
 
     def fail(self, close: datetime, why: str, at: datetime) -> None:
         """Keep that a claimed close could not be decided.
@@ -261,83 +270,24 @@ class Journal(Reader):
                 }
             connection.execute(statements.SETTLE, values)
 
-    def record_fills(self, fills: Iterable[Fill]) -> int:
-        """Keep trades, move positions by them, and return how many were new; one told twice counts once."""
-        new = 0
-        with self._database.write() as connection:
-            for fill in fills:
-                values = {name: getattr(fill, name) for name in Fill.__slots__}
-                if connection.execute(statements.FILL, values).rowcount == 1:
-                    new += 1
-                    self._move(connection, fill)
-        return new
-
-    def _move(self, connection: Connection, fill: Fill) -> None:
-        """Add a new fill to its position; one older than the baseline is in it already."""
-        row = connection.execute(statements.POSITION, {"symbol": fill.symbol}).one_or_none()
-        held, last = (row.quantity, row.last_trade) if row else (Decimal(0), None)
-        begin = json.loads(self.get(_BEFORE) or "{}").get(fill.symbol)
-        if begin is not None and _number(fill.trade_id) <= _number(begin):
-            return
-        newest = fill.trade_id if last is None else max(last, fill.trade_id, key=_number)
-        connection.execute(
-            statements.HOLD, {"symbol": fill.symbol, "quantity": held + fill.quantity, "last_trade": newest}
-        )
-
-    def record_incomes(self, incomes: Iterable[Income]) -> int:
-        """Keep bookings and return how many were new; the same id and kind counts once."""
-        rows = [{name: getattr(income, name) for name in Income.__slots__} for income in incomes]
-        if not rows:
-            return 0
-        with self._database.write() as connection:
-            return sum(connection.execute(statements.INCOME, row).rowcount for row in rows)
-
-    def set_baseline(
-        self,
-        *,
-        wallet: Decimal,
-        equity: Decimal,
-        positions: Mapping[str, Decimal],
-        last_trades: Mapping[str, str],
-        at: datetime,
-    ) -> None:
-        """Take the account as it is for the beginning of the story; what came before no longer moves positions.
-
-        Args:
-            wallet: realised money in USDT.
-            equity: marked money in USDT; the peak begins here.
-            positions: signed quantities held, by symbol.
-            last_trades: the newest trade id of each symbol that has one; its effect is in `positions`.
-            at: venue time of all this.
-        """
-        begun = json.dumps(dict(last_trades), sort_keys=True)
-        baseline = {"at": at, "wallet": wallet, "equity": equity}
-        with self._database.write() as connection:
-            connection.execute(statements.BASELINE, baseline | {"positions": _texts(positions), "last_trades": begun})
-            connection.execute(statements.FORGET)
-            for symbol in sorted({*positions, *last_trades}):
-                held = positions.get(symbol, Decimal(0))
-                connection.execute(
-                    statements.HOLD, {"symbol": symbol, "quantity": held, "last_trade": last_trades.get(symbol)}
-                )
-            connection.execute(statements.PUT, {"key": _BEFORE, "value": begun})
-            self._set_peak(connection, equity)
-
-    def reset_peak(self) -> None:
-        """Forget the peak equity, so that the next close begins a new one."""
-        with self._database.write() as connection:
-            self._set_peak(connection, Decimal(0))
-
-    def _set_peak(self, connection: Connection, peak: Decimal) -> None:
-        newest = self.last_close()
-        after = "0" if newest is None else str(schema.to_milliseconds(newest))
-        connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
-        connection.execute(statements.PUT, {"key": _PEAK_AFTER, "value": after})
-
     def set_state(self, state: State, why: str, by: str, at: datetime) -> None:
         """Change what the daemon may do from now on."""
         with self._database.write() as connection:
-            connection.execute(statements.STATE, {"state": state.value, "why": why, "by": by, "at": at})
+            self._change(connection, state, why, by, at)
+
+    def _change(self, connection: Connection, state: State, why: str, by: str, at: datetime) -> None:
+        connection.execute(statements.STATE, {"state": state.value, "why": why, "by": by, "at": at})
+
+    def obey(self, request: int, state: State, why: str, result: str, at: datetime) -> None:
+        """Do what a person asked for: change the state and mark the request as done, together.
+
+        Resuming counts drawdown and daily loss anew from the next close.
+        """
+        with self._database.write() as connection:
+            self._change(connection, state, why, "operator", at)
+            if state is State.ACTIVE:
+                self._set_peak(connection, Decimal(0))
+            connection.execute(statements.COMPLETE, {"request": request, "result": result, "done_at": at})
 
     def request(self, kind: str, at: datetime) -> int:
         """Ask the daemon for something and return the request's number."""
@@ -364,18 +314,6 @@ class Journal(Reader):
         """Keep the imagined book of a dry run (JSON text)."""
         self.put(PAPER, snapshot)
 
-    def _refusal(self, why: str) -> JournalError:
-        return JournalError(f"The journal {self.path} refuses the entry: {why}; stop the daemon and report this.")
-
 
 def _pack(text: str) -> bytes:
     return zlib.compress(text.encode(), 1)
-
-
-def _texts(amounts: Mapping[str, Decimal]) -> str:
-    return json.dumps({name: format(amounts[name], "f") for name in sorted(amounts)})
-
-
-def _number(trade_id: str) -> tuple[int, str]:
-    """Order trade ids as numbers: a longer one is larger."""
-    return len(trade_id), trade_id

@@ -21,6 +21,7 @@ from trader.journal.rows import (
     Binding,
     DecisionRecord,
     EquityPoint,
+    Held,
     Intent,
     OrderRecord,
     Outcome,
@@ -209,6 +210,15 @@ class Reader:
         """Return every position that is not flat, by symbol."""
         return {row.symbol: row.quantity for row in self._database.read(_POSITIONS) if row.quantity}
 
+    def held(self) -> dict[str, Held]:
+        """Return every symbol that was ever held or traded, the flat ones too."""
+        return {row.symbol: Held(row.quantity, row.cost, row.last_trade) for row in self._database.read(_POSITIONS)}
+
+    def knows_trade(self, symbol: str, trade_id: str) -> bool:
+        """Whether the effect of a trade is in `position`, as a fill or as part of the baseline."""
+        last = self.last_trade_id(symbol)
+        return last is not None and number(trade_id) <= number(last)
+
     def has_baseline(self) -> bool:
         """Whether the account has ever been taken as the beginning of the story."""
         return self._one(_BASELINE) is not None
@@ -271,8 +281,12 @@ class Reader:
         return [EquityPoint(*row) for row in self._list(_EQUITY, since, until, last)]
 
     def peak_equity(self) -> Decimal:
-        """Return the highest equity at a close since the baseline or the last `reset_peak`, zero before the first."""
+        """Return the highest equity at a close since the baseline or the last resume, zero before the first."""
         return Decimal(self.get(PEAK) or 0)
+
+    def losses_since(self) -> datetime:
+        """Return the newest close at the baseline or the last resume: losses are counted after it."""
+        return schema.from_milliseconds(int(self.get(PEAK_AFTER) or 0))
 
     def load_model(self, model_hash: str) -> StoredModel | None:
         """Return a model that once decided."""
@@ -291,6 +305,7 @@ class Reader:
 
 PAPER = "paper"
 PEAK = "peak"
+PEAK_AFTER = "peak_after"
 
 
 def require_file(path: Path) -> None:
@@ -300,6 +315,11 @@ def require_file(path: Path) -> None:
             f"There is no journal at {path}; `trader run` makes one on an empty account, `trader run --adopt` takes "
             "what the account holds as its beginning."
         )
+
+
+def number(trade_id: str) -> tuple[int, str]:
+    """Order trade ids as numbers: a longer one is larger."""
+    return len(trade_id), trade_id
 
 
 def amounts(text: str) -> dict[str, Decimal]:
@@ -336,6 +356,7 @@ def _order(row: Row[Any]) -> OrderRecord:
             reduce_only=row.reduce_only,
             intended_at=row.intended_at,
             not_after=row.not_after,
+            price=row.price,
         ),
         sent_at=row.sent_at,
         sends=row.sends,

@@ -69,7 +69,11 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One order we are about to send; `quantity` is signed (buy > 0), `not_after` is the last moment it may be sent."""
+    """One order we are about to send.
+
+    `quantity` is signed (buy > 0), `not_after` is the last moment it may be sent, `price` the one it was sized at, None
+    where that does not matter.
+    """
 
     client_id: str
     close: datetime
@@ -80,6 +84,7 @@ class Intent:
     reduce_only: bool
     intended_at: datetime
     not_after: datetime
+    price: Decimal | None = None
 
     @property
     def request(self) -> OrderRequest:
@@ -154,6 +159,15 @@ class StateRecord:
     why: str
     by: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One position as baseline and fills make it; `cost` is signed like the quantity, None where it is not known."""
+
+    quantity: Decimal
+    cost: Decimal | None
+    last_trade: str | None
 
 
 @dataclass(frozen=True, slots=True)

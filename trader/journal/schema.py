@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -147,6 +147,8 @@ orders = Table(
     Column("error_text", Text),
     Column("settled_at", Moment),
     Column("final", Boolean(create_constraint=False), nullable=False),
+    # the price the order was sized at, null where it was not kept
+    Column("price", Amount),
 )
 Index("open_orders", orders.c.seq, sqlite_where=OPEN)
 Index("orders_by_close", orders.c.close)
@@ -196,6 +198,8 @@ positions = Table(
     Column("symbol", Text, primary_key=True),
     Column("quantity", Amount, nullable=False),
     Column("last_trade", Text),
+    # what the quantity cost, signed like it; null until the position has been flat once
+    Column("cost", Amount),
 )
 
 states = Table(

@@ -73,7 +73,12 @@ EQUITY = EQUITY.on_conflict_do_update(
 POSITION = select(schema.positions).where(schema.positions.c.symbol == bindparam("symbol"))
 HOLD = insert_sqlite(schema.positions)
 HOLD = HOLD.on_conflict_do_update(
-    index_elements=["symbol"], set_={"quantity": HOLD.excluded.quantity, "last_trade": HOLD.excluded.last_trade}
+    index_elements=["symbol"],
+    set_={
+        "quantity": HOLD.excluded.quantity,
+        "last_trade": HOLD.excluded.last_trade,
+        "cost": HOLD.excluded.cost,
+    },
 )
 FORGET = delete(schema.positions)
 BASELINE = insert(schema.baselines)

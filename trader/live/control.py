@@ -16,6 +16,7 @@ from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
 
 HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
+_STRICTNESS = {State.ACTIVE: 0, State.REDUCING: 1, State.HALTED: 2}
 
 
 class Control:
@@ -25,6 +26,12 @@ class Control:
         self._journal = journal
         self._clock = clock
         self._log = log
+
+    def restrict(self, state: State, why: str, by: str) -> None:
+        """Allow less from now on, durably; a state that allows as little or less stays, with its own reason."""
+        if _STRICTNESS[state] > _STRICTNESS[self._journal.state().state]:
+            self._journal.set_state(state, why, by, self._clock.now())
+            self._log.warning("state changed", state=state.value, why=why, by=by)
 
     def state(self) -> State:
         """Apply pending requests and return the state that now holds; asked before every post.
@@ -38,12 +45,9 @@ class Control:
                     self._journal.set_state(State.HALTED, "flatten requested", "operator", now)
                 break
             if request.kind == RESUME:
-                self._journal.set_state(State.ACTIVE, "resumed by request", "operator", now)
-                self._journal.reset_peak()
-                self._journal.complete_request(request.id, "resumed", now)
+                self._journal.obey(request.id, State.ACTIVE, "resumed by request", "resumed", now)
             else:
-                self._journal.set_state(State.HALTED, f"{request.kind} requested", "operator", now)
-                self._journal.complete_request(request.id, "halted", now)
+                self._journal.obey(request.id, State.HALTED, f"{request.kind} requested", "halted", now)
             self._log.warning("request obeyed", request=request.kind)
         return self._journal.state().state
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import polars as pl
 from structlog.typing import FilteringBoundLogger
@@ -29,8 +30,7 @@ from trader.live.record import (
     last_forecasts,
 )
 from trader.live.recovery import Recovery
-
-_GUARD = "guard"
+from trader.live.today import day_equity, orders_today
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +139,9 @@ class Cycle:
         return frame
 
     async def _inputs(self, close: datetime, candles: pl.DataFrame, account: Account) -> Inputs:
-        symbols = self._strategy.symbols
+        symbols, limits = self._strategy.symbols, self._terms.limits
         peak = max(self._recovery.peak(), account.equity)
+        rates = {} if limits.max_funding is None else await self._gateway.funding_rates(symbols)
         book = Book(
             equity=account.equity,
             peak_equity=peak,
@@ -148,13 +149,16 @@ class Cycle:
             prices=await self._gateway.prices(symbols),
             instruments=await self._gateway.instruments(symbols),
             state=self._recovery.state(),
+            day_equity=None if limits.max_daily_loss == 1 else day_equity(self._journal, close),
+            orders_today=0 if limits.max_orders is None else orders_today(self._journal, close),
+            funding_rates=rates,
         )
-        return Inputs(close, candles, book, self._terms.limits, self._terms.strategy, self._terms.model)
+        return Inputs(close, candles, book, limits, self._terms.strategy, self._terms.model)
 
     def _record(self, inputs: Inputs, decision: Decision) -> Sequence[Intent]:
         """Make the decision and its orders durable; nothing is sent before."""
         now = self._clock.now()
-        intents = self._intents(decision, now)
+        intents = self._intents(inputs, decision, now)
         self._journal.record_decision(
             decision.close,
             inputs=encode_inputs(inputs),
@@ -163,21 +167,21 @@ class Cycle:
             why=decision.why,
             intents=intents,
             at=now,
+            peak=inputs.book.peak_equity,
+            state=None if decision.state is inputs.book.state else decision.state,
         )
-        if decision.state is not inputs.book.state:
-            self._journal.set_state(decision.state, decision.why, _GUARD, now)
         return intents
 
-    def _intents(self, decision: Decision, now: datetime) -> list[Intent]:
+    def _intents(self, inputs: Inputs, decision: Decision, now: datetime) -> list[Intent]:
         intents: list[Intent] = []
         attempts: dict[tuple[str, str], int] = {}
         for leg in decision.legs:
             attempt = attempts.get((leg.symbol, leg.kind), 0)
             attempts[leg.symbol, leg.kind] = attempt + 1
-            intents.append(self._intent(decision.close, leg, attempt, now))
+            intents.append(self._intent(decision.close, leg, attempt, now, inputs.book.prices[leg.symbol]))
         return intents
 
-    def _intent(self, close: datetime, leg: Leg, attempt: int, now: datetime) -> Intent:
+    def _intent(self, close: datetime, leg: Leg, attempt: int, now: datetime, price: Decimal) -> Intent:
         return Intent(
             client_id=client_id(self._terms.instance, close, leg.symbol, leg.kind, attempt),
             close=close,
@@ -188,6 +192,7 @@ class Cycle:
             reduce_only=leg.reduce_only,
             intended_at=now,
             not_after=close + self._terms.max_delay,
+            price=price,
         )
 
     async def _finish_left(self, record: DecisionRecord) -> CloseReport:
@@ -196,9 +201,6 @@ class Cycle:
         if transcript is None:
             raise Mismatch(f"The decision at {record.close.isoformat()} has lost its transcript; restore the journal.")
         inputs, decision = decode_inputs(transcript.inputs), decode_decision(transcript.output)
-        guarded = any(state.by == _GUARD for state in self._journal.states(since=record.decided_at))
-        if decision.state is not inputs.book.state and not guarded:
-            self._journal.set_state(decision.state, decision.why, _GUARD, self._clock.now())
         return self._finish(inputs, decision, await self._recovery.reconcile())
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:

@@ -45,6 +45,10 @@ class Gateway(Protocol):
         """Return mark prices."""
         ...
 
+    async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the rates of the next funding, positive where longs pay."""
+        ...
+
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return today's trading rules with leverage brackets."""
         ...

@@ -11,7 +11,7 @@ import polars as pl
 
 from trader.decide import Strategy, decide
 from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
-from trader.domain.instrument import Instrument
+from trader.domain.instrument import Bracket, Instrument
 from trader.errors import DataError
 
 _TIMES = ("open_time", "close_time")
@@ -153,6 +153,9 @@ def _encode_book(book: Book) -> dict[str, Any]:
         "prices": {symbol: str(price) for symbol, price in book.prices.items()},
         "instruments": {symbol: _encode_instrument(one) for symbol, one in book.instruments.items()},
         "state": book.state.value,
+        "day_equity": _text(book.day_equity),
+        "orders_today": book.orders_today,
+        "funding_rates": {symbol: str(rate) for symbol, rate in book.funding_rates.items()},
     }
 
 
@@ -164,16 +167,27 @@ def _decode_book(raw: Mapping[str, Any]) -> Book:
         prices={symbol: Decimal(price) for symbol, price in raw["prices"].items()},
         instruments={symbol: _decode_instrument(one) for symbol, one in raw["instruments"].items()},
         state=State(raw["state"]),
+        day_equity=None if raw.get("day_equity") is None else Decimal(raw["day_equity"]),
+        orders_today=raw.get("orders_today", 0),
+        funding_rates={symbol: Decimal(rate) for symbol, rate in raw.get("funding_rates", {}).items()},
     )
 
 
-def _encode_instrument(one: Instrument) -> list[str]:
-    """Leave the brackets out: no decision reads them."""
+def _encode_instrument(one: Instrument) -> list[Any]:
     amounts = (one.tick, one.step, one.min_quantity, one.max_quantity, one.min_notional)
-    return [one.symbol, one.status, *(str(amount) for amount in amounts)]
+    tiers = [
+        [str(b.floor), str(b.cap), b.max_leverage, str(b.maintenance_rate), str(b.maintenance_amount)]
+        for b in one.brackets
+    ]
+    return [one.symbol, one.status, *(str(amount) for amount in amounts), tiers]
 
 
-def _decode_instrument(raw: list[str]) -> Instrument:
-    symbol, status, *amounts = raw
-    tick, step, smallest, largest, notional = (Decimal(amount) for amount in amounts)
-    return Instrument(symbol, status, tick, step, smallest, largest, notional)
+def _decode_instrument(raw: list[Any]) -> Instrument:
+    symbol, status, *rest = raw
+    tick, step, smallest, largest, notional = (Decimal(amount) for amount in rest[:5])
+    tiers = (
+        Bracket(Decimal(floor), Decimal(cap), leverage, Decimal(rate), Decimal(amount))
+        for tier in rest[5:]
+        for floor, cap, leverage, rate, amount in tier
+    )
+    return Instrument(symbol, status, tick, step, smallest, largest, notional, tuple(tiers))

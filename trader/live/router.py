@@ -6,18 +6,18 @@ moment it could still have been accepted, with no new trade and the position unc
 same name; a decision that is too old is never sent.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
 
-from trader.domain.decision import State
-from trader.domain.order import Order, OrderRequest
+from trader.domain.order import Order
 from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.execution.guards import Approved, Withheld
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, Outcome
+from trader.live.gate import Gate
 from trader.live.ports import Clock, Gateway
 
 DUPLICATE_ID = -4116
@@ -38,7 +38,7 @@ class Timing:
 
 
 class Router:
-    """Send intents and settle them; `permitted` is asked for the state immediately before every post."""
+    """Send intents and settle them; the gate is asked immediately before every post."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class Router:
         journal: Journal,
         clock: Clock,
         timing: Timing,
-        permitted: Callable[[], State],
+        gate: Gate,
         log: FilteringBoundLogger,
     ) -> None:
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
         self._timing = timing
-        self._permitted = permitted
+        self._gate = gate
         self._log = log
 
     async def carry(self, intent: Intent, *, sent_at: datetime | None = None) -> None:
@@ -76,11 +76,13 @@ class Router:
         for attempt in range(self._timing.sends):
             if attempt:
                 await self._rest(attempt)
-            if self._withheld(intent):
+            verdict = await self._gate.clear(intent)
+            if isinstance(verdict, Withheld):
+                self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
                 return
             sent_at = self._clock.now()
             self._journal.mark_sent(intent.client_id, sent_at)
-            order, again = await self._post(intent, sent_at)
+            order, again = await self._post(verdict, intent, sent_at)
             if order is not None:
                 await self._confirm(intent, order)
                 return
@@ -90,30 +92,12 @@ class Router:
             raise again
         self._end(intent, Outcome.ABSENT, f"not accepted in {self._timing.sends} attempts")
 
-    def _withheld(self, intent: Intent) -> bool:
-        """End an intent that must not be sent any more; tell whether it was."""
-        state = self._permitted()
-        if state is not State.ACTIVE and not intent.reduce_only:
-            self._end(intent, Outcome.DENIED, f"the state is {state}: nothing is opened")
-        elif self._clock.now() > intent.not_after:
-            self._end(intent, Outcome.EXPIRED, "the decision is too old to be sent")
-        elif intent.leg == "o" and (held := self._left(intent)):
-            self._end(intent, Outcome.DENIED, f"the closing leg left {held}: nothing is opened on top of it")
-        else:
-            return False
-        return True
-
-    def _left(self, intent: Intent) -> Decimal:
-        """Return what is held beyond the earlier parts of the same opening: what a failed close left, on any side."""
-        orders = self._journal.orders(since=intent.close, until=intent.close)
-        parts = [one.filled for one in orders if one.intent.symbol == intent.symbol and one.intent.leg == intent.leg]
-        return self._journal.position(intent.symbol) - sum(parts, Decimal(0))
-
-    async def _post(self, intent: Intent, sent_at: datetime) -> tuple[Order | None, ExchangeError | None]:
+    async def _post(
+        self, approved: Approved, intent: Intent, sent_at: datetime
+    ) -> tuple[Order | None, ExchangeError | None]:
         """Post once; return the order where it exists, else the failure after which it may be posted again."""
-        request = OrderRequest(intent.client_id, intent.symbol, intent.quantity, intent.reduce_only)
         try:
-            return await self._gateway.send(request), None
+            return await self._gateway.send(approved.order), None
         except Rejected as error:
             if error.code == DUPLICATE_ID:
                 return await self._settle(intent, sent_at), error

@@ -5,9 +5,10 @@ liquidation test, funding stamped up to the close is paid at the first price aft
 price, then the decision, sized, filled and marked at that same price.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
@@ -18,6 +19,7 @@ from trader.domain.decision import Book, CloseReport, Decision, Forecast, Limits
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.errors import DataError, Rejected
+from trader.execution import guards
 from trader.execution.fills import Costs, Execution, Ledger
 from trader.market.resample import resample
 from trader.research.track import Tape
@@ -78,6 +80,7 @@ def run_backtest(
     ledger = Ledger(terms.equity, terms.costs, strategy.leverage, strategy.margin_mode)
     state, peak = State.ACTIVE, terms.equity
     played: datetime | None = None
+    sent: Counter[date] = Counter()
     for close in _closes(strategy, tapes, terms):
         if close not in forecasts:
             raise DataError(
@@ -94,13 +97,21 @@ def run_backtest(
         equity = ledger.equity(prices)
         peak = max(peak, equity)
         positions = {symbol: ledger.quantity(symbol) for symbol in strategy.symbols}
-        book = Book(equity, peak, positions, prices, instruments, state)
+        rates = {symbol: tape.rate(moment) for symbol, tape in tapes.items()}
+        day, orders = _day_equity(result.closes, close), sent[close.date()]
+        book = Book(equity, peak, positions, prices, instruments, state, day, orders, rates)
         decision = decide(strategy, close, forecasts[close], book, terms.limits)
         state = decision.state
+        sent[close.date()] += len(decision.legs)
         _fill(ledger, decision, instruments, prices, result)
         result.closes.append(_record(decision, ledger, strategy.symbols, prices, candle_closes[close], taken))
     result.fees, result.funding = ledger.fees, ledger.funding
     return result
+
+
+def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | None:
+    found = guards.day_began(((report.close, report.equity) for report in reversed(closes)), close)
+    return None if found is None else found[1]
 
 
 def _forecast(

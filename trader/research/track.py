@@ -11,6 +11,8 @@ import polars as pl
 from trader.domain.interval import Interval
 from trader.errors import DataError
 
+_EIGHT = Decimal("1e-8")
+
 
 @dataclass(frozen=True, slots=True)
 class PlayedBar:
@@ -38,6 +40,7 @@ class Tape:
         self._low: list[float] = bars["low"].to_list()
         self._last: float = bars["close"][-1]
         self._rates = rates
+        self._stamps = sorted(rates)
         self._length = length
 
     @classmethod
@@ -88,6 +91,11 @@ class Tape:
         if moment >= self.end:
             return Decimal(repr(self._last))
         return Decimal(repr(self._open[index]))
+
+    def rate(self, moment: datetime) -> Decimal:
+        """Return the funding rate last settled at a moment, in eight decimals as it is told, zero before the first."""
+        index = bisect_right(self._stamps, round(moment.timestamp() * 1000)) - 1
+        return self._rates[self._stamps[index]][-1].quantize(_EIGHT) if index >= 0 else Decimal(0)
 
     def ended(self, since: datetime, until: datetime) -> Iterator[PlayedBar]:
         """Yield the bars that end in (since, until], in order."""

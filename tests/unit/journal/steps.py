@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from trader.domain.order import Fill
 from trader.journal.journal import Journal
@@ -10,11 +11,10 @@ from trader.journal.rows import Intent
 SECOND = timedelta(seconds=1)
 
 
-def decide(journal: Journal, close: datetime, intents: list[Intent]) -> None:
+def decide(journal: Journal, close: datetime, intents: list[Intent], **given: Any) -> None:
     assert journal.claim(close, close)
-    journal.record_decision(
-        close, '{"in": 1}', '{"out": "ü"}', model_hash="abc", why="forecast up", intents=intents, at=close + SECOND
-    )
+    words = {"model_hash": "abc", "why": "forecast up", "at": close + SECOND}
+    journal.record_decision(close, '{"in": 1}', '{"out": "ü"}', intents=intents, **(words | given))
 
 
 def finish(

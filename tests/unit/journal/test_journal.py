@@ -295,3 +295,32 @@ def test_times_are_kept_to_the_millisecond(journal: Journal) -> None:
     moment = datetime(2024, 1, 1, 16, 0, 0, 123_000, tzinfo=UTC)
     journal.claim(moment, moment)
     assert journal.last_close() == moment
+
+
+@pytest.mark.fault(1, 81)
+def test_a_decision_its_orders_and_the_halt_it_leads_to_are_one(journal: Journal, close: datetime) -> None:
+    one = Intent("t.1", close, "ADAUSDT", "c", 0, Decimal(-1), True, close, close, Decimal("0.6"))
+    other = Intent("t.1", close, "ADAUSDT", "c", 0, Decimal(-2), True, close, close)
+    with pytest.raises(JournalError, match="already another one"):
+        decide(journal, close, [one, other], state=State.HALTED, peak=Decimal(9))
+    assert (journal.state().state, journal.open_intents(), journal.peak_equity()) == (State.ACTIVE, [], 0)
+    journal.record_decision(
+        close, "{}", "{}", model_hash="", why="drawdown", intents=[one], at=close, state=State.HALTED, peak=Decimal(9)
+    )
+    state = journal.state()
+    assert (state.state, state.why, state.by) == (State.HALTED, "drawdown", "guard")
+    assert [order.intent for order in journal.open_intents()] == [one]
+    assert journal.peak_equity() == 9
+
+
+@pytest.mark.fault(82)
+def test_missed_closes_and_the_halt_they_lead_to_are_one(journal: Journal, close: datetime) -> None:
+    closes = [close + n * timedelta(hours=16) for n in range(3)]
+    journal.claim(closes[1], close)
+    journal.miss_all(closes, "asleep", close, halt="asleep for too long")
+    assert [record.status for record in journal.decisions()] == [Status.MISSED] * 3
+    assert (journal.state().state, journal.state().why) == (State.HALTED, "asleep for too long")
+    journal.set_state(State.ACTIVE, "resumed", "operator", close)
+    journal.miss_all(closes, "again", close)
+    assert journal.state().state is State.ACTIVE
+    assert {record.why for record in journal.decisions()} == {"asleep"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.journal.steps import SECOND, begin, decide, fill, finish
 from trader.domain.account import Income
+from trader.domain.decision import State
 from trader.errors import JournalError
 from trader.journal.journal import Journal
 
@@ -28,9 +29,9 @@ def test_the_last_trade_is_the_newest_by_number_not_by_letter(journal: Journal, 
 def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime) -> None:
     funding = Income("5", "FUNDING_FEE", "ADAUSDT", Decimal("-0.01234567"), close, "")
     fee = Income("5", "COMMISSION", "ADAUSDT", Decimal("-0.3"), close + SECOND, "9")
-    assert journal.record_incomes([funding, fee]) == 2
-    assert journal.record_incomes([funding]) == 0
-    assert journal.record_incomes([]) == 0
+    assert journal.record_incomes([funding, fee]) == [funding, fee]
+    assert journal.record_incomes([funding]) == []
+    assert journal.record_incomes([]) == []
     assert journal.incomes() == [funding, fee]
     assert journal.last_income_time() == close + SECOND
 
@@ -38,18 +39,36 @@ def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime)
 def test_the_peak_follows_the_closes_until_it_is_reset(journal: Journal, close: datetime) -> None:
     closes = [close + timedelta(hours=16 * n) for n in range(4)]
     for moment, peak in zip(closes[:2], ("12", "13"), strict=True):
-        decide(journal, moment, [])
+        decide(journal, moment, [], peak=Decimal(peak))
         finish(journal, moment, equity="11", peak=peak)
     assert journal.peak_equity() == Decimal(13)
-    decide(journal, closes[2], [])
-    journal.reset_peak()
+    decide(journal, closes[2], [], peak=Decimal(13))
+    journal.obey(journal.request("resume", close), State.ACTIVE, "a person", "resumed", close)
     assert journal.peak_equity() == 0
+    assert journal.losses_since() == closes[2]
     # it was decided on the old peak
     finish(journal, closes[2], peak="13")
     assert journal.peak_equity() == 0
-    decide(journal, closes[3], [])
+    decide(journal, closes[3], [], peak=Decimal("11.5"))
     finish(journal, closes[3], peak="11.5")
     assert journal.peak_equity() == Decimal("11.5")
+
+
+@pytest.mark.fault(56)
+def test_deposits_and_withdrawals_move_the_peak_and_gains_do_not(journal: Journal, close: datetime) -> None:
+    begin(journal, close, {}, {})
+
+    def booked(number: str, kind: str, amount: str) -> Income:
+        return Income(number, kind, "", Decimal(amount), close, "")
+
+    for _ in range(2):
+        journal.record_incomes([booked("1", "TRANSFER", "5"), booked("2", "FUNDING_FEE", "3")])
+        assert journal.peak_equity() == 15
+    journal.record_incomes([booked("3", "TRANSFER", "-100")])
+    assert journal.peak_equity() == 0
+    journal.record_incomes([booked("4", "TRANSFER", "7")])
+    # without a peak the next close begins one, and the deposit is in its equity
+    assert journal.peak_equity() == 0
 
 
 def test_a_baseline_is_where_positions_and_peak_begin(

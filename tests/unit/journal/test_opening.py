@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from sqlalchemy import create_engine
 
 from trader.errors import JournalError, Mismatch
 from trader.journal import database, migrate, schema
-from trader.journal.database import Database
+from trader.journal.database import Database, create_file
 from trader.journal.journal import Journal
-from trader.journal.rows import Binding
+from trader.journal.rows import Binding, Held
 
 
 def run(path: Path, sql: str) -> None:
@@ -125,7 +126,7 @@ def test_a_newer_journal_is_refused_and_left_alone(journal: Journal, binding: Bi
     """Fault 76."""
     journal.close()
     run(journal.path, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(JournalError, match=r"newer version \(schema 9999, this one knows 0001\); install that version"):
+    with pytest.raises(JournalError, match=rf"newer version \(schema 9999, this one knows {schema.HEAD}\); install"):
         Journal.open(journal.path, binding, create=True, at=close)
     with pytest.raises(JournalError, match="has schema 9999"):
         Journal.read(journal.path)
@@ -136,7 +137,7 @@ def test_a_newer_journal_is_refused_and_left_alone(journal: Journal, binding: Bi
 
 LATER = """
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9998", "{head}"
 def upgrade():
     op.execute("CREATE TABLE later (id INTEGER)")
     {last}
@@ -146,7 +147,7 @@ def upgrade():
 def scripts_with(tmp_path: Path, last: str) -> Path:
     scripts = tmp_path / "100% mine"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "r0002.py").write_text(LATER.format(last=last))
+    (scripts / "versions" / "r9998.py").write_text(LATER.format(last=last, head=schema.HEAD))
     return scripts
 
 
@@ -156,10 +157,26 @@ def test_an_older_journal_is_copied_and_upgraded(journal: Journal, close: dateti
     journal.close()
     with Database(journal.path, writable=True) as older:
         migrate.upgrade(older, scripts=scripts_with(tmp_path, "pass"))
-        assert migrate.revision(older) == "0002"
+        assert migrate.revision(older) == "9998"
         assert "later" in older.tables()
-    with Journal.read(journal.path.with_name("journal.db.schema-0001")) as kept:
+    with Journal.read(journal.path.with_name(f"journal.db.schema-{schema.HEAD}")) as kept:
         assert kept.last_close() == close
+
+
+@pytest.mark.fault(76)
+def test_a_journal_of_the_first_schema_is_upgraded_with_all_it_holds(
+    path: Path, binding: Binding, close: datetime, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    shutil.copytree(migrate.SCRIPTS, first, ignore=shutil.ignore_patterns("__pycache__", "r0002*"))
+    create_file(path)
+    with Database(path, writable=True) as database:
+        migrate.upgrade(database, scripts=first)
+        assert migrate.revision(database) == "0001"
+    run(path, "INSERT INTO positions VALUES ('ADAUSDT', '5', '9'), ('XRPUSDT', '0', NULL)")
+    with Journal.open(path, binding, create=True, at=close) as journal:
+        assert journal.held() == {"ADAUSDT": Held(Decimal(5), None, "9"), "XRPUSDT": Held(Decimal(0), None, None)}
+    assert path.with_name("journal.db.schema-0001").exists()
 
 
 def test_a_failed_upgrade_leaves_the_old_journal(journal: Journal, close: datetime, tmp_path: Path) -> None:
@@ -168,7 +185,7 @@ def test_a_failed_upgrade_leaves_the_old_journal(journal: Journal, close: dateti
     with Database(journal.path, writable=True) as older:
         with pytest.raises(JournalError, match="no such table: nowhere"):
             migrate.upgrade(older, scripts=scripts_with(tmp_path, 'op.execute("DELETE FROM nowhere")'))
-        assert migrate.revision(older) == "0001"
+        assert migrate.revision(older) == schema.HEAD
         assert "later" not in older.tables()
     with Journal.read(journal.path) as reader:
         assert reader.last_close() == close
@@ -176,11 +193,11 @@ def test_a_failed_upgrade_leaves_the_old_journal(journal: Journal, close: dateti
 
 def test_a_copy_that_cannot_be_made_stops_the_upgrade(journal: Journal, tmp_path: Path) -> None:
     journal.close()
-    journal.path.with_name("journal.db.schema-0001").mkdir()
+    journal.path.with_name(f"journal.db.schema-{schema.HEAD}").mkdir()
     with Database(journal.path, writable=True) as older:
-        with pytest.raises(JournalError, match=r"cannot be copied to .*schema-0001"):
+        with pytest.raises(JournalError, match=r"cannot be copied to .*schema-"):
             migrate.upgrade(older, scripts=scripts_with(tmp_path, "pass"))
-        assert migrate.revision(older) == "0001"
+        assert migrate.revision(older) == schema.HEAD
 
 
 def test_somebody_elses_file_is_refused(path: Path, binding: Binding, close: datetime) -> None:

@@ -98,6 +98,8 @@ class FakeExchange:
         self.prices_now: dict[str, Decimal] = dict.fromkeys(symbols, Decimal(1))
         self.rules: dict[str, Instrument] = {symbol: instrument(symbol) for symbol in symbols}
         self.setups = {symbol: Setup(symbol, 2, "isolated", False, False, True) for symbol in symbols}
+        self.funding_now: dict[str, Decimal] = {}
+        self.clock_offset = timedelta(0)
         self.plan: list[Reply] = []
         self.faults: dict[tuple[str, int], Exception] = {}
         self.outages: list[tuple[datetime, datetime]] = []
@@ -188,7 +190,7 @@ class FakeExchange:
 
     async def sync_clock(self) -> timedelta:
         await self._enter("sync_clock")
-        return timedelta(0)
+        return self.clock_offset
 
     async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
         await self._enter("candles")
@@ -199,6 +201,10 @@ class FakeExchange:
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("prices")
         return {symbol: self.prices_now[symbol] for symbol in symbols}
+
+    async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        await self._enter("funding_rates")
+        return {symbol: self.funding_now[symbol] for symbol in symbols if symbol in self.funding_now}
 
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         await self._enter("instruments")
@@ -212,13 +218,13 @@ class FakeExchange:
         }
         paid = sum((fill.quantity * fill.price for fill in self.trades()), Decimal(0))
         worth = sum((self.position(symbol) * price for symbol, price in self.prices_now.items()), Decimal(0))
-        equity = self.cash - paid + worth
+        booked = sum((income.amount for income in self.bookings if income.time <= self.clock.now()), Decimal(0))
+        equity = self.cash + booked - paid + worth
         positions = {
             symbol: Position(symbol, quantity, self.prices_now[symbol], Decimal(0))
             for symbol, quantity in held.items()
             if quantity
         }
-        booked = sum((income.amount for income in self.bookings if income.time <= self.clock.now()), Decimal(0))
         return Account(self.clock.now(), self.cash + booked, equity, equity, positions)
 
     async def setup(self, symbol: str) -> Setup:

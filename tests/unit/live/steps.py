@@ -15,7 +15,7 @@ WRITES = (
     "claim",
     "record_decision",
     "finish",
-    "miss",
+    "miss_all",
     "fail",
     "intend",
     "mark_sent",
@@ -23,7 +23,7 @@ WRITES = (
     "record_fills",
     "record_incomes",
     "set_baseline",
-    "reset_peak",
+    "obey",
     "set_state",
     "complete_request",
 )

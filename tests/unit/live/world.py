@@ -18,10 +18,12 @@ from trader.domain.decision import Book, CloseReport, Forecast, Leg, Limits, Reb
 from trader.domain.interval import Interval
 from trader.domain.order import OrderRequest, client_id
 from trader.errors import ExchangeError, Mismatch
+from trader.execution.guards import WireLimits
 from trader.journal.rows import Intent, OrderRecord, Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.daemon import Daemon, Span
+from trader.live.gate import Gate
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
@@ -100,6 +102,7 @@ class World:
         self.exchange = FakeExchange(self.clock, **exchange)
         self.strategy = FakeStrategy(symbols=tuple(self.exchange.rules))
         self.limits = Limits(Decimal(1), Decimal(1000))
+        self.wire_limits = WireLimits()
         self.steps = Steps()
         self.lives: list[Steps] = []
         self.log = Lines()
@@ -117,7 +120,8 @@ class World:
         log = cast(FilteringBoundLogger, self.log)
         exchange, journal, clock = self.exchange, self.journal, self.clock
         self.control = Control(journal, clock, log)
-        self.router = Router(exchange, journal, clock, Timing(SETTLE), self.control.state, log)
+        self.gate = Gate(exchange, journal, clock, self.control.state, self.wire_limits)
+        self.router = Router(exchange, journal, clock, Timing(SETTLE), self.gate, log)
         self.recovery = Recovery(exchange, journal, clock, self.router, log)
         self.startup = Startup(self.strategy, exchange, journal, clock, self.recovery, log)
         terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash")

@@ -1,0 +1,115 @@
+"""What moved money and positions, written once however often it is told."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Connection
+
+from trader.domain.account import Income
+from trader.domain.order import Fill
+from trader.errors import JournalError
+from trader.execution.reconcile import TRANSFERS, moved
+from trader.journal import schema, statements
+from trader.journal.queries import PEAK, PEAK_AFTER, Reader, number
+
+_BEFORE = "trades_before_baseline"
+
+
+class Bookings(Reader):
+    """The part of a journal that keeps trades, bookings and baselines; each method is one transaction."""
+
+    def record_fills(self, fills: Iterable[Fill]) -> int:
+        """Keep trades, move positions by them, and return how many were new; one told twice counts once."""
+        new = 0
+        with self._database.write() as connection:
+            for fill in fills:
+                values = {name: getattr(fill, name) for name in Fill.__slots__}
+                if connection.execute(statements.FILL, values).rowcount == 1:
+                    new += 1
+                    self._move(connection, fill)
+        return new
+
+    def _move(self, connection: Connection, fill: Fill) -> None:
+        """Add a new fill to its position; one older than the baseline is in it already."""
+        row = connection.execute(statements.POSITION, {"symbol": fill.symbol}).one_or_none()
+        held, cost, last = (row.quantity, row.cost, row.last_trade) if row else (Decimal(0), Decimal(0), None)
+        begin = json.loads(self.get(_BEFORE) or "{}").get(fill.symbol)
+        if begin is not None and number(fill.trade_id) <= number(begin):
+            return
+        newest = fill.trade_id if last is None else max(last, fill.trade_id, key=number)
+        quantity, cost = moved(held, cost, fill)
+        connection.execute(
+            statements.HOLD, {"symbol": fill.symbol, "quantity": quantity, "cost": cost, "last_trade": newest}
+        )
+
+    def record_incomes(self, incomes: Iterable[Income]) -> list[Income]:
+        """Keep bookings and return the new ones; the same id and kind counts once.
+
+        A deposit or withdrawal moves the peak equity with it: neither is a gain or a loss.
+        """
+        told = list(incomes)
+        if not told:
+            return []
+        new = []
+        with self._database.write() as connection:
+            for income in told:
+                row = {name: getattr(income, name) for name in Income.__slots__}
+                if connection.execute(statements.INCOME, row).rowcount == 1:
+                    new.append(income)
+            moved_in = sum((income.amount for income in new if income.kind in TRANSFERS), Decimal(0))
+            peak = self.peak_equity()
+            if moved_in and peak:
+                peak = max(peak + moved_in, Decimal(0))
+                connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+        return new
+
+    def set_baseline(
+        self,
+        *,
+        wallet: Decimal,
+        equity: Decimal,
+        positions: Mapping[str, Decimal],
+        last_trades: Mapping[str, str],
+        at: datetime,
+        costs: Mapping[str, Decimal] | None = None,
+    ) -> None:
+        """Take the account as it is for the beginning of the story; what came before no longer moves positions.
+
+        Args:
+            wallet: realised money in USDT.
+            equity: marked money in USDT; the peak begins here.
+            positions: signed quantities held, by symbol.
+            last_trades: the newest trade id of each symbol that has one; its effect is in `positions`.
+            at: venue time of all this.
+            costs: what each position cost, signed like it, where that is known.
+        """
+        begun = json.dumps(dict(last_trades), sort_keys=True)
+        baseline = {"at": at, "wallet": wallet, "equity": equity}
+        with self._database.write() as connection:
+            connection.execute(statements.BASELINE, baseline | {"positions": texts(positions), "last_trades": begun})
+            connection.execute(statements.FORGET)
+            for symbol in sorted({*positions, *last_trades}):
+                held = positions.get(symbol, Decimal(0))
+                cost = (costs or {}).get(symbol) if held else Decimal(0)
+                connection.execute(
+                    statements.HOLD,
+                    {"symbol": symbol, "quantity": held, "cost": cost, "last_trade": last_trades.get(symbol)},
+                )
+            connection.execute(statements.PUT, {"key": _BEFORE, "value": begun})
+            self._set_peak(connection, equity)
+
+    def _set_peak(self, connection: Connection, peak: Decimal) -> None:
+        newest = self.last_close()
+        after = "0" if newest is None else str(schema.to_milliseconds(newest))
+        connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+        connection.execute(statements.PUT, {"key": PEAK_AFTER, "value": after})
+
+    def _refusal(self, why: str) -> JournalError:
+        return JournalError(f"The journal {self.path} refuses the entry: {why}; stop the daemon and report this.")
+
+
+def texts(amounts: Mapping[str, Decimal]) -> str:
+    """Write amounts by name as a JSON object of decimal texts."""
+    return json.dumps({name: format(amounts[name], "f") for name in sorted(amounts)})

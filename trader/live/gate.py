@@ -1,0 +1,70 @@
+"""The last look before an order leaves: what holds at this very moment, judged by the guards at the wire."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+from trader.domain.decision import State
+from trader.execution.guards import Approved, Moment, WireLimits, Withheld, admit
+from trader.journal.journal import Journal
+from trader.journal.rows import Intent
+from trader.live.ports import Clock, Gateway
+
+
+class Gate:
+    """Clear an intent for one post, or withhold it.
+
+    Args:
+        gateway: is asked for the mark price and the clock's offset before an opening, where a limit wants them.
+        journal: knows what is held.
+        clock: the venue's.
+        state: obeys whatever a person has asked for and returns the state that holds then.
+        limits: what is allowed at the wire.
+    """
+
+    def __init__(
+        self, gateway: Gateway, journal: Journal, clock: Clock, state: Callable[[], State], limits: WireLimits
+    ) -> None:
+        self._gateway = gateway
+        self._journal = journal
+        self._clock = clock
+        self._state = state
+        self._limits = limits
+
+    async def clear(self, intent: Intent) -> Approved | Withheld:
+        """Return the order approved for one post, or why it is withheld.
+
+        Raises:
+            ExchangeError: what an opening has to be judged by could not be asked; nothing is sent then.
+        """
+        verdict = self._judge(intent)
+        if isinstance(verdict, Withheld) or intent.reduce_only:
+            return verdict
+        offset = mark = None
+        if self._limits.max_clock_offset is not None:
+            offset = await self._gateway.sync_clock()
+        if self._limits.max_deviation is not None and intent.price is not None:
+            mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
+        # a person may have said halt while the exchange was asked, and time has passed
+        return self._judge(intent, offset, mark)
+
+    def _judge(
+        self, intent: Intent, offset: timedelta | None = None, mark: Decimal | None = None
+    ) -> Approved | Withheld:
+        moment = Moment(
+            at=self._clock.now(),
+            state=self._state(),
+            left=self._left(intent),
+            decided_price=intent.price,
+            mark=mark,
+            clock_offset=offset,
+        )
+        return admit(intent.request, kind=intent.leg, not_after=intent.not_after, moment=moment, limits=self._limits)
+
+    def _left(self, intent: Intent) -> Decimal:
+        """Return what is held beyond the earlier parts of the same opening: what a failed close left, on any side."""
+        if intent.leg != "o":
+            return Decimal(0)
+        orders = self._journal.orders(since=intent.close, until=intent.close)
+        parts = [one.filled for one in orders if one.intent.symbol == intent.symbol and one.intent.leg == intent.leg]
+        return self._journal.position(intent.symbol) - sum(parts, Decimal(0))
