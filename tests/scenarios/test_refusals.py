@@ -42,6 +42,15 @@ def test_live_is_refused_without_consent_and_without_a_go(tmp_path: Path) -> Non
     assert "s" * 64 not in line
 
 
+def test_a_real_exchange_without_keys_is_refused_before_the_network_is_tried(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("trader_api_key", "trader_api_secret"):
+        (secrets / name).touch()
+    home = Home(tmp_path / "data")
+    refused(home, 78, "needs TRADER_API_KEY", "run", TRADER_VENUE="testnet", TRADER_SECRETS_DIR=str(secrets))
+
+
 def own_strategy(folder: Path, name: str = "ada-ar-16h") -> Path:
     """Copy a shipped strategy and its model, so that they can be spoilt."""
     shutil.copytree(MODELS / name, folder / name)

@@ -76,8 +76,14 @@ async def open_venue(
         return _stepped(settings, exchange.ready, interval, speed, stack)
     if settings.exchange.loopback is not None:
         return _stepped(settings, announced(settings, settings.exchange.loopback), interval, speed, stack)
+    keys = _keys(settings)
+    if not all(keys):
+        raise ConfigError(
+            f"TRADER_VENUE={settings.venue} needs TRADER_API_KEY and TRADER_API_SECRET and found none; set them, "
+            "better as the files trader_api_key and trader_api_secret in TRADER_SECRETS_DIR."
+        )
     clock = WallClock()
-    gateway = _gateway(settings, _keys(settings), clock, None, stack)
+    gateway = _gateway(settings, keys, clock, None, stack)
     return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE)
 
 
