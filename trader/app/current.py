@@ -2,17 +2,17 @@
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trader.app import places
-from trader.app.settings import load_settings
-from trader.app.tapes import TapeChoice
 from trader.config import Settings
-from trader.errors import ConfigError
+from trader.errors import ConfigError, JournalError
 from trader.journal.lock import holder
+
+if TYPE_CHECKING:
+    # a health check reads this page every half minute and needs no candles
+    from trader.app.tapes import TapeChoice
 
 _POINTER = "current.json"
 _STARTED = "started.json"
@@ -36,7 +36,7 @@ class Current:
     spread: str
 
 
-def remember(settings: Settings, tape: TapeChoice, home: Path, port: int) -> None:
+def remember(settings: Settings, tape: "TapeChoice", home: Path, port: int) -> None:
     """Write down what runs now."""
     money = settings.sim
     now = Current(
@@ -82,20 +82,23 @@ def recall(data: Path) -> Current | None:
         raise ConfigError(f"What ran last in {folder} cannot be read ({error}); start the daemon once more.") from error
 
 
-def again(settings: Settings) -> tuple[Settings, TapeChoice]:
-    """Return settings and tape as they were when the embedded exchange last ran; on a real venue, as they are."""
-    last = recall(settings.data_dir) if settings.venue == "sim" else None
+def home(settings: Settings) -> Path:
+    """Return the folder of the instance the settings mean; embedded, the one that runs or ran last.
+
+    Raises:
+        JournalError: nothing ever ran here.
+    """
+    if settings.venue != "sim":
+        return places.venue_folder(settings.data_dir, settings.venue, dry_run=settings.dry_run)
+    last = recall(settings.data_dir)
     if last is None:
-        return settings, TapeChoice()
-    money = {name: Decimal(getattr(last, name)) for name in ("equity", "fee", "slippage", "spread")}
-    tape = TapeChoice(
-        candles=_path_of(last.candles),
-        funding=_path_of(last.funding),
-        instruments=_path_of(last.instruments),
-        start=None if last.start is None else datetime.fromisoformat(last.start),
-        symbol=last.symbol,
-    )
-    return load_settings(strategy=last.strategy, sim=money), tape
+        raise JournalError(f"Nothing has run yet in {settings.data_dir}; `trader run` starts a demo there.")
+    return settings.data_dir / "sim" / last.folder
+
+
+def journal_path(settings: Settings) -> Path:
+    """Return where the journal of the instance lies."""
+    return home(settings) / places.JOURNAL
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -106,7 +109,3 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
-
-
-def _path_of(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -7,15 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 from trader.app.assembly import Assembly, assembled
+from trader.app.pulse import Pulse, manager
 from trader.app.results import Trade, document
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.domain.decision import CloseReport
+from trader.domain.interval import Interval
 from trader.exchange.clock import TapeEnded
 from trader.journal.journal import Journal
 from trader.live.daemon import Daemon, Span
 
 FUNDING = "FUNDING_FEE"
+_MINUTE = "%Y-%m-%dT%H:%MZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,22 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
         TraderError: start-up was refused, or the run cannot go on.
     """
     reports: list[CloseReport] = []
-
-    def on_close(report: CloseReport) -> None:
-        if options.collect:
-            reports.append(report)
-        options.on_close(report)
-
     async with assembled(settings, options.tape, options.speed) as one:
+        pulse = Pulse(one.lock.journal, manager(), one.log)
         before = one.journal.equity_points(last=1)
+        interval = one.loaded.strategy.interval
+
+        def on_close(report: CloseReport) -> None:
+            if options.collect:
+                reports.append(report)
+            pulse.status(_status(report, interval))
+            options.on_close(report)
+
+        def on_ready() -> None:
+            one.lock.ready()
+            upcoming = interval.following(one.venue.clock.now())
+            pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
+
         daemon = Daemon(
             one.loaded.strategy,
             one.terms,
@@ -64,16 +75,26 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             one.flattener,
             one.log,
             on_close,
-            one.lock.ready,
+            on_ready,
         )
         try:
-            await daemon.run(adopt=options.adopt)
+            async with pulse.beating():
+                await daemon.run(adopt=options.adopt)
         except TapeEnded as ended:
             one.log.info("tape ended", why=str(ended))
         if not options.collect:
             return None
         start_equity = before[-1].equity if before else one.journal.baseline().equity
         return _document(one, reports, start_equity)
+
+
+def _status(report: CloseReport, interval: Interval) -> str:
+    """Say a close in the one line a service manager shows."""
+    held = ", ".join(f"{symbol} {quantity}" for symbol, quantity in report.positions.items() if quantity) or "nothing"
+    return (
+        f"{report.state}: decided {report.close:{_MINUTE}}, holds {held}, equity {report.equity:.2f}; next close "
+        f"{interval.following(report.close):{_MINUTE}}"
+    )
 
 
 def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from trader.app import current, venues
+from trader.app import current, tapes, venues
 from trader.app.instruments import instruments_of
 from trader.app.results import money, stamp
 from trader.app.strategies import Loaded, limits, load_strategy
@@ -67,7 +67,7 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
 async def _on_exchange(settings: Settings, loaded: Loaded, close: datetime | None) -> dict[str, Any]:
     """Decide on what the exchange says now; an embedded one must have run before."""
     asked = settings
-    settings, tape = current.again(settings)
+    settings, tape = tapes.again(settings)
     ran = load_strategy(settings)
     if "strategy" not in asked.model_fields_set:
         loaded = ran

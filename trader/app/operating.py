@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from trader.app import current, venues
+from trader.app import tapes, venues
 from trader.app.assembly import assembled
-from trader.app.reading import journal_path
+from trader.app.current import journal_path
 from trader.app.results import money
 from trader.app.strategies import load_strategy
 from trader.config import Settings
@@ -42,7 +42,7 @@ async def flatten(settings: Settings) -> dict[str, Any]:
     """
     if holder(journal_path(settings)) is not None:
         return request(settings, FLATTEN)
-    settings, tape = current.again(settings)
+    settings, tape = tapes.again(settings)
     async with assembled(settings, tape, None) as one:
         with one.venue.clock.working():
             await one.startup.run(adopt=False)
@@ -64,7 +64,7 @@ async def reconcile(settings: Settings) -> dict[str, Any]:
         raise ConfigError("A dry run's book is imagined, so no exchange can differ from it; unset TRADER_DRY_RUN.")
     path = journal_path(settings)
     running = holder(path) is not None
-    settings, tape = current.again(settings)
+    settings, tape = tapes.again(settings)
     interval = load_strategy(settings).strategy.interval
     async with AsyncExitStack() as stack:
         venue = await venues.open_venue(settings, tape, path.parent, interval, None, stack, running=running)

@@ -1,38 +1,17 @@
 """What the journal tells people."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from trader.app import current, places
+from trader.app.current import journal_path
 from trader.app.results import money, stamp
 from trader.app.strategies import load_strategy
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
-from trader.errors import JournalError
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
 from trader.journal.rows import DecisionRecord, OrderRecord
-
-
-def home(settings: Settings) -> Path:
-    """Return the folder of the instance the settings mean; embedded, the one that ran last.
-
-    Raises:
-        JournalError: nothing ever ran here.
-    """
-    if settings.venue != "sim":
-        return places.venue_folder(settings.data_dir, settings.venue, dry_run=settings.dry_run)
-    last = current.recall(settings.data_dir)
-    if last is None:
-        raise JournalError(f"Nothing has run yet in {settings.data_dir}; `trader run` starts a demo there.")
-    return settings.data_dir / "sim" / last.folder
-
-
-def journal_path(settings: Settings) -> Path:
-    """Return where the journal of the instance lies."""
-    return home(settings) / places.JOURNAL
 
 
 def status(settings: Settings) -> dict[str, Any]:

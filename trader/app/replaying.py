@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from trader.app.assembly import strategy_key
-from trader.app.reading import journal_path
+from trader.app.current import journal_path
 from trader.app.results import stamp
 from trader.app.strategies import Loaded, compose
 from trader.config import Settings, StrategyFile

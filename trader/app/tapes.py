@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
-from trader.app import places
+from trader.app import current, places
+from trader.app.settings import load_settings
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
@@ -87,3 +89,23 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
             f"strategy's {interval}; give candles of {interval.native} or finer."
         )
     return candles, None if choice.funding is None else read_funding(choice.funding, choice.symbol)
+
+
+def again(settings: Settings) -> tuple[Settings, TapeChoice]:
+    """Return settings and tape as they were when the embedded exchange last ran; on a real venue, as they are."""
+    last = current.recall(settings.data_dir) if settings.venue == "sim" else None
+    if last is None:
+        return settings, TapeChoice()
+    money = {name: Decimal(getattr(last, name)) for name in ("equity", "fee", "slippage", "spread")}
+    tape = TapeChoice(
+        candles=_path_of(last.candles),
+        funding=_path_of(last.funding),
+        instruments=_path_of(last.instruments),
+        start=None if last.start is None else datetime.fromisoformat(last.start),
+        symbol=last.symbol,
+    )
+    return load_settings(strategy=last.strategy, sim=money), tape
+
+
+def _path_of(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -12,6 +12,7 @@ LastOption = Annotated[int, typer.Option("--last", min=1, help="How many of the 
 def register(app: typer.Typer) -> None:
     """Add the commands of this page."""
     app.command()(status)
+    app.command()(health)
     app.command("next")(upcoming)
     app.command()(orders)
     app.command()(fills)
@@ -25,6 +26,18 @@ def status(as_json: JsonFlag = False) -> None:
     from trader.app.settings import load_settings
 
     show(reading.status(load_settings()), as_json=as_json)
+
+
+def health() -> None:
+    """Say whether the daemon runs, has recovered, and its loop moves; exit 1 where it does not."""
+    from trader.app.current import journal_path
+    from trader.app.pulse import ailment
+    from trader.app.settings import load_settings
+
+    ill = ailment(journal_path(load_settings()))
+    typer.echo(ill or "well")
+    if ill:
+        raise typer.Exit(1)
 
 
 def upcoming(

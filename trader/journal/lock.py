@@ -28,9 +28,10 @@ class Holder:
 class Lock:
     """The right to write one journal as its daemon; held until `release` or the process's end, however it ends."""
 
-    def __init__(self, path: Path, descriptor: int, started: datetime) -> None:
+    def __init__(self, journal: Path, descriptor: int, started: datetime) -> None:
         """Use `acquire`."""
-        self.path = path
+        self.journal = journal
+        self.path = lock_path(journal)
         self._descriptor: int | None = descriptor
         self._started = started
 
@@ -59,7 +60,7 @@ class Lock:
                     f"The journal {journal} is held by another daemon (pid {found.pid or 'unknown'}{since}); stop that "
                     "one first, or point TRADER_DATA_DIR to another directory."
                 )
-            lock = cls(path, descriptor, started)
+            lock = cls(journal, descriptor, started)
             lock._write(ready=False)
         except OSError as error:
             os.close(descriptor)
