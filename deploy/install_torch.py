@@ -3,7 +3,7 @@
 Usage: python install_torch.py CONSTRAINTS [INDEX]
 
 A wheel is looked at before it is fetched: on Linux the torch of the Python Package Index asks for gigabytes of CUDA.
-INDEX is where CPU builds come from (default: PyTorch's own); where that cannot be reached, wherever pip is configured to
+INDEX is where CPU builds come from (default: PyTorch's own); where it cannot be reached, wherever pip is configured to
 look.
 """
 
