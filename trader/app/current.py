@@ -3,16 +3,12 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trader.app import places
 from trader.config import Settings
 from trader.errors import ConfigError, JournalError
 from trader.journal.lock import holder
-
-if TYPE_CHECKING:
-    # a health check reads this page every half minute and needs no candles
-    from trader.app.tapes import TapeChoice
 
 _POINTER = "current.json"
 _STARTED = "started.json"
@@ -36,25 +32,10 @@ class Current:
     spread: str
 
 
-def remember(settings: Settings, tape: "TapeChoice", home: Path, port: int) -> None:
+def remember(home: Path, now: Current) -> None:
     """Write down what runs now."""
-    money = settings.sim
-    now = Current(
-        folder=home.name,
-        port=port,
-        strategy=settings.strategy,
-        symbol=tape.symbol,
-        candles=_text(tape.candles),
-        funding=_text(tape.funding),
-        instruments=_text(tape.instruments),
-        start=None if tape.start is None else tape.start.isoformat(),
-        equity=str(money.equity),
-        fee=str(money.fee),
-        slippage=str(money.slippage),
-        spread=str(money.spread),
-    )
     _write(home / _STARTED, asdict(now))
-    _write(home.parent / _POINTER, {"folder": home.name})
+    _write(home.parent / _POINTER, {"folder": now.folder})
 
 
 def recall(data: Path) -> Current | None:
@@ -105,7 +86,3 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(document))
     fresh.replace(path)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.resolve())

@@ -91,6 +91,26 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
     return candles, None if choice.funding is None else read_funding(choice.funding, choice.symbol)
 
 
+def remember(settings: Settings, tape: TapeChoice, home: Path, port: int) -> None:
+    """Write down what an embedded exchange was started with."""
+    money = settings.sim
+    now = current.Current(
+        folder=home.name,
+        port=port,
+        strategy=settings.strategy,
+        symbol=tape.symbol,
+        candles=_text(tape.candles),
+        funding=_text(tape.funding),
+        instruments=_text(tape.instruments),
+        start=None if tape.start is None else tape.start.isoformat(),
+        equity=str(money.equity),
+        fee=str(money.fee),
+        slippage=str(money.slippage),
+        spread=str(money.spread),
+    )
+    current.remember(home, now)
+
+
 def again(settings: Settings) -> tuple[Settings, TapeChoice]:
     """Return settings and tape as they were when the embedded exchange last ran; on a real venue, as they are."""
     last = current.recall(settings.data_dir) if settings.venue == "sim" else None
@@ -109,3 +129,7 @@ def again(settings: Settings) -> tuple[Settings, TapeChoice]:
 
 def _path_of(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trader.app import current, embedded, places
-from trader.app.tapes import TapeChoice
+from trader.app.tapes import TapeChoice, remember
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
@@ -71,7 +71,7 @@ async def open_venue(
         options = [*tape.arguments(settings), "--clock", "stepped" if speed == float("inf") else "wall"]
         exchange = embedded.start(home, [*options, "--client-pid", str(os.getpid())])
         stack.callback(exchange.close)
-        current.remember(settings, tape, home, exchange.port)
+        remember(settings, tape, home, exchange.port)
         stack.callback(announce(settings, exchange.ready).unlink, missing_ok=True)
         return _stepped(settings, exchange.ready, interval, speed, stack)
     if settings.exchange.loopback is not None:
