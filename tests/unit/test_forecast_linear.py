@@ -1,15 +1,17 @@
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.unit.forecast_frames import INTERVAL, START, frame_of
 from trader.errors import ModelError
 from trader.forecast.linear import LinearForecaster
 
-AR2 = LinearForecaster((1, 2), (-0.15595101, -0.10587536), -0.00084034, 0.02)
+AR2 = LinearForecaster((1, 2), (-0.15595101, -0.10587536), -0.00084034, 0.02, 1.5)
 
 
 def test_the_latest_return_is_lag_one() -> None:
@@ -17,7 +19,7 @@ def test_the_latest_return_is_lag_one() -> None:
     last = AR2.forecast(frame_of([90, 100, 150, 110, 160])).row(-1, named=True)
     assert last["forecast"] == pytest.approx(-0.0264, abs=5e-5)
     assert last["close_time"] == START + 5 * INTERVAL.delta
-    assert last["confidence"] == pytest.approx(-last["forecast"] / 0.02, rel=1e-11)
+    assert last["confidence"] == pytest.approx(1 / (1 + math.exp(1.5 * last["forecast"] / 0.02)), rel=1e-11)
 
 
 def test_lags_in_another_order_are_the_same_model() -> None:
@@ -35,9 +37,19 @@ def test_there_is_no_forecast_before_the_warm_up_is_complete() -> None:
     assert AR2.forecast(frame_of([])).columns == ["symbol", "close_time", "forecast", "confidence"]
 
 
-def test_confidence_is_none_where_the_residuals_are_unknown() -> None:
-    unknown = LinearForecaster((1,), (-0.1,), 0.0, None)
-    assert unknown.forecast(frame_of([90, 100]))["confidence"].to_list() == [0.0]
+def test_confidence_is_nothing_where_nobody_measured_it() -> None:
+    for unknown in (LinearForecaster((1,), (-0.1,), 0.0, None), LinearForecaster((1,), (-0.1,), 0.0, 0.02)):
+        assert unknown.forecast(frame_of([90, 100]))["confidence"].to_list() == [0.0]
+
+
+def test_a_larger_forecast_is_never_less_certain_and_none_is_a_coin_toss() -> None:
+    known = LinearForecaster((1,), (1.0,), 0.0, 0.02, 1.5)
+    found = known.forecast(frame_of([100, 100, 101, 99, 109, 5000]))
+    assert found["confidence"][0] == 0.5
+    assert found.sort(pl.col("forecast").abs())["confidence"].is_sorted()
+    assert found["confidence"].max() == 1.0
+    slack = LinearForecaster((1,), (1.0,), 0.0, 0.02, 0.0)
+    assert slack.forecast(frame_of([100, 101, 5000]))["confidence"].to_list() == [0.5, 0.5]
 
 
 def test_a_forecast_that_is_not_finite_is_refused() -> None:
@@ -57,6 +69,9 @@ def test_a_forecast_that_is_not_finite_is_refused() -> None:
         ((1,), (1.0,), float("inf"), 1.0),
         ((1,), (1.0,), 0.0, 0.0),
         ((1,), (1.0,), 0.0, float("nan")),
+        ((1,), (1.0,), 0.0, 1.0, -0.1),
+        ((1,), (1.0,), 0.0, 1.0, float("inf")),
+        ((1,), (1.0,), 0.0, None, 1.0),
     ],
 )
 def test_weights_that_make_no_model_are_refused(arguments: Any) -> None:

@@ -20,6 +20,8 @@ from trader.forecast.linear import LinearForecaster
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 
+_KNOWN = ("residual_deviation", "odds_slope")  # what a forecaster has where it is known
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Another processor's logarithm may differ in the last bit, which rounding to 12 digits hides but for a tie.
 _TOLERANCE = 1e-9
@@ -107,13 +109,18 @@ def load(
 
 
 def encode_weights(forecaster: LinearForecaster) -> bytes:
-    """Write weights as safetensors: linear.weight (1, lags), linear.bias (1,), where known residual_deviation (1,)."""
+    """Write weights as safetensors.
+
+    linear.weight is (1, lags), linear.bias (1,), and where they are known residual_deviation and odds_slope (1,).
+    """
     tensors = {
         "linear.weight": np.array([forecaster.weights], dtype=np.float64),
         "linear.bias": np.array([forecaster.bias], dtype=np.float64),
     }
-    if forecaster.residual_deviation is not None:
-        tensors["residual_deviation"] = np.array([forecaster.residual_deviation], dtype=np.float64)
+    for name in _KNOWN:
+        number = getattr(forecaster, name)
+        if number is not None:
+            tensors[name] = np.array([number], dtype=np.float64)
     return bytes(save_tensors(tensors))
 
 
@@ -131,19 +138,18 @@ def _decode_weights(data: bytes, card: Card) -> LinearForecaster:
     expected = {
         "linear.weight": ("float64", (1, len(card.lags))),
         "linear.bias": ("float64", (1,)),
-        **({"residual_deviation": ("float64", (1,))} if "residual_deviation" in shapes else {}),
+        **{name: ("float64", (1,)) for name in _KNOWN if name in shapes},
     }
     if shapes != expected:
         raise ModelError(
             f"The weights of {card.name} have the shapes {shapes} where {len(card.lags)} lags need {expected}; train "
             "the model again."
         )
-    deviation = tensors.get("residual_deviation")
     return LinearForecaster(
         lags=card.lags,
         weights=tuple(tensors["linear.weight"][0].tolist()),
         bias=float(tensors["linear.bias"][0]),
-        residual_deviation=None if deviation is None else float(deviation[0]),
+        **{name: float(tensors[name][0]) if name in tensors else None for name in _KNOWN},
     )
 
 

@@ -79,11 +79,34 @@ class Gate(_Part):
     passed: bool
 
 
+class Bin(_Part):
+    """Forecasts of like confidence: the mean probability said, the share of signs that were right, and how many."""
+
+    predicted: float
+    observed: float
+    count: int
+
+
+class Calibration(_Part):
+    """What the confidence of forecasts was worth on rows that no fit has seen.
+
+    The Brier score is the mean squared distance between probability and outcome; a coin has 0.25.
+    """
+
+    rule: Literal["log odds of the right sign in proportion to |forecast|, fitted to the training rows"] = (
+        "log odds of the right sign in proportion to |forecast|, fitted to the training rows"
+    )
+    rows: int
+    brier: float | None
+    bins: tuple[Bin, ...]
+
+
 class Card(_Part):
     """All that identifies and judges a model.
 
-    `metrics` are close-to-close and before costs, by period (`train`, `test`); `loss` and `method` are how it was
-    fitted; `trials` counts the fits it was chosen from; `gates`, `verdict` and `reason` say whether it may trade money.
+    `metrics` are close-to-close and before costs, by period (`train`, `test`); `calibration` is of the confidence, None
+    where nobody measured it; `loss` and `method` are how it was fitted; `trials` counts the fits it was chosen from;
+    `gates`, `verdict` and `reason` say whether it may trade money.
     """
 
     name: str
@@ -97,6 +120,7 @@ class Card(_Part):
     method: str
     training: Training | None
     metrics: dict[str, dict[str, int | float | None]]
+    calibration: Calibration | None = None
     versions: dict[str, str]
     weights_hash: Hash
     golden: tuple[Golden, ...]

@@ -51,7 +51,7 @@ def fit_l1_each(features: Array, target: Array, used: NDArray[np.bool_] | None =
     """
     fits, rows, lags = features.shape
     used = np.ones((fits, lags), dtype=bool) if used is None else used
-    chunk = max(1, _AT_ONCE // (rows * (lags + 1)))
+    chunk = max(1, _AT_ONCE // max(1, rows * (lags + 1)))
     parts = (slice(start, start + chunk) for start in range(0, fits, chunk))
     return [fit for part in parts for fit in _fit_l1_chunk(features[part], target[part], used[part])]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trader.errors import ModelError
 from trader.forecast.features import lagged, significant
@@ -15,7 +16,8 @@ class LinearForecaster:
     """Forecast the next candle's log return as bias + sum of weight * return, lag by lag.
 
     `weights` are in the order of `lags`; lag 1 is the return that ends at the close the forecast is made at.
-    `residual_deviation` is the standard deviation of what the fit left unexplained, None where nobody knows it.
+    `residual_deviation` is the standard deviation of what the fit left unexplained, and `odds_slope` the log odds of a
+    right sign that a forecast of that size has; None where nobody knows them.
 
     Raises:
         ModelError: lags and weights do not match, or a number is not finite.
@@ -25,6 +27,7 @@ class LinearForecaster:
     weights: tuple[float, ...]
     bias: float
     residual_deviation: float | None
+    odds_slope: float | None = None
 
     def __post_init__(self) -> None:
         if not self.lags or len(set(self.lags)) != len(self.lags) or min(self.lags) < 1:
@@ -38,6 +41,9 @@ class LinearForecaster:
         deviation = self.residual_deviation
         if deviation is not None and not (math.isfinite(deviation) and deviation > 0):
             raise ModelError(f"A residual deviation of {deviation} is no measure of confidence; train the model again.")
+        slope = self.odds_slope
+        if slope is not None and not (math.isfinite(slope) and slope >= 0 and deviation is not None):
+            raise ModelError(f"An odds slope of {slope} calibrates no confidence; train the model again.")
 
     @property
     def warmup(self) -> int:
@@ -48,8 +54,9 @@ class LinearForecaster:
         """Forecast at every close whose history is complete: [symbol, close_time, forecast, confidence].
 
         `candles` is a validated candle frame without gaps. `forecast` is the log return of the candle that follows the
-        close; `confidence` is |forecast| over the residual deviation, 0 where that is unknown. Both are rounded to 12
-        significant digits. A row depends on the `warmup` candles up to its close and on nothing else, bit for bit.
+        close; `confidence` is the calibrated probability that its sign is right, from 0.5 to 1, and 0 where nobody
+        knows it. Both are rounded to 12 significant digits. A row depends on the `warmup` candles up to its close and
+        on nothing else, bit for bit.
 
         Raises:
             ModelError: a forecast is not finite.
@@ -67,10 +74,14 @@ class LinearForecaster:
             raise ModelError(
                 f"The forecast at {close:%Y-%m-%dT%H:%M:%SZ} is not finite; look at the candles before it."
             )
-        if self.residual_deviation is None:
-            confidence = np.zeros(known.height)
-        else:
-            confidence = significant(np.abs(forecast) / self.residual_deviation)
+        confidence = self._confidence(forecast)
         return known.select(
             "symbol", "close_time", pl.Series("forecast", forecast), pl.Series("confidence", confidence)
         )
+
+    def _confidence(self, forecast: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.residual_deviation is None or self.odds_slope is None:
+            return np.zeros(len(forecast))
+        odds = self.odds_slope * (np.abs(forecast) / self.residual_deviation)
+        # polars' exponential, for the reason `features` gives
+        return significant(1.0 / (1.0 + pl.Series("odds", -odds).exp().to_numpy()))

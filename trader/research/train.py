@@ -20,12 +20,13 @@ from trader import __version__
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError, ModelError
 from trader.forecast.artifact import Model, encode_weights, golden_rows
-from trader.forecast.card import Card, Construction, Gate, Training, Verdict
+from trader.forecast.card import Calibration, Card, Construction, Gate, Training, Verdict
 from trader.forecast.features import significant
 from trader.forecast.fit import FITS
 from trader.forecast.linear import LinearForecaster
 from trader.market.candles import spacing
 from trader.market.resample import resample
+from trader.research.calibration import odds_slope, reliability, right_signs
 from trader.research.dataset import Rows, chronological_split, data_hash, supervised
 from trader.research.metrics import signal_metrics
 
@@ -115,6 +116,7 @@ def train_ar(
         method=_METHODS[loss],
         training=_training(seen, count),
         metrics=_scores(forecaster, rows, count, interval),
+        calibration=_calibration(forecaster, history, rows, count),
         windows=_windows(seen["close"].to_list(), forecaster.warmup),
         created=created,
         expires=expires or history["close_time"][-1] + _LIFE,
@@ -155,8 +157,8 @@ def import_pth(
                 f"The candles are of {history['symbol'][0]} and the model of {symbol}; give its own candles."
             )
         rows = supervised(history, lags)
-        deviation = (rows.target - bias - rows.features @ np.array(weights)).std(ddof=1)
-        forecaster = LinearForecaster(lags, weights, bias, float(significant(np.array([deviation]))[0]))
+        deviation = float((rows.target - bias - rows.features @ np.array(weights)).std(ddof=1))
+        forecaster = _calibrated(lags, weights, bias, deviation, rows.features, rows.target)
         metrics = {"seen": _score(forecaster, rows, slice(None), interval)}
     return _model(
         forecaster,
@@ -168,6 +170,7 @@ def import_pth(
         method=f"imported from {path.name}",
         training=None,
         metrics=metrics,
+        calibration=None,
         windows=_windows([], forecaster.warmup),
         created=created,
         expires=expires or created + _LIFE,
@@ -209,7 +212,28 @@ def _fitted(
     deviation = (target - bias - features @ weights).std(ddof=1)
     if not deviation > 0:
         raise DataError("The fit leaves no residual, so that nothing measures confidence; give candles that move.")
-    return LinearForecaster(lags, tuple(weights.tolist()), bias, float(significant(np.array([deviation]))[0]))
+    return _calibrated(lags, tuple(weights.tolist()), bias, float(deviation), features, target)
+
+
+def _calibrated(
+    lags: tuple[int, ...],
+    weights: tuple[float, ...],
+    bias: float,
+    deviation: float,
+    features: NDArray[np.float64],
+    target: NDArray[np.float64],
+) -> LinearForecaster:
+    forecast = bias + features @ np.array(weights)
+    deviation = float(significant(np.array([deviation]))[0])
+    slope = odds_slope(np.abs(forecast) / deviation, right_signs(forecast, target))
+    return LinearForecaster(lags, weights, bias, deviation, slope)
+
+
+def _calibration(forecaster: LinearForecaster, candles: pl.DataFrame, rows: Rows, start: int) -> Calibration:
+    """Judge the confidence of a forecaster on the rows from `start` on, as it says it at their closes."""
+    said = forecaster.forecast(candles)["confidence"].to_numpy()[:-1][-len(rows.target) :][start:]
+    forecast = forecaster.bias + rows.features[start:] @ np.array(forecaster.weights)
+    return reliability(said, right_signs(forecast, rows.target[start:]))
 
 
 def _history(candles: pl.DataFrame, interval: Interval, until: datetime | None) -> pl.DataFrame:
