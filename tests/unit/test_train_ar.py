@@ -13,10 +13,9 @@ from tests.unit.forecast_frames import INTERVAL, START, frame_of
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError, ModelError
 from trader.forecast.artifact import dump, load
-from trader.forecast.card import Gate
 from trader.forecast.fit import fit_l1, fit_mse
 from trader.research.dataset import chronological_split, data_hash, read_candles, read_funding, supervised
-from trader.research.train import Judgement, export_pth, import_pth, train_ar
+from trader.research.train import export_pth, import_pth, train_ar
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -99,12 +98,6 @@ def test_history_can_be_cut_and_split_at_an_instant() -> None:
     assert split.forecaster == train(candles[:121], test_size=0.0).forecaster
     assert split.card.metrics["test"]["n"] == candles.height - 121
     assert train(candles, test_size=0.0).card.metrics["test"] == {"n": 0}
-
-
-def test_a_judgement_goes_into_the_card() -> None:
-    gates = {"closes": Gate(value=1.0, needed="250", passed=False)}
-    card = train(walk(), judgement=Judgement("NO-GO", "Too few; wait.", gates, 15)).card
-    assert (card.verdict, card.reason, card.gates, card.trials) == ("NO-GO", "Too few; wait.", gates, 15)
 
 
 def test_longer_candles_are_built_before_they_are_fitted() -> None:

@@ -2,17 +2,25 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from trader.app import places
+from trader.app.judging import costs_of, trial_store
 from trader.app.strategies import read_model
+from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
 from trader.forecast.artifact import Model, dump, load
 from trader.forecast.card import Construction
-from trader.research.dataset import read_candles
+from trader.research.dataset import read_candles, read_funding
+from trader.research.evidence.judge import judge, judged
+from trader.research.evidence.trials import trial_of
 from trader.research.train import export_pth, import_pth, train_ar
 
 _LOSSES = ("l1", "mse")
@@ -40,34 +48,46 @@ def parse_lags(text: str) -> tuple[int, ...]:
     return tuple(lags)
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingChoice:
+    """What to fit to which candles, in the words of the command line."""
+
+    candles: Path
+    interval: str
+    lags: str
+    loss: str
+    test_size: float
+    symbol: str | None
+    until: datetime | None
+    funding: Path | None
+
+
 def train_to_folder(
-    candles: Path,
-    out: Path,
-    *,
-    interval: str,
-    lags: str,
-    loss: str,
-    test_size: float,
-    symbol: str | None,
-    until: datetime | None,
+    settings: Settings, choice: TrainingChoice, out: Path, step: Callable[[], object]
 ) -> dict[str, Any]:
-    """Fit a model to a candle file and write its folder."""
-    if symbol is not None:
-        _check_symbol(symbol)
-    if loss not in _LOSSES:
-        raise ConfigError(f"There is no exact fit for the loss {loss!r}; choose one of {', '.join(_LOSSES)}.")
-    if not 0 <= test_size < 1:
-        raise ConfigError(f"A test size of {test_size} leaves nothing to fit; give a fraction from 0 to below 1.")
-    model = train_ar(
-        read_candles(candles, symbol),
-        Interval.parse(interval),
-        parse_lags(lags),
-        loss,
-        test_size,
-        name=_name(out),
-        created=_now(),
-        until=until,
-    )
+    """Fit a model to a candle file, record the fit, judge it where some candles are left, and write its folder."""
+    if choice.symbol is not None:
+        _check_symbol(choice.symbol)
+    if choice.loss not in _LOSSES:
+        raise ConfigError(f"There is no exact fit for the loss {choice.loss!r}; choose one of {', '.join(_LOSSES)}.")
+    if not 0 <= choice.test_size < 1:
+        raise ConfigError(
+            f"A test size of {choice.test_size} leaves nothing to fit; give a fraction from 0 to below 1."
+        )
+    interval, lags = Interval.parse(choice.interval), parse_lags(choice.lags)
+    candles = read_candles(choice.candles, choice.symbol)
+    if choice.until is not None:
+        candles = candles.filter(pl.col("close_time") <= choice.until)
+    funding = None if choice.funding is None else read_funding(choice.funding, choice.symbol)
+    model = train_ar(candles, interval, lags, choice.loss, choice.test_size, name=_name(out), created=_now())
+    fit = trial_of(model.card, "train")
+    if fit is not None:
+        store = trial_store(settings)
+        store.record([fit])
+        if fit.closes:
+            trials = store.of(fit.symbol)
+            found = judge(model, candles, costs_of(settings), funding=funding, trials=trials, step=step)
+            model = judged(model, found)
     _write(model, out)
     return _summary(model, out)
 
@@ -152,6 +172,8 @@ def _summary(model: Model, folder: Path) -> dict[str, Any]:
         "loss": card.loss,
         "method": card.method,
         "metrics": card.metrics,
+        "trials": card.trials,
+        "gates": {name: gate.model_dump(mode="json") for name, gate in card.gates.items()},
         "verdict": card.verdict,
         "reason": card.reason,
         "hash": model.hash,

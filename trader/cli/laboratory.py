@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from trader.cli.progress import progress
 from trader.cli.values import (
     CyclesOption,
     EquityOption,
@@ -38,19 +39,25 @@ def train_ar(
     test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that no fit sees.")] = 0.25,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where the file does not say.")] = None,
     until: ToOption = None,
+    funding: FundingOption = None,
+    fee: FeeOption = None,
+    slippage: SlippageOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit an autoregressive forecaster exactly.
+    """Fit an autoregressive forecaster exactly, record the fit, and judge it on the candles it has not seen.
 
     Examples:
       trader train ar --candles ADAUSDT_1h.parquet --interval 16h --lags 1 --out models/mine
       trader train ar --candles ADAUSDT_1h.parquet --interval 12h --lags 1,2 --loss mse --out models/mine --json
     """
-    from trader.app.training import train_to_folder
+    from trader.app.settings import load_settings, money
+    from trader.app.training import TrainingChoice, train_to_folder
+    from trader.research.evidence.judge import STEPS
 
-    document = train_to_folder(
-        candles, out, interval=interval, lags=lags, loss=loss, test_size=test_size, symbol=symbol, until=until
-    )
+    settings = load_settings(sim=money(fee=fee, slippage=slippage))
+    choice = TrainingChoice(candles, interval, lags, loss, test_size, symbol, until, funding)
+    with progress("weighing", STEPS) as step:
+        document = train_to_folder(settings, choice, out, step)
     show(document, as_json=as_json)
 
 

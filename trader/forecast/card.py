@@ -4,7 +4,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    ValidationError,
+)
 
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
@@ -106,7 +115,8 @@ class Card(_Part):
 
     `metrics` are close-to-close and before costs, by period (`train`, `test`); `calibration` is of the confidence, None
     where nobody measured it; `loss` and `method` are how it was fitted; `trials` counts the fits it was chosen from;
-    `gates`, `verdict` and `reason` say whether it may trade money.
+    `gates`, `verdict` and `reason` say whether it may trade money, and `evidence` holds every number they follow from
+    (`research.evidence`), None where nobody judged it.
     """
 
     name: str
@@ -128,6 +138,7 @@ class Card(_Part):
     verdict: Verdict
     reason: str
     trials: int
+    evidence: dict[str, JsonValue] | None = None
     created: AwareDatetime
     expires: AwareDatetime
 

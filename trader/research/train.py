@@ -5,7 +5,6 @@ import pickle
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from io import BytesIO
@@ -20,7 +19,7 @@ from trader import __version__
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError, ModelError
 from trader.forecast.artifact import Model, encode_weights, golden_rows
-from trader.forecast.card import Calibration, Card, Construction, Gate, Training, Verdict
+from trader.forecast.card import Calibration, Card, Construction, Training
 from trader.forecast.features import significant
 from trader.forecast.fit import FITS
 from trader.forecast.linear import LinearForecaster
@@ -54,16 +53,6 @@ def library_versions() -> dict[str, str]:
     return {"trader": __version__, **{name: version(name) for name in ("numpy", "polars", "safetensors")}}
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What is known of a model's worth when its card is written; `trials` counts the fits it was chosen from."""
-
-    verdict: Verdict = "UNJUDGED"
-    reason: str = _UNJUDGED
-    gates: Mapping[str, Gate] = field(default_factory=dict)
-    trials: int = 1
-
-
 def train_ar(
     candles: pl.DataFrame,
     interval: Interval,
@@ -77,7 +66,6 @@ def train_ar(
     split: datetime | None = None,
     pool: int | None = None,
     expires: datetime | None = None,
-    judgement: Judgement | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Model:
     """Fit a model to one symbol's candles, chronologically: the first rows train, the last test.
@@ -94,7 +82,6 @@ def train_ar(
         split: train on every row that closes at or before it and test on the rest, instead of `test_size`.
         pool: drop as many first rows as this lag needs, to compare models of several lags on the same rows.
         expires: when it is too old; a year after the last candle, unless given.
-        judgement: the card's verdict; unjudged, unless given.
         versions: library versions for the card; the installed ones, unless given.
 
     Raises:
@@ -120,7 +107,7 @@ def train_ar(
         windows=_windows(seen["close"].to_list(), forecaster.warmup),
         created=created,
         expires=expires or history["close_time"][-1] + _LIFE,
-        judgement=judgement or Judgement(),
+        reason=_UNJUDGED,
         versions=versions,
     )
 
@@ -174,7 +161,7 @@ def import_pth(
         windows=_windows([], forecaster.warmup),
         created=created,
         expires=expires or created + _LIFE,
-        judgement=Judgement(reason="Imported weights whose training nobody here has seen."),
+        reason="Imported weights whose training nobody here has seen.",
         versions=versions,
     )
 
@@ -281,7 +268,7 @@ def _model(
     forecaster: LinearForecaster,
     *,
     windows: list[list[float]],
-    judgement: Judgement,
+    reason: str,
     versions: Mapping[str, str] | None,
     **fields: Any,
 ) -> Model:
@@ -289,10 +276,10 @@ def _model(
         lags=forecaster.lags,
         weights_hash=hashlib.sha256(encode_weights(forecaster)).hexdigest(),
         golden=golden_rows(forecaster, windows),
-        gates=dict(judgement.gates),
-        verdict=judgement.verdict,
-        reason=judgement.reason,
-        trials=judgement.trials,
+        gates={},
+        verdict="UNJUDGED",
+        reason=reason,
+        trials=1,
         versions=dict(versions or library_versions()),
         **fields,
     )
