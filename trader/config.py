@@ -36,6 +36,7 @@ _DOTENV = Path(".env")
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Rate = Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))]
 Positive = Annotated[Decimal, Field(gt=0)]
+Policy = Literal["halt", "adopt"]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
@@ -91,6 +92,18 @@ class RiskSettings(_Section):
     max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
 
 
+class ReconcileSettings(_Section):
+    """What to do about a difference that can be lived with: halt until a person resumes, or adopt it as it is."""
+
+    position: Policy = "halt"
+    order: Policy = "halt"
+    leverage: Policy = "halt"
+    margin_mode: Policy = "halt"
+    liquidation: Policy = "halt"
+    adl: Policy = "halt"
+    settlement: Policy = "halt"
+
+
 class SimSettings(_Section):
     """The embedded exchange's money: `fee` and `slippage` and the whole `spread` as fractions of the price, in USDT."""
 
@@ -137,6 +150,7 @@ class Settings(BaseSettings):
     data_dir: UserPath = Field(default_factory=_data_dir)
     exchange: ExchangeSettings = ExchangeSettings()
     risk: RiskSettings = RiskSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     sim: SimSettings = SimSettings()
     log: LogSettings = LogSettings()
 

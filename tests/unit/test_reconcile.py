@@ -6,7 +6,7 @@ import pytest
 from tests.unit.execution_world import OTHER, SYMBOL
 from trader.domain.account import Account, Position
 from trader.domain.order import Fill
-from trader.execution.reconcile import Difference, differences, explained_by, forced
+from trader.execution.reconcile import Difference, differences, explained_by
 
 NOW = datetime(2025, 5, 1, tzinfo=UTC)
 
@@ -78,18 +78,3 @@ def test_trades_that_do_not_add_up_explain_nothing(quantities: list[str]) -> Non
 
 def test_trades_of_another_symbol_explain_nothing() -> None:
     assert not explained_by(Difference(SYMBOL, Decimal(5), Decimal(0)), [fill("-5", OTHER)])
-
-
-@pytest.mark.parametrize(
-    ("client_id", "by_exchange"),
-    [
-        ("autoclose-1700000000000", True),
-        ("adl_autoclose", True),
-        ("settlement_autoclose-1700000000000", True),
-        ("t1a2b3c.hx9k1.ADAUSDT.c0", False),
-        ("my-autoclose-1", False),
-        ("", False),
-    ],
-)
-def test_orders_of_the_exchange_itself_are_known_by_their_first_letters(client_id: str, by_exchange: bool) -> None:
-    assert forced(client_id) is by_exchange

@@ -13,9 +13,11 @@ from trader.app.strategies import Loaded, limits, load_strategy, max_delay, wire
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
+from trader.domain.order import client_prefix
 from trader.errors import ModelError, NotPermitted
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
+from trader.execution.reconcile import Policies
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
 from trader.journal.rows import Binding
@@ -124,12 +126,13 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         max_delay=max_delay(settings, loaded),
         strategy=loaded.hash,
         model=loaded.model.hash,
+        policies=Policies(**settings.reconcile.model_dump()),
     )
     settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)
     gate = Gate(gateway, journal, clock, control.state, wire_limits(settings, loaded))
     router = Router(gateway, journal, clock, Timing(settle + _CLOCK_ERROR + _MARGIN), gate, log)
-    recovery = Recovery(gateway, journal, clock, router, log)
+    recovery = Recovery(gateway, journal, clock, router, log, terms.policies, client_prefix(terms.instance))
     return Assembly(
         loaded=loaded,
         terms=terms,

@@ -13,7 +13,7 @@ from trader.app.strategies import load_strategy
 from trader.config import Settings
 from trader.errors import ConfigError
 from trader.exchange.binance import BinanceGateway
-from trader.execution.reconcile import differences
+from trader.execution.reconcile import differences, mispriced
 from trader.journal.journal import Journal
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
@@ -79,6 +79,9 @@ async def _compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
     found = [str(difference) for difference in differences(journal.positions(), account)]
     found += [f"the order {order.client_id} rests on the exchange" for order in await gateway.open_orders()]
     found += [f"the order {record.intent.client_id} has no certain end" for record in journal.open_intents()]
+    for symbol, held in journal.held().items():
+        priced = mispriced(symbol, held.cost, account.positions[symbol]) if symbol in account.positions else None
+        found += [priced.text] if priced else []
     begun = journal.baseline()
     known = {(income.id, income.kind): income.amount for income in journal.incomes(since=begun.at)}
     since = journal.last_income_time() or begun.at

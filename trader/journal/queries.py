@@ -64,6 +64,9 @@ _OPEN = select(schema.orders).where(schema.OPEN).order_by(schema.orders.c.seq)
 _FILLS = _between(schema.fills, schema.fills.c.time).order_by(
     schema.fills.c.symbol.desc(), func.length(schema.fills.c.trade_id).desc(), schema.fills.c.trade_id.desc()
 )
+_FILL = select(schema.fills.c.trade_id).where(
+    schema.fills.c.symbol == bindparam("symbol"), schema.fills.c.trade_id == bindparam("trade_id")
+)
 _POSITION = select(schema.positions).where(schema.positions.c.symbol == bindparam("symbol"))
 _POSITIONS = select(schema.positions).order_by(schema.positions.c.symbol)
 _BASELINE = select(schema.baselines).order_by(schema.baselines.c.id.desc()).limit(1)
@@ -215,9 +218,11 @@ class Reader:
         return {row.symbol: Held(row.quantity, row.cost, row.last_trade) for row in self._database.read(_POSITIONS)}
 
     def knows_trade(self, symbol: str, trade_id: str) -> bool:
-        """Whether the effect of a trade is in `position`, as a fill or as part of the baseline."""
-        last = self.last_trade_id(symbol)
-        return last is not None and number(trade_id) <= number(last)
+        """Whether a trade is known, as a fill or as one before the baseline."""
+        if self._one(_FILL, symbol=symbol, trade_id=trade_id) is not None:
+            return True
+        begun = self.baseline().last_trades.get(symbol)
+        return begun is not None and number(trade_id) <= number(begun)
 
     def has_baseline(self) -> bool:
         """Whether the account has ever been taken as the beginning of the story."""

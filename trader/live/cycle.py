@@ -6,7 +6,7 @@ same story; decide; write the decision and every order down; carry the orders; l
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,8 +18,10 @@ from trader.domain.account import Account
 from trader.domain.decision import Book, CloseReport, Decision, Leg, Limits, State
 from trader.domain.order import client_id
 from trader.errors import ExchangeError, Mismatch
+from trader.execution.reconcile import Policies
 from trader.journal.journal import Journal
 from trader.journal.rows import DecisionRecord, Intent, Status
+from trader.live.audit import Audit
 from trader.live.ports import Clock, Gateway
 from trader.live.record import (
     Inputs,
@@ -38,7 +40,8 @@ class Terms:
     """What this instance trades under.
 
     `instance` names account and strategy and is part of every order's name; `max_delay` is how long after a close it
-    may still be decided; `strategy` and `model` are the hashes under which both are kept in the journal.
+    may still be decided; `strategy` and `model` are the hashes under which both are kept in the journal; `policies` say
+    what to do about what somebody changed.
     """
 
     instance: str
@@ -46,6 +49,7 @@ class Terms:
     max_delay: timedelta
     strategy: str
     model: str
+    policies: Policies = field(default_factory=Policies)
 
 
 class Cycle:
@@ -68,6 +72,7 @@ class Cycle:
         self._recovery = recovery
         self._terms = terms
         self._log = log
+        self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log)
 
     async def run(self, close: datetime) -> CloseReport | None:
         """Decide a close and carry its orders; None where it has been finished before.
@@ -116,7 +121,9 @@ class Cycle:
         """Decide a claimed close and carry its orders."""
         candles = await self._candles(close)
         account = await self._recovery.reconcile()
-        await self._recovery.book_incomes()
+        await self._audit.run(account)
+        await self._recovery.require_wallet()
+        await self._recovery.explain_bookings()
         inputs = await self._inputs(close, candles, account)
         forecasts = last_forecasts(self._strategy.forecast(candles), close)
         decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)

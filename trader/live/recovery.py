@@ -1,15 +1,28 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.domain.order import Fill
 from trader.errors import Mismatch
-from trader.execution.reconcile import Difference, differences, explained_by, forced
+from trader.execution.reconcile import (
+    KINDS,
+    TRANSFERS,
+    Author,
+    Difference,
+    Finding,
+    Kind,
+    Policies,
+    author,
+    differences,
+    explained_by,
+    taken_by,
+    untold,
+    wallet_gap,
+)
 from trader.journal.journal import Journal
 from trader.journal.rows import Outcome
 from trader.live.ports import Clock, Gateway
@@ -17,7 +30,8 @@ from trader.live.router import Router
 
 # income is asked for again from a little before the last booking: it is told late and out of order
 _OVERLAP = timedelta(minutes=1)
-_CENT = Decimal("0.01")
+_A_DAY = timedelta(days=1)
+_HALT = Policies()
 # a read may lag behind an order that has just been confirmed
 _LOOKS = 4
 # bookings are told up to half a minute late
@@ -26,12 +40,33 @@ _PAUSE = timedelta(milliseconds=500)
 
 
 class Recovery:
-    """Settle open orders, book what happened meanwhile, and refuse what cannot be explained."""
+    """Settle open orders, book what happened meanwhile, and refuse what cannot be explained.
+
+    Args:
+        gateway: the account.
+        journal: the story so far.
+        clock: the venue's.
+        router: carries what is still open.
+        log: says what was found.
+        policies: what to do about a difference that can be lived with.
+        prefix: how this instance's client ids begin, so that another's are told apart.
+    """
 
     def __init__(
-        self, gateway: Gateway, journal: Journal, clock: Clock, router: Router, log: FilteringBoundLogger
+        self,
+        gateway: Gateway,
+        journal: Journal,
+        clock: Clock,
+        router: Router,
+        log: FilteringBoundLogger,
+        policies: Policies = _HALT,
+        prefix: str = "",
     ) -> None:
         self.router = router
+        self._policies = policies
+        self._prefix = prefix
+        # since when, and what: added up once, then with every new booking
+        self._booked: tuple[datetime, Decimal] | None = None
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
@@ -65,10 +100,16 @@ class Recovery:
         return len(open_orders)
 
     async def book_incomes(self) -> None:
-        """Write down every booking on the wallet since the last one known."""
+        """Write down every booking on the wallet since the last one known; name what came in or went out."""
         since = self._journal.last_income_time()
         start = self._journal.baseline().at if since is None else since - _OVERLAP
-        self._journal.record_incomes(await self._gateway.incomes(start))
+        new = self._journal.record_incomes(await self._gateway.incomes(start))
+        if self._booked is not None:
+            at, amount = self._booked
+            self._booked = at, sum((income.amount for income in new if income.time >= at), amount)
+        for income in new:
+            if income.kind in TRANSFERS:
+                self._log.warning("money moved in or out", kind=income.kind, amount=str(income.amount))
 
     async def require_wallet(self) -> None:
         """Check that the journal's bookings make the account's wallet: another account, or a reset one, has another.
@@ -78,30 +119,32 @@ class Recovery:
         """
         pause = _PAUSE
         for _ in range(_WALLET_LOOKS - 1):
-            booked, held = await self._wallets()
-            if abs(booked - held) < _CENT:
+            if await self._wallet_gap() is None:
                 return
             await self._clock.sleep_until(self._clock.now() + pause)
             pause *= 2
-        booked, held = await self._wallets()
-        if abs(booked - held) >= _CENT:
+        gap = await self._wallet_gap()
+        if gap is not None:
             raise Mismatch(
-                f"The journal's bookings make a wallet of {booked:.2f} USDT and the account has {held:.2f}: this is "
-                "another account, or one that was reset; use the account the journal belongs to, another "
-                "TRADER_DATA_DIR, or accept this one as the baseline with `trader run --adopt`."
+                f"{gap.text[0].upper()}{gap.text[1:]}: this is another account, or one that was reset; use the account "
+                "the journal belongs to, another TRADER_DATA_DIR, or accept this one as the baseline with "
+                "`trader run --adopt`."
             )
 
-    async def _wallets(self) -> tuple[Decimal, Decimal]:
-        """Return the wallet that every booking makes since the baseline, and the account's."""
+    async def _wallet_gap(self) -> Finding | None:
+        """Compare every booking since the baseline with the account's wallet."""
         await self.book_incomes()
         begun = self._journal.baseline()
-        booked = sum((income.amount for income in self._journal.incomes(since=begun.at)), begun.wallet)
-        return booked, (await self._gateway.account()).wallet
+        if self._booked is None or self._booked[0] != begun.at:
+            incomes = self._journal.incomes(since=begun.at)
+            self._booked = begun.at, sum((income.amount for income in incomes), begun.wallet)
+        return wallet_gap(self._booked[1], (await self._gateway.account()).wallet)
 
     async def reconcile(self) -> Account:
         """Return the account once the journal explains every position on it.
 
-        Trades of the exchange's own (liquidation, auto-deleveraging) are written down and halt the daemon.
+        Trades of the exchange's own (liquidation, auto-deleveraging, settlement) and, where the policy says so, of a
+        person are written down; the first halt the daemon unless the policy adopts them.
 
         Raises:
             Mismatch: something else moved a position.
@@ -114,34 +157,69 @@ class Recovery:
             await self._clock.sleep_until(self._clock.now() + pause)
             pause *= 2
         account = await self._gateway.account()
-        difference = await self._unexplained(account)
-        if difference is not None:
+        finding = await self._unexplained(account)
+        if finding is not None:
             raise Mismatch(
-                f"The account holds what the journal does not explain ({difference}); close it by hand, or accept "
+                f"The account holds what the journal does not explain ({finding.text}); close it by hand, or accept "
                 "it as the baseline with `trader run --adopt`."
             )
         return account
 
-    async def _unexplained(self, account: Account) -> Difference | None:
-        """Write down what the exchange itself did, and return the first difference that leaves."""
+    async def explain_bookings(self) -> None:
+        """Look for trades that left no position behind, by the bookings that name them.
+
+        Raises:
+            Mismatch: somebody else traded.
+        """
+        last = self._journal.equity_points(last=1)
+        since = max([self._journal.baseline().at, *(point.close - _A_DAY for point in last)])
+        for symbol in untold(self._journal.incomes(since=since), self._journal.knows_trade):
+            held = self._journal.position(symbol)
+            finding = await self._explain(Difference(symbol, held, held))
+            if finding is not None:
+                raise Mismatch(
+                    f"Somebody else traded on the account ({finding.text}); stop whoever it was, then accept the "
+                    "account as the baseline with `trader run --adopt`."
+                )
+
+    async def _unexplained(self, account: Account) -> Finding | None:
+        """Write down what can be explained, and return the first difference that cannot."""
         for difference in differences(self._journal.positions(), account):
-            fills = await self._gateway.fills(difference.symbol, since=self._journal.last_trade_id(difference.symbol))
-            if not explained_by(difference, fills) or not await self._forced(difference, fills):
-                return difference
-            why = f"{difference.symbol} was liquidated or auto-deleveraged by the exchange ({difference})"
-            self._log.error("position taken by the exchange", why=why)
-            # halted first: once the trades are known, nothing would tell a restart of it
-            self._journal.set_state(State.HALTED, why, "exchange", self._clock.now())
-            self._journal.record_fills(fills)
+            finding = await self._explain(difference)
+            if finding is not None:
+                return finding
         return None
 
-    async def _forced(self, difference: Difference, fills: list[Fill]) -> bool:
-        """Whether every trade belongs to an order of the exchange's own."""
-        for exchange_id in {fill.exchange_id for fill in fills}:
-            order = await self._gateway.find_by_exchange_id(difference.symbol, exchange_id)
-            if order is None or not forced(order.client_id):
-                return False
-        return bool(fills)
+    async def _explain(self, difference: Difference) -> Finding | None:
+        """Write down the trades behind a difference where that is allowed, else name what it is."""
+        symbol = difference.symbol
+        fills = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
+        finding = taken_by(difference, [await self._author(symbol, fill.exchange_id) for fill in fills])
+        if not fills or not explained_by(difference, fills):
+            return finding
+        forced = finding.kind is not Kind.POSITION
+        adopted = self._policies.adopts(finding.kind) and finding.author in {Author.PERSON, *KINDS}
+        if not forced and not adopted:
+            return finding
+        self._log.error("position taken", why=finding.text, kind=finding.kind.value, adopted=adopted)
+        if not adopted:
+            # halted first: once the trades are known, nothing would tell a restart of it
+            self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
+        self._journal.record_fills(fills)
+        return None
+
+    async def _author(self, symbol: str, exchange_id: str) -> Author:
+        """Say whose the order of a trade is; one that nobody knows any more is a person's."""
+        order = await self._gateway.find_by_exchange_id(symbol, exchange_id)
+        return Author.PERSON if order is None else self.author(order.client_id)
+
+    def author(self, client_id: str) -> Author:
+        """Say whose an order is."""
+        return author(client_id, self._prefix, self.knows)
+
+    def knows(self, client_id: str) -> bool:
+        """Whether the journal intended an order of that name."""
+        return self._journal.order(client_id) is not None
 
     def state(self) -> State:
         """Return the durable state."""

@@ -250,7 +250,7 @@ async def test_a_close_that_falls_due_while_another_is_under_way_is_decided(worl
         world.clock.time = LAST + SECOND
 
     world.clock.patience = 1
-    await world.run(Steps(hooks={("account", 3): suspend}), end=LAST)
+    await world.run(Steps(hooks={("account", 4): suspend}), end=LAST)
     assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.CLOSED, LAST: Status.CLOSED}
     assert [record.outcome for record in world.journal.orders() if record.intent.close == NEXT] == [Outcome.EXPIRED] * 2
     assert world.clock.now() < LAST + MINUTE

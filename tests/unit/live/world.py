@@ -16,9 +16,10 @@ from tests.unit.live.steps import Crash, SteppedJournal, Steps, open_journal
 from trader.domain.account import MarginMode
 from trader.domain.decision import Book, CloseReport, Forecast, Leg, Limits, Rebalance, State
 from trader.domain.interval import Interval
-from trader.domain.order import OrderRequest, client_id
+from trader.domain.order import OrderRequest, client_id, client_prefix
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.guards import WireLimits
+from trader.execution.reconcile import Policies
 from trader.journal.rows import Intent, OrderRecord, Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
@@ -103,6 +104,7 @@ class World:
         self.strategy = FakeStrategy(symbols=tuple(self.exchange.rules))
         self.limits = Limits(Decimal(1), Decimal(1000))
         self.wire_limits = WireLimits()
+        self.policies = Policies()
         self.steps = Steps()
         self.lives: list[Steps] = []
         self.log = Lines()
@@ -122,9 +124,10 @@ class World:
         self.control = Control(journal, clock, log)
         self.gate = Gate(exchange, journal, clock, self.control.state, self.wire_limits)
         self.router = Router(exchange, journal, clock, Timing(SETTLE), self.gate, log)
-        self.recovery = Recovery(exchange, journal, clock, self.router, log)
+        prefix = client_prefix(INSTANCE)
+        self.recovery = Recovery(exchange, journal, clock, self.router, log, self.policies, prefix)
         self.startup = Startup(self.strategy, exchange, journal, clock, self.recovery, log)
-        terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash")
+        terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash", self.policies)
         self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, terms, log)
         self.flattener = Flattener(INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery)
         self.daemon = Daemon(
