@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from trader.sim.faults import KINDS, Plan, check_entry
+from trader.sim.faults import EVENTS, KINDS, Plan, check_entry
 
 ORDER = "POST /fapi/v1/order"
 PRICES = [0.5 + (index * 37 % 20) / 1000 for index in range(50)]
@@ -240,3 +240,8 @@ async def test_requests_are_served_during_a_delay(serve_market: Any, market: Any
     assert (await wire.ask("GET", "/fapi/v1/ping")).status == 200
     assert not slow.done()
     await slow
+
+
+def test_every_fault_and_event_is_described(root: Path) -> None:
+    page = (root / "docs" / "embedded-exchange.md").read_text()
+    assert sorted(name for name in KINDS | EVENTS if f"`{name}`" not in page) == []
