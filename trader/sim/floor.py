@@ -146,7 +146,7 @@ class Floor:
         """Take a resting order off the book."""
         self.open.pop(order.order_id, None)
         order.status, order.update_time = status, self.now
-        self.news.orders.append(order)
+        self._note(order)
         self._follow(order)
 
     def end_algo(self, algo: Algo, status: str) -> None:
@@ -207,7 +207,12 @@ class Floor:
         if order.left == 0:
             self.open.pop(order.order_id, None)
             self._follow(order)
-        self.news.orders.append(order)
+        self._note(order)
+
+    def _note(self, order: Order) -> None:
+        """Let the ledger write an order; one that has just been noted is written as it then stands."""
+        if not self.news.orders or self.news.orders[-1] is not order:
+            self.news.orders.append(order)
 
     def _follow(self, order: Order) -> None:
         """End the algo order whose order has come to its end."""
