@@ -109,7 +109,7 @@ def test_longer_candles_are_built_before_they_are_fitted() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "reason"),
     [
-        ({"loss": "huber"}, ConfigError, "choose l1 or mse"),
+        ({"loss": "hinge"}, ConfigError, "choose one of l1, mse, huber, "),
         ({"until": START}, DataError, "."),
         ({"split": START}, DataError, "too few"),
         ({"lags": (50, 60), "test_size": 0.99}, DataError, "too few"),

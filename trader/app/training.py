@@ -21,9 +21,9 @@ from trader.forecast.card import Construction
 from trader.research.dataset import read_candles, read_funding
 from trader.research.evidence.judge import judge, judged
 from trader.research.evidence.trials import trial_of
+from trader.research.losses import check_loss
 from trader.research.train import export_pth, import_pth, train_ar
 
-_LOSSES = ("l1", "mse")
 _SYMBOL = re.compile(r"\w{1,40}")
 _LARGEST_LAG = 1000
 _RANGE = re.compile(r"^(\d+)(?:-(\d+))?$")
@@ -68,8 +68,7 @@ def train_to_folder(
     """Fit a model to a candle file, record the fit, judge it where some candles are left, and write its folder."""
     if choice.symbol is not None:
         _check_symbol(choice.symbol)
-    if choice.loss not in _LOSSES:
-        raise ConfigError(f"There is no exact fit for the loss {choice.loss!r}; choose one of {', '.join(_LOSSES)}.")
+    check_loss(choice.loss)
     if not 0 <= choice.test_size < 1:
         raise ConfigError(
             f"A test size of {choice.test_size} leaves nothing to fit; give a fraction from 0 to below 1."

@@ -20,6 +20,14 @@ from trader.cli.values import (
     show,
 )
 
+LossOption = Annotated[
+    str,
+    typer.Option(
+        help="l1 (least absolute deviations) or mse (least squares), both exact; by gradient huber, log-cosh,"
+        " student-t, expectile-40, and l1-adam (5,000 epochs, wherever they end)."
+    ),
+]
+
 train = typer.Typer(help="Fit a model to candles and write it with its card.", no_args_is_help=True)
 
 
@@ -35,7 +43,7 @@ def train_ar(
     out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
     interval: Annotated[str, typer.Option(help="The candle length, such as 16h.")] = "16h",
     lags: Annotated[str, typer.Option(help="Lags of the log return, such as 1,3 or 1-4.")] = "1",
-    loss: Annotated[str, typer.Option(help="l1 (exact least absolute deviations) or mse (least squares).")] = "l1",
+    loss: LossOption = "l1",
     test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that no fit sees.")] = 0.25,
     symbol: Annotated[str | None, typer.Option(help="The symbol, where the file does not say.")] = None,
     until: ToOption = None,
@@ -44,7 +52,7 @@ def train_ar(
     slippage: SlippageOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit an autoregressive forecaster exactly, record the fit, and judge it on the candles it has not seen.
+    """Fit an autoregressive forecaster, record the fit, and judge it on the candles it has not seen.
 
     Examples:
       trader train ar --candles ADAUSDT_1h.parquet --interval 16h --lags 1 --out models/mine

@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 
 from trader import __version__
 from trader.domain.interval import Interval
-from trader.errors import ConfigError, DataError, ModelError
+from trader.errors import DataError, ModelError
 from trader.forecast.artifact import Model, encode_weights, golden_rows
 from trader.forecast.card import Calibration, Card, Construction, Training
 from trader.forecast.features import significant
-from trader.forecast.fit import FITS
 from trader.forecast.linear import LinearForecaster
 from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.calibration import odds_slope, reliability, right_signs
 from trader.research.dataset import Rows, chronological_split, data_hash, supervised
+from trader.research.losses import fit_one
 from trader.research.metrics import signal_metrics
 
-_METHODS = {"l1": "least absolute deviations, exact (vertex descent)", "mse": "ordinary least squares, closed form"}
 # What torch's reader raises on bytes that are no state_dict, found by spoiling good ones.
 _UNREADABLE = (
     pickle.UnpicklingError,
@@ -74,7 +73,7 @@ def train_ar(
         candles: a candle frame whose interval divides `interval`.
         interval: the candle length of the model.
         lags: lags of the log return in the order of the weights.
-        loss: `l1` or `mse`.
+        loss: one of `losses.LOSSES`.
         test_size: the fraction of rows, at the end, that the fit does not see.
         name: what the model is called.
         created: when, for the card.
@@ -91,7 +90,7 @@ def train_ar(
     history = _history(candles, interval, until)
     rows = supervised(history, lags, pool)
     count = chronological_split(len(rows.target), test_size) if split is None else rows.until(split)
-    forecaster = _fitted(rows.features[:count], rows.target[:count], lags, loss)
+    forecaster, method = _fitted(rows.features[:count], rows.target[:count], lags, loss)
     seen = history.filter(pl.col("close_time") <= rows.close_times[count - 1])
     return _model(
         forecaster,
@@ -100,7 +99,7 @@ def train_ar(
         interval=interval,
         construction=Construction.of(interval, spacing(candles)),
         loss=loss,
-        method=_METHODS[loss],
+        method=method,
         training=_training(seen, count),
         metrics=_scores(forecaster, rows, count, interval),
         calibration=_calibration(forecaster, history, rows, count),
@@ -189,17 +188,15 @@ def _training(seen: pl.DataFrame, rows: int) -> Training:
 
 def _fitted(
     features: NDArray[np.float64], target: NDArray[np.float64], lags: tuple[int, ...], loss: str
-) -> LinearForecaster:
-    if loss not in FITS:
-        raise ConfigError(f"There is no fit for the loss {loss!r}; choose {' or '.join(FITS)}.")
-    fit = FITS[loss](features, target)
+) -> tuple[LinearForecaster, str]:
+    fit, method = fit_one(features, target, loss)
     # Rounded so that a fit on another processor, whose sums end in other bits, gives the same file.
     numbers = significant(np.array([*fit.weights, fit.bias]))
     weights, bias = numbers[:-1], float(numbers[-1])
     deviation = (target - bias - features @ weights).std(ddof=1)
     if not deviation > 0:
         raise DataError("The fit leaves no residual, so that nothing measures confidence; give candles that move.")
-    return _calibrated(lags, tuple(weights.tolist()), bias, float(deviation), features, target)
+    return _calibrated(lags, tuple(weights.tolist()), bias, float(deviation), features, target), method
 
 
 def _calibrated(

@@ -6,9 +6,9 @@ from datetime import datetime
 import numpy as np
 
 from trader.domain.interval import Interval
-from trader.forecast.fit import FITS
 from trader.research.dataset import Rows
 from trader.research.evidence.earnings import Array, Candles, held, net
+from trader.research.walkforward import fit_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +47,15 @@ def walk_forward(rows: Rows, candles: Candles, loss: str, cost: float, train: in
     Args:
         rows: the pairs a fit reads; each is of one of `candles`.
         candles: what those candles returned, row by row the same as `rows`.
-        loss: what the fits minimise; one of `FITS`.
+        loss: what the fits minimise; one of `losses.REFITTED`.
         cost: paid on each unit of notional traded; a side carried from fold to fold is not paid again.
         train: candles a fit reads.
         test: candles until the next fit.
     """
     starts = range(train, len(rows.target) - test + 1, test)
     sides: list[Array] = []
-    for start in starts:
-        fit = FITS[loss](rows.features[start - train : start], rows.target[start - train : start])
+    spans = [slice(start - train, start) for start in starts]
+    for start, fit in zip(starts, fit_spans(rows, spans, loss), strict=True):
         sides.append(np.asarray(rows.features[start : start + test] @ np.array(fit.weights) + fit.bias))
     if not sides:
         return WalkForward(train, test, ())

@@ -12,7 +12,6 @@ from trader.errors import DataError, ModelError
 from trader.execution.fills import Costs
 from trader.forecast.artifact import Model
 from trader.forecast.card import Construction, Training
-from trader.forecast.fit import FITS
 from trader.forecast.linear import LinearForecaster
 from trader.market.candles import spacing
 from trader.market.resample import resample
@@ -23,6 +22,7 @@ from trader.research.evidence.folds import WalkForward, walk_forward, year_and_q
 from trader.research.evidence.sharpe import sharpe
 from trader.research.evidence.trials import Trial, sharpes, trial_of
 from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, weigh
+from trader.research.losses import REFITTED, fit_one
 
 SAMPLES = 100
 STEPS = REPLICATIONS + SAMPLES
@@ -185,7 +185,7 @@ def _rivals(
     noticed: Any = (card.evidence or {}).get("fits", [])
     noted = {_configuration(fit["lags"], fit["loss"]) for fit in noticed}
     own = _configuration(card.lags, card.loss)
-    wanted = sorted(one for one in recorded | noted | {own} if one[1] in FITS)
+    wanted = sorted(one for one in recorded | noted | {own} if one[1] in REFITTED)
     if seen is None or card.training is None:
         return _Rivals((), np.empty((history.height - 1 - first, 0)), sharpes(trials, card.interval))
     sides, known = [], list(sharpes(trials, card.interval))
@@ -203,7 +203,7 @@ def _rivals(
 
 def _refitted(seen: pl.DataFrame, lags: tuple[int, ...], loss: str, rows: int) -> LinearForecaster:
     pairs = supervised(seen, lags)
-    fit = FITS[loss](pairs.features[-rows:], pairs.target[-rows:])
+    fit, _ = fit_one(pairs.features[-rows:], pairs.target[-rows:], loss)
     return LinearForecaster(lags, fit.weights, fit.bias, None)
 
 
@@ -213,7 +213,7 @@ def _configuration(lags: Sequence[int], loss: str) -> _Configuration:
 
 def _walk(model: Model, history: pl.DataFrame, everything: Candles, cost: float) -> WalkForward | None:
     card = model.card
-    if card.loss not in FITS:
+    if card.loss not in REFITTED:
         return None
     rows = supervised(history, card.lags)
     # a row needs as many candles before it as its furthest lag
