@@ -18,6 +18,7 @@ from trader.errors import ModelError, NotPermitted
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
 from trader.execution.reconcile import Policies
+from trader.forecast.artifact import Model
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
 from trader.journal.rows import Binding
@@ -95,6 +96,13 @@ def permit(settings: Settings, loaded: Loaded) -> None:
         )
 
 
+def _say_what_it_is_worth(model: Model, log: FilteringBoundLogger) -> None:
+    """Print verdict and expiry, which refuse on a real exchange and are only said on the embedded one."""
+    expired = model.expired(datetime.now(UTC))
+    say = log.info if model.verdict == "GO" and not expired else log.warning
+    say("model", model=model.name, verdict=model.verdict, expired=expired, reason=model.reason)
+
+
 def _remember(journal: Journal, loaded: Loaded) -> None:
     """Keep in the journal what its decisions need to be replayed."""
     journal.save_model(loaded.model.hash, loaded.card.decode(), loaded.weights)
@@ -114,6 +122,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         log = log.bind(dry_run=True)
     if venue.generated:
         log = log.bind(market="generated")
+    _say_what_it_is_worth(loaded.model, log)
     strategy, clock = loaded.strategy, venue.clock
     gateway: Gateway = venue.gateway
     if settings.dry_run:

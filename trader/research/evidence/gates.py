@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trader.forecast.card import Gate, Verdict
 
+RULES = ("cash", "always_long", "always_short", "no_bias")
 LEAST_CLOSES = 250
 LEAST_DEFLATED = 0.95
 GREATEST_P = 0.05

@@ -76,12 +76,27 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Luck:
-    """What resampling says: intervals of the mean and of the Sharpe ratio, and the tests by rule."""
+    """What resampling says: intervals of the mean and of the Sharpe ratio, and the tests by rule.
+
+    `unbiased` is the greatest p-value of the model without its bias against cash, always long and always short.
+    """
 
     block: float
     mean: tuple[float, float]
     sharpe: tuple[float, float]
     tests: Mapping[str, Superiority]
+    unbiased: float
+
+    @property
+    def p_values(self) -> dict[str, float]:
+        """What the gate reads: a bias that the edge does not need has nothing to prove (docs/evidence.md)."""
+        found = {name: test.p_value for name, test in self.tests.items()}
+        return found | {"no_bias": min(found["no_bias"], self.unbiased)}
+
+    @property
+    def hardest(self) -> str:
+        """The rule that luck alone would most easily have beaten by as much."""
+        return max(self.p_values, key=lambda name: self.p_values[name])
 
 
 def weigh(
@@ -98,7 +113,7 @@ def weigh(
         closes=len(earned),
         trials=case.trials,
         deflated_sharpe=_round(deflated_sharpe(earned, case.trials, deviation)) if enough else None,
-        p_values={name: test.p_value for name, test in luck.tests.items()} if luck else {},
+        p_values=luck.p_values if luck else {},
         folds_positive=case.walk.positive if case.walk else 0,
         folds=len(case.walk.folds) if case.walk else 0,
         net_at_twice_the_cost=_round(stress[1]["net_log_return"]),
@@ -153,16 +168,24 @@ def _luck(case: Case, cost: float, replications: int, seed: int, step: Callable[
     columns = np.column_stack([candidates, benchmarks, (own - mean) ** 2])
     means = resampled_means(columns, block, replications, seed, step)
     count = candidates.shape[1]
-    tests = {}
+    tests, unbiased = {}, []
+    last = count + len(rules) - 1
     for number, name in enumerate(rules):
-        gains = candidates - benchmarks[:, [number]]
-        tests[name] = superiority(gains, means[:, :count] - means[:, [count + number]], block)
+        rule, rule_means = benchmarks[:, [number]], means[:, [count + number]]
+        tests[name] = superiority(candidates - rule, means[:, :count] - rule_means, block)
+        if name != "no_bias":
+            # the same candidates, with the model's bias taken away
+            gains = np.column_stack([benchmarks[:, -1], candidates[:, 1:]]) - rule
+            gain_means = np.column_stack([means[:, last], means[:, 1:count]]) - rule_means
+            unbiased.append(superiority(gains, gain_means, block).p_value)
     rows = len(own)
     # the variance of a resample, from its mean square around the mean of all
     variances = np.maximum(means[:, -1] - (means[:, 0] - mean) ** 2, 0.0) * rows / (rows - 1)
     deviations = np.sqrt(variances)
     ratios = np.divide(means[:, 0], deviations, out=np.zeros(replications), where=deviations > 0)
-    return _Luck(block, percentile_interval(means[:, 0], _LEVEL), percentile_interval(ratios, _LEVEL), tests)
+    return _Luck(
+        block, percentile_interval(means[:, 0], _LEVEL), percentile_interval(ratios, _LEVEL), tests, max(unbiased)
+    )
 
 
 def _stressed(case: Case, cost: float) -> dict[str, Any]:
@@ -198,11 +221,11 @@ def _spa(case: Case, luck: _Luck | None, replications: int, seed: int) -> dict[s
     tests = {
         name: {"p_value": test.p_value, "lower": test.lower, "upper": test.upper} for name, test in luck.tests.items()
     }
-    hardest = max(luck.tests, key=lambda name: luck.tests[name].p_value)
     return {
-        "p_value": luck.tests[hardest].p_value,
-        "against": hardest,
+        "p_value": luck.p_values[luck.hardest],
+        "against": luck.hardest,
         **tests,
+        "no_bias_against_the_others": luck.unbiased,
         "candidates": 1 + case.rivals.shape[1],
         "block_length": luck.block,
         "replications": replications,

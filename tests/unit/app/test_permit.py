@@ -1,0 +1,80 @@
+"""Which model may trade where: every branch of venue, verdict, expiry and overrule."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.unit.forecast_frames import frame_of
+from trader.app.assembly import permit
+from trader.app.strategies import Loaded, compose
+from trader.config import Settings, StrategyFile
+from trader.domain.interval import Interval
+from trader.errors import ModelError, NotPermitted
+from trader.forecast.artifact import dump
+from trader.research.train import train_ar
+
+STRATEGY = 'name = "mine"\nkind = "ar"\nsymbol = "ADAUSDT"\ninterval = "16h"\nmodel = "mine"\n'
+REAL = {"api_key": "key", "api_secret": "secret"}
+LIVE = REAL | {"venue": "live", "live": "I-understand"}
+
+
+def loaded(verdict: str, *, expired: bool = False) -> Loaded:
+    now = datetime.now(UTC).replace(microsecond=0)
+    model = train_ar(
+        frame_of([100.0 + (row * row) % 7 for row in range(60)]), Interval.parse("16h"), (1,), name="mine", created=now
+    )
+    expires = now + timedelta(days=-1 if expired else 1)
+    # the 8h klines that the daemon builds 16h candles from
+    construction = model.card.construction.model_copy(update={"source": Interval.parse("8h")})
+    update = {"verdict": verdict, "reason": "Because.", "expires": expires, "construction": construction}
+    card, weights = dump(replace(model, card=model.card.model_copy(update=update)))
+    return compose(STRATEGY, StrategyFile.parse(STRATEGY, "mine.toml"), card, weights)
+
+
+def settings(**said: Any) -> Settings:
+    return Settings.load(**said)
+
+
+@pytest.mark.parametrize("verdict", ["GO", "NO-GO", "UNJUDGED"])
+@pytest.mark.parametrize("expired", [True, False])
+def test_the_embedded_exchange_takes_any_model(verdict: str, expired: bool) -> None:
+    permit(settings(venue="sim"), loaded(verdict, expired=expired))
+    assert loaded(verdict, expired=expired).model.verdict == verdict
+
+
+@pytest.mark.parametrize("verdict", ["GO", "NO-GO", "UNJUDGED"])
+def test_the_testnet_refuses_only_what_has_expired(verdict: str) -> None:
+    permit(settings(venue="testnet", **REAL), loaded(verdict))
+    with pytest.raises(ModelError, match="mine has expired; train it on newer candles"):
+        permit(settings(venue="testnet", **REAL), loaded(verdict, expired=True))
+
+
+def test_live_money_takes_a_go_that_has_not_expired() -> None:
+    permit(settings(**LIVE), loaded("GO"))
+    with pytest.raises(ModelError, match="has expired"):
+        permit(settings(**LIVE), loaded("GO", expired=True))
+
+
+@pytest.mark.parametrize("verdict", ["NO-GO", "UNJUDGED"])
+def test_live_money_refuses_any_other_verdict_unless_the_very_model_is_named(verdict: str) -> None:
+    mine = loaded(verdict)
+    with pytest.raises(
+        NotPermitted, match=rf"{verdict} \(Because\.\); live money needs a GO, or TRADER_OVERRULE="
+    ) as no:
+        permit(settings(**LIVE), mine)
+    assert mine.model.hash in str(no.value)
+    assert no.value.exit_code == 77
+    with pytest.raises(NotPermitted):
+        permit(settings(**LIVE, overrule="0" * 64), mine)
+    permit(settings(**LIVE, overrule=mine.model.hash), mine)
+    old = loaded(verdict, expired=True)
+    with pytest.raises(ModelError, match="has expired"):
+        permit(settings(**LIVE, overrule=old.model.hash), old)
+
+
+def test_a_dry_run_on_live_sends_nothing_and_needs_no_verdict() -> None:
+    permit(settings(**LIVE, dry_run=True), loaded("NO-GO"))
+    with pytest.raises(ModelError, match="has expired"):
+        permit(settings(**LIVE, dry_run=True), loaded("NO-GO", expired=True))
