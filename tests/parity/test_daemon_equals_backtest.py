@@ -59,6 +59,8 @@ def compare(
     assert ran["closes"] == tested["closes"]
     assert ran["trades"] == tested["trades"]
     assert ran["metrics"] == tested["metrics"]
+    assert ran["round_trips"] == tested["round_trips"]
+    assert ran["performance"] == tested["performance"]
     agrees(home)
     assert home.run("replay", "--all").returncode == 0
     closes = [(datetime.fromisoformat(c["close"]), Decimal(c["position"])) for c in ran["closes"]]

@@ -12,7 +12,7 @@ from tests.unit.strategies_at_hand import Follower
 from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.errors import DataError
-from trader.execution.fills import Costs
+from trader.execution.fills import Costs, Execution
 from trader.market.candles import with_close
 from trader.research.backtest import Backtest, Terms, run_backtest
 
@@ -125,7 +125,8 @@ def test_a_liquidation_halts_and_nothing_is_traded_again() -> None:
     result = walk(tape, said(0.1, 0.1, -0.1, 0.1), exposure=5.0, leverage=10)
     assert positions(result) == [5000, 0, 0, 0]
     assert equities(result) == ["1000", "500", "500", "500"]
-    assert result.liquidations == [(hour(4), SYMBOL)]
+    taken = Execution(SYMBOL, Decimal(-5000), Decimal("0.9"), Decimal(0), Decimal(-500))
+    assert result.liquidations == [(hour(4), taken)]
     assert [report.state for report in result.closes] == [State.ACTIVE, *[State.HALTED] * 3]
     assert result.closes[1].why.startswith(f"liquidated: {SYMBOL}; ")
     assert len(result.fills) == 1

@@ -11,6 +11,7 @@ from trader.app.results import Trade, document
 from trader.app.strategies import limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
+from trader.domain.order import Fill
 from trader.execution.fills import Costs
 from trader.market.candles import parse_candles, spacing
 from trader.market.funding import parse_funding
@@ -37,13 +38,15 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
     )
     result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
+    forced = [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in result.liquidations]
     return document(
         strategy,
         result.closes,
         trades,
         start_equity=result.start_equity,
         fees=result.fees,
-        funding=result.funding,
+        bookings=result.bookings,
+        forced=forced,
         generated=choice.candles is None,
     )
 

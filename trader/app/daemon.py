@@ -13,7 +13,9 @@ from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.domain.decision import CloseReport
 from trader.domain.interval import Interval
+from trader.domain.order import Fill
 from trader.exchange.clock import TapeEnded
+from trader.execution.round_trips import Funding
 from trader.journal.journal import Journal
 from trader.live.daemon import Daemon, Span
 
@@ -99,26 +101,31 @@ def _status(report: CloseReport, interval: Interval) -> str:
 
 def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) -> dict[str, Any]:
     since = reports[0].close if reports else None
-    trades = _trades(one.journal, since) if since else []
+    trades, forced = _trades(one.journal, since) if since else ([], [])
     incomes = one.journal.incomes(since=since) if since else []
     # funding stamped at the first close was paid before this run's first decision
-    funding = sum((i.amount for i in incomes if i.kind == FUNDING and since and i.time > since), Decimal(0))
+    paid = [booking for booking in incomes if booking.kind == FUNDING and since and booking.time > since]
     return document(
         one.loaded.strategy,
         reports,
         trades,
         start_equity=start_equity,
         fees=sum((trade.fee for trade in trades), Decimal(0)),
-        funding=funding,
+        bookings=[Funding(income.time, income.symbol, income.amount) for income in paid],
+        forced=forced,
         generated=one.venue.generated,
     )
 
 
-def _trades(journal: Journal, since: datetime) -> list[Trade]:
-    """List the fills of this run's orders, each with the close that caused it."""
+def _trades(journal: Journal, since: datetime) -> tuple[list[Trade], list[Fill]]:
+    """List the fills of this run's orders, each with the close that caused it, and those of orders not ours."""
     closes = {record.exchange_id: record.intent.close for record in journal.orders(since=since)}
-    return [
-        Trade(closes[fill.exchange_id], fill.symbol, fill.quantity, fill.price, fill.fee, fill.realised)
-        for fill in journal.fills(since=since)
-        if fill.exchange_id in closes
-    ]
+    trades: list[Trade] = []
+    forced: list[Fill] = []
+    for fill in journal.fills(since=since):
+        close = closes.get(fill.exchange_id)
+        if close is None:
+            forced.append(fill)
+        else:
+            trades.append(Trade(close, fill.symbol, fill.quantity, fill.price, fill.fee, fill.realised))
+    return trades, forced

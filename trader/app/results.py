@@ -8,7 +8,11 @@ from typing import Any
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.research.metrics import seed_metrics
+from trader.domain.interval import Interval
+from trader.domain.order import Fill
+from trader.execution.round_trips import Funding, RoundTrip, round_trips
+from trader.research.metrics import Metrics, seed_metrics
+from trader.research.performance import equity_performance, trade_performance
 
 _RETURN = Decimal("1e-12")
 
@@ -32,10 +36,11 @@ def document(
     *,
     start_equity: Decimal,
     fees: Decimal,
-    funding: Decimal,
+    bookings: Sequence[Funding],
+    forced: Sequence[Fill] = (),
     generated: bool,
 ) -> dict[str, Any]:
-    """Write closes, trades and metrics as the command line promises them.
+    """Write closes, trades and metrics as the command line promises them, round trips and performance beside them.
 
     Args:
         strategy: whose closes these are.
@@ -43,7 +48,8 @@ def document(
         trades: fills in order.
         start_equity: equity before the first close.
         fees: what was paid to the exchange, in USDT.
-        funding: what was received (negative: paid), in USDT.
+        bookings: funding in order.
+        forced: fills of orders the exchange sent, liquidations.
         generated: whether the market was a generated one.
     """
     symbols = strategy.symbols
@@ -53,7 +59,7 @@ def document(
     metrics = _before_costs(strategy, reports) | {
         "turnover": float(traded / mean_equity) if mean_equity else 0.0,
         "fees": money(fees),
-        "funding": money(funding),
+        "funding": money(sum((booking.amount for booking in bookings), Decimal(0))),
         "net_return": money((end_equity / start_equity - 1).quantize(_RETURN)) if start_equity else "0",
     }
     found: dict[str, Any] = {
@@ -62,7 +68,92 @@ def document(
         "trades": [_trade(trade) for trade in trades],
         "metrics": metrics,
     }
+    trips = _round_trips(reports, trades, bookings, forced)
+    found["round_trips"] = round_trip_rows(trips, strategy.interval, start_equity)
+    found["performance"] = _performance(strategy.interval, reports, trades, trips, start_equity)
     return found | ({"generated": True} if generated else {})
+
+
+def _round_trips(
+    reports: Sequence[CloseReport], trades: Sequence[Trade], bookings: Sequence[Funding], forced: Sequence[Fill]
+) -> list[RoundTrip]:
+    """Part a run into round trips; a fill of ours happens at the close that caused it."""
+    if not reports:
+        return []
+    fills = [Fill("", "", t.symbol, t.quantity, t.price, t.fee, t.realised, t.close) for t in trades]
+    first, held = reports[0], dict(reports[0].positions)
+    for trade in trades:
+        if trade.close <= first.close:
+            held[trade.symbol] = held.get(trade.symbol, Decimal(0)) - trade.quantity
+    in_order = sorted([*fills, *forced], key=lambda fill: fill.time)
+    return round_trips(in_order, bookings, held=held, marks=reports[-1].prices)
+
+
+def round_trip_rows(trips: Sequence[RoundTrip], interval: Interval, start_equity: Decimal) -> list[dict[str, Any]]:
+    """Write round trips, each with what all so far came to as a share of the starting equity."""
+    rows = []
+    total = Decimal(0)
+    for trip in trips:
+        total += trip.net
+        rows.append(
+            {
+                "symbol": trip.symbol,
+                "quantity": money(trip.quantity),
+                "entry_time": None if trip.entry_time is None else stamp(trip.entry_time),
+                "exit_time": None if trip.exit_time is None else stamp(trip.exit_time),
+                "entry_price": _price(trip.entry_price),
+                "exit_price": _price(trip.exit_price),
+                "gross": money(trip.gross),
+                "fees": money(trip.fees),
+                "funding": money(trip.funding),
+                "net": money(trip.net),
+                "net_return": None if trip.net_return is None else float(trip.net_return),
+                "cumulative_return": float(total / start_equity) if start_equity else None,
+                "bars": _bars(trip, interval),
+            }
+        )
+    return rows
+
+
+def _price(average: Decimal | None) -> str | None:
+    return None if average is None else money(average.quantize(_RETURN).normalize())
+
+
+def _bars(trip: RoundTrip, interval: Interval) -> int | None:
+    """Count the candles it was held for; None while it is open, or where its entry is not known."""
+    if trip.entry_time is None or trip.exit_time is None:
+        return None
+    return (interval.floor(trip.exit_time) - interval.floor(trip.entry_time)) // interval.delta
+
+
+def _performance(
+    interval: Interval,
+    reports: Sequence[CloseReport],
+    trades: Sequence[Trade],
+    trips: Sequence[RoundTrip],
+    start_equity: Decimal,
+) -> Metrics:
+    """Measure money after costs.
+
+    `exposure_time` is the share of candles over which something was held, `annual_turnover` what was traded in a year
+    over the mean equity, `slippage_return` what fills cost against the first price after their close, over the starting
+    equity (it is part of the gross return).
+    """
+    equity = [float(report.equity) for report in reports]
+    found = equity_performance(equity, float(start_equity), interval) | trade_performance(trips, start_equity)
+    first_prices = {(report.close, symbol): price for report in reports for symbol, price in report.prices.items()}
+    # an order of a person's belongs to no close of this run
+    asked = [(trade, first_prices[at]) for trade in trades if (at := (trade.close, trade.symbol)) in first_prices]
+    slipped = sum((trade.quantity * (trade.price - first) for trade, first in asked), Decimal(0))
+    traded = float(sum((abs(trade.quantity) * trade.price for trade in trades), Decimal(0)))
+    candles = len(reports) - 1
+    mean = sum(equity) / len(equity) if equity else 0.0
+    held = sum(any(report.positions.values()) for report in reports[:-1])
+    return found | {
+        "slippage_return": float(-slipped / start_equity) if start_equity else None,
+        "exposure_time": held / candles if candles > 0 else None,
+        "annual_turnover": traded / mean * interval.per_year / candles if candles > 0 and mean > 0 else None,
+    }
 
 
 def money(amount: Decimal) -> str:

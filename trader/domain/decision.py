@@ -132,7 +132,8 @@ class Decision:
 class CloseReport:
     """What one close came to: after its fills, marked at the first prices after it.
 
-    `candle_closes` are the close prices of the candles decided on; `positions` are signed quantities.
+    `positions` are signed quantities, `prices` those first prices as the decision saw them, `candle_closes` the close
+    prices of the candles decided on.
     """
 
     close: datetime
@@ -140,6 +141,7 @@ class CloseReport:
     targets: Mapping[str, float]
     positions: Mapping[str, Decimal]
     equity: Decimal
+    prices: Mapping[str, Decimal]
     candle_closes: Mapping[str, float]
     state: State
     why: str

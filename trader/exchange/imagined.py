@@ -90,17 +90,10 @@ class Imagined:
 
     def liquidate(self, instrument: Instrument, price: Decimal, time: datetime) -> bool:
         """Take a position away where its margin no longer carries it at a price; tell whether it did."""
-        symbol = instrument.symbol
-        holding = self.ledger.holdings.get(symbol)
-        if holding is None:
+        taken = self.ledger.liquidate(replace(instrument, brackets=instrument.brackets or _NO_MAINTENANCE), price)
+        if taken is None:
             return False
-        quantity, cost, wallet = holding.quantity, holding.cost, self.ledger.wallet
-        if not self.ledger.liquidate(replace(instrument, brackets=instrument.brackets or _NO_MAINTENANCE), price):
-            return False
-        lost = wallet - self.ledger.wallet
-        paid = ((cost - lost) / quantity).quantize(_EIGHT_DECIMALS, ROUND_HALF_EVEN)
-        name = f"autoclose-{round(time.timestamp() * 1000)}"
-        self._record(name, -quantity, True, [Execution(symbol, -quantity, paid, _ZERO, -lost)], time)
+        self._record(f"autoclose-{round(time.timestamp() * 1000)}", taken.quantity, True, [taken], time)
         return True
 
     def account(self, prices: dict[str, Decimal], time: datetime) -> Account:

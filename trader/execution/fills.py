@@ -124,20 +124,24 @@ class Ledger:
             holding.margin -= max(-self.available(), _ZERO)
         return -paid
 
-    def liquidate(self, instrument: Instrument, price: Decimal) -> bool:
-        """Take an isolated position away where its margin no longer carries it at a price; tell whether it did."""
+    def liquidate(self, instrument: Instrument, price: Decimal) -> Execution | None:
+        """Take a position away where its margin no longer carries it at a price; return how, None where it does.
+
+        The margin is lost as a whole, which is a fill at the price where nothing of it would be left.
+        """
         holding = self.holdings.get(instrument.symbol)
         if holding is None:
-            return False
+            return None
         notional = abs(holding.quantity) * price
         bracket = instrument.bracket(notional)
         required = bracket.maintenance_rate * notional - bracket.maintenance_amount
         backing = holding.margin if self.margin_mode == "isolated" else self.wallet
         if backing + holding.quantity * price - holding.cost > required:
-            return False
+            return None
         self.wallet -= backing
         del self.holdings[instrument.symbol]
-        return True
+        bankruptcy = booked((holding.cost - backing) / holding.quantity)
+        return Execution(instrument.symbol, -holding.quantity, bankruptcy, _ZERO, -backing)
 
     def _price(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
         buys = quantity > 0

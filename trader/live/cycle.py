@@ -232,6 +232,7 @@ class Cycle:
             targets=decision.targets,
             positions=positions,
             equity=account.equity,
+            prices=inputs.book.prices,
             candle_closes=_candle_closes(inputs.candles),
             state=decision.state,
             why=decision.why,

@@ -21,6 +21,7 @@ from trader.domain.interval import Interval
 from trader.errors import DataError, Rejected
 from trader.execution import guards
 from trader.execution.fills import Costs, Execution, Ledger
+from trader.execution.round_trips import Funding
 from trader.market.resample import resample
 from trader.research.track import Tape
 
@@ -43,12 +44,16 @@ class Terms:
 
 @dataclass(slots=True)
 class Backtest:
-    """What happened: a record a close, the fills with the close that caused them, and the money paid."""
+    """What happened: a record a close, the fills with the close that caused them, and the money paid.
+
+    `liquidations` are what was taken away, with the end of the bar in which it was; `bookings` is all funding in order.
+    """
 
     start_equity: Decimal
     closes: list[CloseReport] = field(default_factory=list)
     fills: list[tuple[datetime, Execution]] = field(default_factory=list)
-    liquidations: list[tuple[datetime, str]] = field(default_factory=list)
+    liquidations: list[tuple[datetime, Execution]] = field(default_factory=list)
+    bookings: list[Funding] = field(default_factory=list)
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
 
@@ -162,11 +167,12 @@ def _play(
             gone = ledger.liquidate(instrument, bar.low if holding > 0 else bar.high)
             if not gone:
                 for rate in bar.rates:
-                    ledger.fund(tape.symbol, rate, bar.next_price)
+                    received = ledger.fund(tape.symbol, rate, bar.next_price)
+                    result.bookings.append(Funding(bar.end, tape.symbol, received))
                 gone = ledger.liquidate(instrument, bar.next_price)
             if gone:
                 taken.append(tape.symbol)
-                result.liquidations.append((bar.end, tape.symbol))
+                result.liquidations.append((bar.end, gone))
     return taken
 
 
@@ -201,6 +207,7 @@ def _record(
         targets=decision.targets,
         positions={symbol: ledger.quantity(symbol) for symbol in symbols},
         equity=ledger.equity(prices),
+        prices=prices,
         candle_closes=candle_closes,
         state=decision.state,
         why=why,
