@@ -95,6 +95,11 @@ class Walk:
     fits: int
 
     @property
+    def earned(self) -> Array:
+        """The log return of each candle of the curve, taken in the forecast's direction."""
+        return np.asarray(np.sign(self.forecasts) * self.returns)
+
+    @property
     def positive(self) -> int:
         """How many folds earned something, before costs."""
         return sum((fold.metrics["ev"] or 0.0) > 0 for fold in self.folds)
