@@ -74,9 +74,10 @@ class ExchangeSettings(_Section):
 class RiskSettings(_Section):
     """What guards allow, where it is said.
 
-    `max_delay` is how long after a close it may still be decided, in seconds; `max_deviation` how far the mark may be
-    from the decision's price, as a fraction, and `max_clock_offset` how far this machine's clock from the exchange's,
-    in seconds, when an opening order leaves. The others are as in `domain.decision.Limits`.
+    `max_delay` is how long after a close it may still be decided; after `max_outage` without a close a person has to
+    resume; `max_clock_offset` is how far this machine's clock may be from the exchange's when an opening order leaves,
+    all in seconds, and `max_deviation` how far the mark from the decision's price then, as a fraction. The others are
+    as in `domain.decision.Limits`.
     """
 
     max_drawdown: Fraction | None = None
@@ -90,6 +91,7 @@ class RiskSettings(_Section):
     max_deviation: Fraction | None = None
     max_clock_offset: float | None = Field(None, gt=0, le=86400.0, allow_inf_nan=False)
     max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
+    max_outage: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
 
 
 class ReconcileSettings(_Section):
@@ -102,6 +104,20 @@ class ReconcileSettings(_Section):
     liquidation: Policy = "halt"
     adl: Policy = "halt"
     settlement: Policy = "halt"
+
+
+class WatchdogSettings(_Section):
+    """What keeps a daemon from hanging or crashing for ever.
+
+    In seconds of real time: `stall` until a loop that stands still ends the process, `step` for one question to the
+    exchange, `cycle` for one attempt at a close. `crashes` starts in a row that decide nothing, within ten minutes,
+    halt the next one; 0 turns that off.
+    """
+
+    stall: float = Field(60.0, ge=1, allow_inf_nan=False)
+    step: float = Field(120.0, gt=0, allow_inf_nan=False)
+    cycle: float = Field(900.0, gt=0, allow_inf_nan=False)
+    crashes: int = Field(5, ge=0)
 
 
 class SimSettings(_Section):
@@ -151,6 +167,7 @@ class Settings(BaseSettings):
     exchange: ExchangeSettings = ExchangeSettings()
     risk: RiskSettings = RiskSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
     sim: SimSettings = SimSettings()
     log: LogSettings = LogSettings()
 

@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
-from trader.app.strategies import Loaded, limits, load_strategy, max_delay, wire_limits
+from trader.app.strategies import Loaded, limits, load_strategy, max_delay, max_outage, wire_limits
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
@@ -22,6 +22,7 @@ from trader.forecast.artifact import Model
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
 from trader.journal.rows import Binding
+from trader.live.bounded import bounded
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.gate import Gate
@@ -129,6 +130,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         money = settings.sim
         costs = Costs(money.fee, money.slippage, money.spread)
         gateway = PaperGateway(venue.gateway, clock, journal, equity=money.equity, costs=costs)
+    gateway = bounded(gateway, settings.watchdog.step)
     terms = Terms(
         instance=f"{settings.venue}/{ACCOUNT}/{strategy.name}" + ("/dry-run" if settings.dry_run else ""),
         limits=limits(settings, loaded),
@@ -136,6 +138,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         strategy=loaded.hash,
         model=loaded.model.hash,
         policies=Policies(**settings.reconcile.model_dump()),
+        max_outage=max_outage(settings, loaded),
     )
     settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from trader.app.assembly import Assembly, assembled
 from trader.app.pulse import Pulse, manager
 from trader.app.results import Trade, document
+from trader.app.starts import WINDOW, Starts
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
-from trader.domain.decision import CloseReport
+from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
+from trader.errors import TraderError
 from trader.exchange.clock import TapeEnded
 from trader.execution.round_trips import Funding
 from trader.journal.journal import Journal
 from trader.live.daemon import Daemon, Span
+from trader.live.watchdog import watched
 
 FUNDING = "FUNDING_FEE"
 _MINUTE = "%Y-%m-%dT%H:%MZ"
@@ -51,10 +54,12 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
     reports: list[CloseReport] = []
     async with assembled(settings, options.tape, options.speed) as one:
         pulse = Pulse(one.lock.journal, manager(), one.log)
+        starts = _counted(one, settings.watchdog.crashes)
         before = one.journal.equity_points(last=1)
         interval = one.loaded.strategy.interval
 
         def on_close(report: CloseReport) -> None:
+            starts.prosper()
             if options.collect:
                 reports.append(report)
             pulse.status(_status(report, interval))
@@ -68,7 +73,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
         daemon = Daemon(
             one.loaded.strategy,
             one.terms,
-            Span(options.cycles, options.tape.end, one.venue.wake_after_close),
+            Span(options.cycles, options.tape.end, one.venue.wake_after_close, cycle=settings.watchdog.cycle),
             one.journal,
             one.venue.clock,
             one.startup,
@@ -80,14 +85,29 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             on_ready,
         )
         try:
-            async with pulse.beating():
+            async with pulse.beating(), watched(settings.watchdog.stall):
                 await daemon.run(adopt=options.adopt)
         except TapeEnded as ended:
             one.log.info("tape ended", why=str(ended))
+        except TraderError:
+            # it ended in order, and says why
+            starts.prosper()
+            raise
+        starts.prosper()
         if not options.collect:
             return None
         start_equity = before[-1].equity if before else one.journal.baseline().equity
         return _document(one, reports, start_equity)
+
+
+def _counted(one: Assembly, allowed: int) -> Starts:
+    """Count this start, and halt where too many before it ended before they decided anything."""
+    starts = Starts(one.journal.path.parent)
+    count = starts.begin(datetime.now(UTC))
+    if allowed and count > allowed:
+        why = f"{count - 1} starts within {WINDOW} crashed before they decided a close; find out why, then resume"
+        one.control.restrict(State.HALTED, why, "start-up")
+    return starts
 
 
 def _status(report: CloseReport, interval: Interval) -> str:

@@ -1,6 +1,7 @@
 """What the journal tells people."""
 
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from trader.app.current import journal_path
@@ -11,7 +12,7 @@ from trader.domain.interval import Interval
 from trader.domain.order import Fill
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
-from trader.journal.rows import DecisionRecord, OrderRecord
+from trader.journal.rows import DecisionRecord, OrderRecord, Status
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "last_close": stamp(last.close) if last else None,
             "next_close": stamp(Interval.parse(interval).following(last.close)) if last and interval else None,
             "last_decision": _decision(last) if last else None,
+            "missed": _missed(journal),
             "why": state.why,
         }
 
@@ -83,6 +85,12 @@ def equity(settings: Settings, last: int) -> list[dict[str, Any]]:
             }
             for point in journal.equity_points(last=last)
         ]
+
+
+def _missed(journal: Reader) -> list[str]:
+    """List the closes missed since one was last decided, of the newest hundred."""
+    since = takewhile(lambda one: one.status is not Status.CLOSED, reversed(journal.decisions(last=100)))
+    return [stamp(one.close) for one in since if one.status is Status.MISSED][::-1]
 
 
 def _decision(record: DecisionRecord) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trader.portfolio.policy import SignPolicy
 from trader.strategies.ar import ArStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
+_OUTAGE = timedelta(days=7)
 _DEVIATION = Decimal("0.05")
 _CLOCK_OFFSET = timedelta(seconds=1)
 
@@ -104,6 +105,12 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
         min_liquidation_distance=asked.min_liquidation_distance or own.min_liquidation_distance,
         max_funding=asked.max_funding or own.max_funding,
     )
+
+
+def max_outage(settings: Settings, loaded: Loaded) -> timedelta:
+    """Return how long nothing may be decided until a person has to resume: as set, else seven days or two closes."""
+    seconds = settings.risk.max_outage or loaded.file.risk.max_outage
+    return max(_OUTAGE, 2 * loaded.strategy.interval.delta) if seconds is None else timedelta(seconds=seconds)
 
 
 def wire_limits(settings: Settings, loaded: Loaded) -> WireLimits:

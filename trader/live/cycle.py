@@ -41,7 +41,7 @@ class Terms:
 
     `instance` names account and strategy and is part of every order's name; `max_delay` is how long after a close it
     may still be decided; `strategy` and `model` are the hashes under which both are kept in the journal; `policies` say
-    what to do about what somebody changed.
+    what to do about what somebody changed; after `max_outage` without a close a person has to resume.
     """
 
     instance: str
@@ -50,6 +50,7 @@ class Terms:
     strategy: str
     model: str
     policies: Policies = field(default_factory=Policies)
+    max_outage: timedelta = timedelta(days=7)
 
 
 class Cycle:
@@ -94,6 +95,10 @@ class Cycle:
         await self.finish_decided()
         with self._halting():
             return await self._decide(close)
+
+    async def measure(self) -> None:
+        """Measure the venue's time."""
+        await self._gateway.sync_clock()
 
     async def finish_decided(self) -> CloseReport | None:
         """Settle whatever is open, finish every decision that was left, and return the last one's report.

@@ -28,13 +28,15 @@ _POLL_LONGEST = 60.0
 class Span:
     """When to stop by itself: after so many closes, or after the last close at or before `end`.
 
-    `delay` is how long after a close to wake, `poll` how often requests are looked for, in seconds of real time.
+    `delay` is how long after a close to wake; `poll` how often requests are looked for and `cycle` how long one attempt
+    at a close may take, in seconds of real time.
     """
 
     cycles: int | None = None
     end: datetime | None = None
     delay: timedelta = timedelta(0)
     poll: float = 1.0
+    cycle: float = 900.0
 
 
 class Daemon:
@@ -137,15 +139,19 @@ class Daemon:
         async with self._one_at_a_time:
             with self._clock.working():
                 while not self._stop.is_set():
-                    due = self._strategy.interval.floor(self._clock.now())
-                    await self._attempt(due)
+                    due = await self._attempt()
                     if self._strategy.interval.floor(self._clock.now()) == due:
-                        return
+                        break
+            self._scheduler.rearm("close")
 
-    async def _attempt(self, due: datetime) -> None:
-        """Obey and decide; the one place where an error of any kind ends in a log line."""
+    async def _attempt(self) -> datetime:
+        """Obey and decide, and return which close was due; the one place where an error of any kind is logged."""
+        due = self._strategy.interval.floor(self._clock.now())
         try:
             await self._obey_requests()
+            if not await self._measured():
+                return due
+            due = self._strategy.interval.floor(self._clock.now())
             await self._decide_due()
         except JournalError as error:
             self._end_with(error)
@@ -157,6 +163,27 @@ class Daemon:
         over = self._span.end is not None and self._strategy.interval.following(due) > self._span.end
         if over or self._decided == self._span.cycles:
             self.stop()
+        return due
+
+    async def _measured(self) -> bool:
+        """Measure the venue's time before anything is concluded from it; False where the daemon stops first.
+
+        While the exchange cannot be asked, our own clock is believed as long as it tells of one close at most since the
+        last: a clock that was set, or a machine that slept, must not write closes down that have not been.
+        """
+        interval, pause = self._strategy.interval, timedelta(0)
+        while not self._stop.is_set():
+            try:
+                await self._cycle.measure()
+                return True
+            except ExchangeError as error:
+                last, due = self._journal.last_close(), interval.floor(self._clock.now())
+                if last is None or last <= due <= interval.following(last):
+                    return True
+                self._log.warning("the exchange's time is not known", error=str(error), due=due.isoformat())
+            pause = min(2 * pause, _RETRY_LONGEST) or _RETRY_FIRST
+            await self._rest(pause)
+        return False
 
     async def _decide_due(self) -> None:
         """Decide the last close if it is young enough; write down the ones that were slept through."""
@@ -169,7 +196,10 @@ class Daemon:
             return
         self._leave_behind(due)
         if last is not None:
-            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake")
+            halt = None
+            if due - last > self._terms.max_outage:
+                halt = f"nothing was decided since {last:%Y-%m-%d %H:%M}Z: look at the account, then `trader resume`"
+            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake", halt)
         record = self._journal.decision(due)
         if record is not None and record.finished_at is not None:
             return
@@ -198,7 +228,7 @@ class Daemon:
             try:
                 if pause:
                     await self._obey_requests()
-                return await self._cycle.run(close)
+                return await self._run(close)
             except ExchangeError as error:
                 pause = min(2 * pause, _RETRY_LONGEST) or _RETRY_FIRST
                 if self._clock.now() + pause > self._deadline(close):
@@ -213,6 +243,16 @@ class Daemon:
             await self._rest(pause)
         self._log.warning("close left to the next start", close=close.isoformat())
         return None
+
+    async def _run(self, close: datetime) -> CloseReport | None:
+        """Try a close once, within a bound; what is durable by then decides how it goes on."""
+        try:
+            async with asyncio.timeout(self._span.cycle):
+                return await self._cycle.run(close)
+        except TimeoutError:
+            raise ExchangeError(
+                f"The close {close.isoformat()} came to no end within {self._span.cycle:g} s; it is tried again."
+            ) from None
 
     def _deadline(self, close: datetime) -> datetime:
         """Return until when a close is tried: what is decided already, until another one is due."""
@@ -241,11 +281,13 @@ class Daemon:
         if record is not None and record.status is Status.CLAIMED:
             self._journal.fail(close, str(error), self._clock.now())
 
-    def _miss(self, first: datetime, last: datetime, why: str) -> None:
-        """Write down every close from first to last as missed."""
+    def _miss(self, first: datetime, last: datetime, why: str, halt: str | None = None) -> None:
+        """Write down every close from first to last as missed, and the halt that follows."""
         missed = list(self._strategy.interval.closes(first, last))
-        for close in missed:
-            self._journal.miss(close, why, self._clock.now())
+        if missed:
+            self._journal.miss_all(missed, why, self._clock.now(), halt=halt)
+        if halt is not None:
+            self._log.error("halted", why=halt)
         if missed:
             self._log.warning(
                 "closes missed", count=len(missed), first=first.isoformat(), last=last.isoformat(), why=why

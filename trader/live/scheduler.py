@@ -73,6 +73,15 @@ class VenueScheduler(AsyncIOScheduler):  # type: ignore[misc]
         # without a listener APScheduler swallows what a job raises
         self.add_listener(self._job_failed, EVENT_JOB_ERROR)
 
+    def rearm(self, job_id: str) -> None:
+        """Aim a job at its next firing by the clock as it is now; a clock that was corrected had it elsewhere."""
+        job = self.get_job(job_id) if self.running else None
+        if job is None:
+            return
+        fires = job.trigger.get_next_fire_time(None, self._clock.now())
+        if job.next_run_time != fires:
+            job.modify(next_run_time=fires)
+
     def rest(self) -> None:
         """Wake nobody any more and let no time pass by waiting; what runs goes on."""
         if self.running:

@@ -1,0 +1,41 @@
+"""No step waits for ever: every call of a gateway ends within a bound of real time."""
+
+import asyncio
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, cast
+
+from trader.errors import ExchangeError, OutcomeUnknown
+from trader.live.ports import Gateway
+
+
+class _Bounded:
+    def __init__(self, gateway: Gateway, seconds: float) -> None:
+        self._gateway = gateway
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._gateway, name)
+        if not iscoroutinefunction(method):
+            return method
+
+        @wraps(method)
+        async def call(*given: Any, **named: Any) -> Any:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await method(*given, **named)
+            except TimeoutError:
+                said = f"The exchange did not bring {name} to an end within {self._seconds:g} s"
+            if name == "send":
+                raise OutcomeUnknown(f"{said}; what became of the order is looked up.")
+            raise ExchangeError(f"{said}; it is asked again.")
+
+        return call
+
+
+def bounded(gateway: Gateway, seconds: float) -> Gateway:
+    """Return a gateway whose every call ends within so many seconds.
+
+    A read that takes longer raises ExchangeError, an order OutcomeUnknown: the order protocol settles it.
+    """
+    return cast(Gateway, _Bounded(gateway, seconds))
