@@ -46,17 +46,22 @@ def adam(features: Array, target: Array, epochs: int) -> tuple[Array, float]:
 
 
 def highs(features: Array, target: Array) -> float:
-    """Return the least mean absolute residual by scipy's HiGHS (dual simplex), in the form it solves fastest.
+    """Return the least mean absolute residual by scipy's HiGHS (dual simplex), in the form it solves fastest."""
+    bias, *weights = highs_parameters(features, target)
+    return float(np.abs(target - bias - features @ np.array(weights)).mean())
 
-    That form is the dual programme: as many variables as rows, between -1 and 1, and one equation a parameter.
+
+def highs_parameters(features: Array, target: Array) -> Array:
+    """Return bias and weights by HiGHS from the dual programme.
+
+    That has as many variables as rows, between -1 and 1, and one equation a parameter; the multipliers of these
+    equations are the parameters, with the sign turned.
     """
     from scipy.optimize import linprog
 
     design = np.column_stack([np.ones(len(target)), features])
     solved = linprog(-target, A_eq=design.T, b_eq=np.zeros(design.shape[1]), bounds=(-1, 1), method="highs-ds")
-    # The multipliers of the equations are the parameters: the loss is taken at them.
-    residuals = target + design @ solved.eqlin.marginals
-    return float(np.abs(residuals).mean())
+    return np.asarray(-solved.eqlin.marginals)
 
 
 def median_regression(features: Array, target: Array) -> Any:

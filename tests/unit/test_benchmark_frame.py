@@ -52,7 +52,7 @@ def test_ways_are_run_in_turn_after_one_round_that_does_not_count() -> None:
 
 
 def test_every_row_measures_and_an_unknown_one_is_refused(root: Path) -> None:
-    assert {"l1_subsets", "l1_many"} <= set(names())
+    assert {"l1_subsets", "l1_many", "walk_forward"} <= set(names())
     answer = subprocess.run(
         [sys.executable, "-m", "benchmarks.run", "nothing"], cwd=root, capture_output=True, text=True, check=False
     )
