@@ -62,7 +62,10 @@ class Row:
             "budget": {name: check.budget for name, check in self.checks.items()},
         }
         held = all(check.held for check in self.checks.values())
-        flat = {name: next(iter(found.values())) if len(self.checks) == 1 else found for name, found in columns.items()}
+        flat = {
+            name: next(iter(found.values()), None) if len(self.checks) == 1 else found
+            for name, found in columns.items()
+        }
         return {"row": self.row, "ours": _digits(self.ours), "unit": self.unit, **flat, "held": held, "note": self.note}
 
 
