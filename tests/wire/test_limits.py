@@ -167,3 +167,15 @@ def test_klines_weigh_more_the_more_rows_are_asked_for() -> None:
     weights = [endpoints.klines(rows).weight for rows in (1, 99, 100, 499, 500, 1000, 1001, 1500)]
     assert weights == [1, 1, 2, 2, 5, 5, 10, 10]
     assert all(low <= high for low, high in pairwise(weights))
+
+
+async def test_a_share_of_the_weights_leaves_the_rest_to_others_and_counts_orders_in_full() -> None:
+    clock = FakeClock()
+    limiter = Limiter(clock, 0.5)
+    limiter.learn([limit("REQUEST_WEIGHT", "MINUTE", 1, 60), limit("ORDERS", "SECOND", 10, 2)])
+    await limiter.admit(30)
+    assert clock.slept == []
+    await limiter.admit(1)
+    assert clock.now() == START + MINUTE
+    limiter.admit_order()
+    limiter.admit_order()

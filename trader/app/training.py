@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from trader.app import places
+from trader.app.history import candles_of
 from trader.app.judging import costs_of, trial_store
 from trader.app.strategies import read_model
 from trader.config import Settings
@@ -18,7 +19,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError
 from trader.forecast.artifact import Model, dump, load
 from trader.forecast.card import Construction
-from trader.research.dataset import read_candles, read_funding
+from trader.research.dataset import read_funding
 from trader.research.evidence.judge import judge, judged
 from trader.research.evidence.trials import trial_of
 from trader.research.losses import check_loss
@@ -52,7 +53,7 @@ def parse_lags(text: str) -> tuple[int, ...]:
 class TrainingChoice:
     """What to fit to which candles, in the words of the command line."""
 
-    candles: Path
+    candles: Path | None
     interval: str
     lags: str
     loss: str
@@ -65,7 +66,7 @@ class TrainingChoice:
 def train_to_folder(
     settings: Settings, choice: TrainingChoice, out: Path, step: Callable[[], object]
 ) -> dict[str, Any]:
-    """Fit a model to a candle file, record the fit, judge it where some candles are left, and write its folder."""
+    """Fit a model to a file or to the store, record the fit, judge it where candles are left, and write its folder."""
     if choice.symbol is not None:
         _check_symbol(choice.symbol)
     check_loss(choice.loss)
@@ -74,7 +75,7 @@ def train_to_folder(
             f"A test size of {choice.test_size} leaves nothing to fit; give a fraction from 0 to below 1."
         )
     interval, lags = Interval.parse(choice.interval), parse_lags(choice.lags)
-    candles = read_candles(choice.candles, choice.symbol)
+    candles = candles_of(settings, choice.candles, choice.symbol, interval)
     if choice.until is not None:
         candles = candles.filter(pl.col("close_time") <= choice.until)
     funding = None if choice.funding is None else read_funding(choice.funding, choice.symbol)

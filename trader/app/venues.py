@@ -21,6 +21,7 @@ from trader.journal.lock import holder
 from trader.log import register_secret
 
 SECONDS_A_CLOSE = 5.0
+_SHARE_OF_A_FETCH = 0.5
 _WAKE_AFTER_CLOSE = timedelta(seconds=2)
 
 
@@ -85,6 +86,36 @@ async def open_venue(
     clock = WallClock()
     gateway = _gateway(settings, keys, clock, None, stack)
     return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE)
+
+
+def open_public(settings: Settings, stack: AsyncExitStack) -> tuple[VenueClock, BinanceGateway]:
+    """Open what an exchange tells everybody, without a key, and use half of its limits; the stack closes it.
+
+    That is the embedded exchange where a loopback is set, the demo exchange on testnet, else the real one: it has the
+    market's history, whatever is traded on.
+    """
+    loopback: Loopback | None = None
+    clock: VenueClock = WallClock()
+    if settings.exchange.loopback is not None:
+        ready = announced(settings, settings.exchange.loopback)
+        loopback = Loopback(int(ready["port"]), Path(ready["ca"]))
+        start = from_milliseconds(int(ready["venue_time"]))
+        clock = StepClock(loopback, control=str(ready["control"]), start=start, speed=None)
+        register_secret(str(ready["control"]))
+    stack.push_async_callback(clock.close)
+    demo = settings.venue == "testnet" or loopback is not None
+    gateway = open_gateway(
+        "testnet" if demo else "live",
+        key="",
+        secret="",
+        clock=clock,
+        loopback=loopback,
+        timeout=settings.exchange.timeout,
+        recv_window=settings.exchange.recv_window,
+        share=_SHARE_OF_A_FETCH,
+    )
+    stack.push_async_callback(gateway.close)
+    return clock, gateway
 
 
 def _stepped(

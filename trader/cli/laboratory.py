@@ -39,13 +39,17 @@ def register(app: typer.Typer) -> None:
 
 @train.command("ar")
 def train_ar(
-    candles: Annotated[Path, typer.Option(help="A candle file whose bars divide the interval.")],
     out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
+    candles: Annotated[
+        Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
+    ] = None,
     interval: Annotated[str, typer.Option(help="The candle length, such as 16h.")] = "16h",
     lags: Annotated[str, typer.Option(help="Lags of the log return, such as 1,3 or 1-4.")] = "1",
     loss: LossOption = "l1",
     test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that no fit sees.")] = 0.25,
-    symbol: Annotated[str | None, typer.Option(help="The symbol, where the file does not say.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")
+    ] = None,
     until: ToOption = None,
     funding: FundingOption = None,
     fee: FeeOption = None,
@@ -57,6 +61,7 @@ def train_ar(
     Examples:
       trader train ar --candles ADAUSDT_1h.parquet --interval 16h --lags 1 --out models/mine
       trader train ar --candles ADAUSDT_1h.parquet --interval 12h --lags 1,2 --loss mse --out models/mine --json
+      trader train ar --symbol ADAUSDT --interval 16h --lags 1 --out models/mine
     """
     from trader.app.settings import load_settings, money
     from trader.app.training import TrainingChoice, train_to_folder

@@ -217,6 +217,14 @@ class FundingRow(_Model):
     mark_price: Annotated[Decimal, Field(gt=0)]
 
 
+class FundingStamp(_Model):
+    """What is read of a stamp of long ago, whose mark price the exchange tells as an empty text."""
+
+    symbol: str
+    funding_time: Milliseconds
+    funding_rate: Decimal
+
+
 Row = list[object]
 
 EXCHANGE_INFO = TypeAdapter(ExchangeInfo)
@@ -233,6 +241,7 @@ ORDERS = TypeAdapter(list[OrderAnswer])
 ALGO_ORDERS = TypeAdapter(list[AlgoOrderAnswer])
 TRADES = TypeAdapter(list[TradeRow])
 FUNDINGS = TypeAdapter(list[FundingRow])
+FUNDING_STAMPS = TypeAdapter(list[FundingStamp])
 INCOMES = TypeAdapter(list[IncomeRow])
 ROWS = TypeAdapter(list[Row])
 EMPTY = TypeAdapter(dict[str, object])

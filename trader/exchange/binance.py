@@ -16,9 +16,9 @@ from trader.domain.order import Fill, Order, OrderRequest
 from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, Rejected
 from trader.exchange import answers, endpoints, mapping, outcome
 from trader.exchange.calls import Calls
-from trader.exchange.clock import milliseconds
+from trader.exchange.clock import from_milliseconds, milliseconds
 from trader.exchange.endpoints import Endpoint
-from trader.exchange.klines import Span, Unpublished, frame_of
+from trader.exchange.klines import Span, Unpublished, frame_of, page_of
 from trader.exchange.mapping import Funding
 
 T = TypeVar("T")
@@ -78,6 +78,24 @@ class BinanceGateway:
             return await self._candles(symbols, span)
         except Unpublished:
             return await self._candles(symbols, span.before())
+
+    async def klines(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> pl.DataFrame:
+        """Return the first closed candles of a native interval in [start, end), a thousand at most; needs no key.
+
+        Where the exchange has none, there is a gap; empty where it has none at all.
+        """
+        end = min(end, self._clock.now() - self._clock.error)
+        limit = min(_PAGE, max(1, (end - start) // interval.delta))
+        parameters = {
+            "symbol": symbol,
+            "interval": str(interval),
+            "startTime": milliseconds(start),
+            "endTime": milliseconds(end) - 1,
+            "limit": limit,
+        }
+        endpoint = endpoints.klines(limit)
+        rows = await self._calls.ask(endpoint, parameters, answers.ROWS)
+        return page_of(symbol, rows, interval, start, end, endpoint.where)
 
     async def _candles(self, symbols: Sequence[str], span: Span) -> pl.DataFrame:
         pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
@@ -276,6 +294,18 @@ class BinanceGateway:
             if len(page) < _PAGE:
                 return [found[time] for time in sorted(found) if time >= since]
             start = max(row.funding_time for row in page) + 1
+
+    async def funding_stamps(self, symbol: str, start: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
+        """Return the first funding stamps in [start, end), a thousand at most; needs no key."""
+        parameters = {
+            "symbol": symbol,
+            "startTime": milliseconds(start),
+            "endTime": milliseconds(end) - 1,
+            "limit": _PAGE,
+        }
+        page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, answers.FUNDING_STAMPS)
+        told = {from_milliseconds(row.funding_time): row.funding_rate for row in page if row.symbol == symbol}
+        return [(time, told[time]) for time in sorted(told) if start <= time < end]
 
     async def open_orders(self) -> list[Order]:
         """Return orders at rest on the whole account, conditional ones included."""

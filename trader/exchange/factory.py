@@ -26,6 +26,7 @@ def open_gateway(
     loopback: Loopback | None = None,
     timeout: float = 10.0,
     recv_window: int = _LONGEST_WINDOW,
+    share: float = 1.0,
 ) -> BinanceGateway:
     """Open a gateway; no request is made and no socket opened yet.
 
@@ -37,12 +38,13 @@ def open_gateway(
         loopback: where every host is to be found instead; required for `sim`, refused for `live`.
         timeout: seconds for a whole request.
         recv_window: milliseconds for which a request counts as fresh, less than the timeout and at most 5000.
+        share: how much of the weight limits to use; a long fetch leaves the rest to the daemon at this address.
 
     Raises:
         ConfigError: these do not go together.
     """
     _require_fit(venue, key, secret, loopback, timeout, recv_window)
-    limiter = Limiter(clock)
+    limiter = Limiter(clock, share)
 
     def heard(headers: Mapping[str, str]) -> None:
         clock.heard(headers)

@@ -82,8 +82,25 @@ def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame
     return candles
 
 
+def page_of(symbol: str, rows: list[Row], native: Interval, begin: datetime, end: datetime, where: str) -> pl.DataFrame:
+    """Return the native candles among raw rows that lie in [begin, end), with whatever gaps there are.
+
+    Raises:
+        ExchangeError: a row is not a kline.
+    """
+    span = Span(native, native, len(rows), milliseconds(begin), milliseconds(end))
+    kept = _within(symbol, rows, span, where)
+    return _native([symbol] * len(kept), kept, span, where)
+
+
 def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     """Keep the klines of a span; the last must be the one that closes at its end."""
+    kept = _within(symbol, rows, span, where)
+    _require_end(symbol, [_whole(row[0]) for row in kept[-1:]], span, where)
+    return kept
+
+
+def _within(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     length = span.native.milliseconds
     try:
         # A kline is closed when its own close time, the last millisecond in it, lies before the end.
@@ -95,7 +112,6 @@ def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
         strange = any(_whole(row[6]) - _whole(row[0]) != length - 1 for row in kept)
     if strange:
         raise ExchangeError(f"{where} of {symbol} has a row that is not a {span.native} kline; the answer is not used.")
-    _require_end(symbol, [_whole(row[0]) for row in kept[-1:]], span, where)
     return kept
 
 

@@ -75,10 +75,15 @@ class Limiter:
 
     Inside the limits nothing waits. Beyond them a read waits on the clock and an order is denied; while the exchange
     has told us to stay away, both are refused.
+
+    Args:
+        clock: the venue's clock.
+        share: how much of the exchange's weight limits is ours; the rest is left to others at this address.
     """
 
-    def __init__(self, clock: VenueClock) -> None:
+    def __init__(self, clock: VenueClock, share: float = 1.0) -> None:
         self._clock = clock
+        self._share = share
         self._weights: list[Window] = []
         self._orders: list[Window] = []
         self._cooldown: datetime | None = None
@@ -104,12 +109,13 @@ class Limiter:
             if seconds is None or windows is None:
                 continue
             length = timedelta(seconds=seconds * limit.interval_num)
+            ours = int(limit.limit * self._share) if windows is self._weights else limit.limit
             known = next((window for window in windows if window.length == length), None)
             if known is not None:
-                known.limit = limit.limit
+                known.limit = ours
                 continue
             prefix = "x-mbx-used-weight" if windows is self._weights else "x-mbx-order-count"
-            windows.append(Window(length, limit.limit, f"{prefix}-{limit.interval_num}{_LETTERS[limit.interval]}"))
+            windows.append(Window(length, ours, f"{prefix}-{limit.interval_num}{_LETTERS[limit.interval]}"))
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """Take the exchange's own counts from an answer's headers (lower-case names)."""

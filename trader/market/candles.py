@@ -5,8 +5,9 @@ the exclusive end), open, high, low, close, volume, where known quote_volume (in
 by longs to shorts, summed over the bar), sorted by symbol and close_time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
@@ -19,6 +20,20 @@ OPTIONAL = ("quote_volume", "funding_rate")
 
 _FETCH_AGAIN = "fetch or export the candles again"
 
+_Check = tuple[pl.Expr, str, str]
+
+
+class Fault(NamedTuple):
+    """What is wrong with a row of a candle frame (from 0).
+
+    `kind` is one of nameless, impossible, unsorted, duplicate, off_grid, partial, gap; `reason` follows the name
+    of the candle in a sentence.
+    """
+
+    row: int
+    kind: str
+    reason: str
+
 
 def parse_candles(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
     """Read the bytes of a candle file into a validated candle frame; `name` is the file's name.
@@ -28,6 +43,19 @@ def parse_candles(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
     Raises:
         DataError: unreadable, of another symbol, or unusable as `validate` says.
     """
+    frame = parse_bars(data, name, symbol)
+    validate(frame, spacing(frame))
+    return frame
+
+
+def parse_bars(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
+    """Read the bytes of a candle file into candle columns, whatever is wrong with its candles.
+
+    Rows keep their order within a symbol.
+
+    Raises:
+        DataError: unreadable, empty, of another symbol, or of no interval.
+    """
     required = ["open_time", *PRICES, "volume"]
     table = with_symbol(parse_table(data, name, required), name, symbol)
     numbers = [*required[1:], *(column for column in OPTIONAL if column in table.columns)]
@@ -36,10 +64,7 @@ def parse_candles(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
         raise DataError(f"{name} holds no candles; give a file with at least two.")
     # A file may list all symbols of an instant together; within one symbol its order is not ours to mend.
     bars = table.select("symbol", "open_time", *numbers).sort("symbol", maintain_order=True)
-    interval = spacing(bars)
-    frame = with_close(bars, interval)
-    validate(frame, interval)
-    return frame
+    return with_close(bars, spacing(bars))
 
 
 def spacing(bars: pl.DataFrame) -> Interval:
@@ -97,57 +122,79 @@ def validate(frame: pl.DataFrame, interval: Interval) -> None:
     ]
     if missing:
         raise DataError(f"The candles have no column {', '.join(missing)}; {_FETCH_AGAIN}.")
-    _validate_values(frame, interval)
-    _validate_times(frame, interval)
+    for checks in (_value_checks(frame), _time_checks(interval, frame.columns)):
+        for fault in _faults(frame, checks, first=True):
+            raise DataError(f"The {_named(frame, fault.row, interval)} {fault.reason}; {_FETCH_AGAIN}.")
 
 
-def _validate_values(frame: pl.DataFrame, interval: Interval) -> None:
+def faults(frame: pl.DataFrame, interval: Interval) -> list[Fault]:
+    """Return everything that `validate` would refuse, by row; a row counts once, for the first of its faults."""
+    checks = [*_value_checks(frame), *_time_checks(interval, frame.columns)]
+    found: dict[int, Fault] = {}
+    for fault in _faults(frame, checks):
+        found.setdefault(fault.row, fault)
+    return [found[row] for row in sorted(found)]
+
+
+def _value_checks(frame: pl.DataFrame) -> list[_Check]:
     amounts = ["volume", *(column for column in ("quote_volume",) if column in frame.columns)]
     optional = [column for column in OPTIONAL if column in frame.columns]
     always = [*PRICES, "volume"]
     within = [pl.col(column).is_between(pl.col("low"), pl.col("high")) for column in ("open", "close")]
     checks = [
-        (~pl.all_horizontal(pl.col(always).is_finite().fill_null(False)), "has a missing, NaN or infinite value"),
-        (~pl.all_horizontal(pl.col(PRICES) > 0), "has a price that is not positive"),
-        (~pl.all_horizontal((pl.col(amounts) >= 0).fill_null(True)), "has a negative volume"),
-        (pl.col("high") < pl.col("low"), "has its high below its low"),
-        (~pl.all_horizontal(within), "opens or closes outside its high and low"),
+        (
+            ~pl.all_horizontal(pl.col(always).is_finite().fill_null(False)),
+            "impossible",
+            "has a missing, NaN or infinite value",
+        ),
+        (~pl.all_horizontal(pl.col(PRICES) > 0), "impossible", "has a price that is not positive"),
+        (~pl.all_horizontal((pl.col(amounts) >= 0).fill_null(True)), "impossible", "has a negative volume"),
+        (pl.col("high") < pl.col("low"), "impossible", "has its high below its low"),
+        (~pl.all_horizontal(within), "impossible", "opens or closes outside its high and low"),
     ]
     if optional:
         usable = pl.all_horizontal(pl.col(optional).is_finite().fill_null(True))
-        checks.insert(1, (~usable, "has a NaN or infinite value"))
-    _refuse_first(frame, interval, checks)
+        checks.insert(1, (~usable, "impossible", "has a NaN or infinite value"))
+    return checks
 
 
-def _validate_times(frame: pl.DataFrame, interval: Interval) -> None:
+def _time_checks(interval: Interval, columns: Sequence[str]) -> list[_Check]:
     opened = pl.col("open_time").dt.timestamp("ms")
     step = opened.diff().over("symbol")
     last = pl.int_range(pl.len()).over("symbol") == pl.len().over("symbol") - 1
-    values = [pl.col(column) for column in frame.columns if column not in ("symbol", "open_time", "close_time")]
+    values = [pl.col(column) for column in columns if column not in ("symbol", "open_time", "close_time")]
     same = pl.all_horizontal(value.eq_missing(value.shift(1)) for value in values).over("symbol")
     off_grid = opened % interval.milliseconds != 0
     gap = step > interval.milliseconds
     irregular = (off_grid | (pl.col("close_time") != pl.col("open_time") + interval.delta)).fill_null(True)
     partial = last & irregular & ~irregular.shift(1).over("symbol").fill_null(True)
-    checks = [
-        (pl.col("symbol").is_null() | pl.col("open_time").is_null(), "has no symbol or no time"),
-        ((pl.col("symbol") < pl.col("symbol").shift(1)).fill_null(False), "is not in the order of its symbols"),
-        ((step < 0).fill_null(False), "is older than the candle before it (the candles are not sorted)"),
-        (((step == 0) & same).fill_null(False), "repeats the candle before it"),
-        ((step == 0).fill_null(False), "contradicts the candle before it, which has the same time"),
-        (partial, "is partial: it does not begin where the candle before it ends"),
-        (irregular, "is off the epoch grid in UTC"),
-        (gap.fill_null(False), "follows a gap: the candle before it is missing"),
+    return [
+        (pl.col("symbol").is_null() | pl.col("open_time").is_null(), "nameless", "has no symbol or no time"),
+        (
+            (pl.col("symbol") < pl.col("symbol").shift(1)).fill_null(False),
+            "unsorted",
+            "is not in the order of its symbols",
+        ),
+        ((step < 0).fill_null(False), "unsorted", "is older than the candle before it (the candles are not sorted)"),
+        (((step == 0) & same).fill_null(False), "duplicate", "repeats the candle before it"),
+        ((step == 0).fill_null(False), "duplicate", "contradicts the candle before it, which has the same time"),
+        (partial, "partial", "is partial: it does not begin where the candle before it ends"),
+        (irregular, "off_grid", "is off the epoch grid in UTC"),
+        (gap.fill_null(False), "gap", "follows a gap: the candle before it is missing"),
     ]
-    _refuse_first(frame, interval, checks)
 
 
-def _refuse_first(frame: pl.DataFrame, interval: Interval, checks: Sequence[tuple[pl.Expr, str]]) -> None:
-    marks = frame.select(condition.alias(str(number)) for number, (condition, _) in enumerate(checks))
-    for number, (_, reason) in enumerate(checks):
+def _faults(frame: pl.DataFrame, checks: Sequence[_Check], *, first: bool = False) -> Iterator[Fault]:
+    """Yield faults check by check; with `first` only the first row of each."""
+    marks = frame.select(condition.alias(str(number)) for number, (condition, _, _) in enumerate(checks))
+    for number, (_, kind, reason) in enumerate(checks):
         mark = marks[str(number)]
         if mark.any():
-            row = mark.arg_max() or 0
-            symbol, opened = frame["symbol"][row], frame["open_time"][row]
-            moment = "without a time" if opened is None else f"that opens at {opened:%Y-%m-%dT%H:%M:%SZ}"
-            raise DataError(f"The {symbol} {interval} candle {moment} (row {row + 1}) {reason}; {_FETCH_AGAIN}.")
+            rows = [mark.arg_max() or 0] if first else mark.arg_true().to_list()
+            yield from (Fault(row, kind, reason) for row in rows)
+
+
+def _named(frame: pl.DataFrame, row: int, interval: Interval) -> str:
+    symbol, opened = frame["symbol"][row], frame["open_time"][row]
+    moment = "without a time" if opened is None else f"that opens at {opened:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{symbol} {interval} candle {moment} (row {row + 1})"
