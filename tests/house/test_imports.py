@@ -55,3 +55,9 @@ def test_torch_is_imported_inside_functions_or_by_training_only() -> None:
 
 def is_type_checking(node: object) -> bool:
     return getattr(getattr(node, "test", None), "id", "") == "TYPE_CHECKING"
+
+
+def test_what_checks_our_statistics_is_never_imported_by_the_product() -> None:
+    oracles = {"arch", "scipy", "skfolio", "sklearn", "statsmodels"}
+    used = {f"{module.place}: {name}" for module in modules("trader") for name in imports(module.tree)}
+    assert {line for line in used if line.split(": ")[1].split(".")[0] in oracles} == set()
