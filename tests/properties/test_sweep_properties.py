@@ -71,14 +71,17 @@ deals = st.builds(
 )
 
 
+@pytest.mark.parametrize("piece", [1, 3, 50, 8192])
 @given(deals, seeds, st.integers(1, 400), st.sampled_from([0.0, 0.1, 0.9]))
-def test_a_sweep_is_what_a_plain_loop_says(deal: Deal, seed: int, closes: int, keeps: float) -> None:
+def test_a_sweep_is_what_a_plain_loop_says(piece: int, deal: Deal, seed: int, closes: int, keeps: float) -> None:
     chance = np.random.default_rng(seed)
     prices = np.exp(np.cumsum(chance.normal(0, 0.02, closes)))
     funding = np.cumsum(chance.normal(0, 2e-4, closes)) * prices
     moves = np.where(chance.random((3, closes)) < keeps, 0, chance.integers(-1, 2, (3, closes)))
     signals = sides(moves)
-    found = sweep(signals, Path(prices, funding - funding[0]), deal)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trader.research.sweep._PIECE", piece)
+        found = sweep(signals, Path(prices, funding - funding[0]), deal)
     for row, equity in zip(signals, found.equity, strict=True):
         told = plain(row, prices, funding, deal)
         assert np.abs(equity - told).max() <= 1e-12 * max(1, np.abs(told).max())
@@ -145,15 +148,23 @@ def honest(
     return result, Path.of(candles, HOUR, strategy.interval, funding, start=start), deal
 
 
-@given(followers(), st.sampled_from(["1", "1", "0.3"]), seeds, st.sampled_from([0.005, 0.02, 0.06]))
+@given(
+    followers(),
+    st.sampled_from(["1", "1", "0.3"]),
+    seeds,
+    st.sampled_from([0.005, 0.02, 0.06]),
+    st.sampled_from([7, 8192]),
+)
 def test_a_sweep_is_what_the_honest_backtest_says(
-    strategy: Follower, drawdown: str, seed: int, volatility: float
+    strategy: Follower, drawdown: str, seed: int, volatility: float, piece: int
 ) -> None:
     with TemporaryDirectory() as folder:
         result, path, deal = honest(File(folder), strategy, drawdown, seed, volatility)
     assert [report.close for report in result.closes] == list(path.closes)
     signals = np.array([report.forecasts[SYMBOL].value for report in result.closes])
-    found = sweep(signals, path, deal)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trader.research.sweep._PIECE", piece)
+        found = sweep(signals, path, deal)
     told = np.array([float(report.equity) for report in result.closes])
     assert np.abs(found.equity[0] - told).max() <= 1e-10 * MONEY
     assert found.fees[0] == pytest.approx(float(result.fees), abs=1e-9 * MONEY)

@@ -18,8 +18,13 @@ from trader.research.walk import Deal, Outcome, walk
 
 _CLOSE_ENOUGH = 4e-16
 _ROUNDS = 40
+_PIECE = 16384
+"""Closes worked out at a time: arrays that fit into a cache, because fetching memory costs more than arithmetic."""
 _DOUBT = 1e-9
 """How near to a limit, relatively, a signal is walked: far more than rounding, far less than a price step."""
+
+
+Sides = NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Swept:
         return self.equity[:, -1] / self.start - 1
 
 
-def sides(forecasts: ArrayLike, threshold: float = 0.0) -> NDArray[np.int8]:
+def sides(forecasts: ArrayLike, threshold: float = 0.0) -> Sides:
     """Follow the sign of each forecast, and keep the side before it where it is zero or below the threshold.
 
     What the sign policy does close by close, for (signals, closes) or one signal; flat until a first forecast counts.
@@ -60,15 +65,16 @@ def sweep(signals: ArrayLike, path: Path, deal: Deal) -> Swept:
     Raises:
         ValueError: the rows are not as long as the path, or hold something else than sides.
     """
-    rows = np.atleast_2d(np.asarray(signals, dtype=np.float64))
-    if rows.ndim != 2 or rows.shape[1] != len(path.prices):
-        raise ValueError(f"signals of shape {rows.shape} do not fit a path of {len(path.prices)} closes")
-    if not (rows * rows == np.abs(rows)).all():
+    given = np.atleast_2d(np.asarray(signals))
+    rows = given.astype(np.int8)
+    if given.ndim != 2 or given.shape[1] != len(path.prices):
+        raise ValueError(f"signals of shape {given.shape} do not fit a path of {len(path.prices)} closes")
+    if rows.min(initial=0) < -1 or rows.max(initial=0) > 1 or not np.array_equal(rows, given):
         raise ValueError("a signal is a side at each close: -1, 0 or 1")
-    found = [_one(row, path, deal) or walk(row, path, deal) for row in rows]
+    found = [_one(row, path, deal) or walk(row.astype(np.float64), path, deal) for row in rows]
     return Swept(
         deal.equity,
-        np.array([one.equity for one in found]),
+        found[0].equity[None] if len(found) == 1 else np.array([one.equity for one in found]),
         np.array([one.fees for one in found]),
         np.array([one.funding for one in found]),
         np.array([one.stopped for one in found], dtype=np.int64),
@@ -84,51 +90,103 @@ class _Stretches(NamedTuple):
     funding: Floats
 
 
-def _one(side: Floats, path: Path, deal: Deal) -> Outcome | None:
-    """Backtest one signal; None where it must be walked."""
+class _Piece(NamedTuple):
+    """Some stretches worked out: money before the fills of each, what closing the last one costs, and what is held."""
+
+    at: _Stretches
+    money: Floats
+    closed: Floats
+    after: Floats
+    held: Floats
+
+
+def _one(side: Sides, path: Path, deal: Deal) -> Outcome | None:
+    """Backtest one signal piece by piece; None where it must be walked."""
+    equity = np.empty(len(side))
+    before = np.empty(len(side)) if deal.max_drawdown < 1 else None
+    fees = funding = 0.0
+    first, money, owed = 0, deal.equity, 0.0
+    while first < len(side):
+        last = _cut(side, first, deal)
+        stop = len(side) if last == len(side) - 1 else last
+        piece = _piece(side[first : last + 1], path, first, (money, owed), deal)
+        if piece is None or _doubtful(piece, path, first, last, deal):
+            return None
+        at, held = piece.at, piece.held
+        lengths = np.diff(np.append(at.starts, last + 1 - first))
+        moving = path.prices[first : last + 1] - path.funding[first : last + 1]
+        worth = np.repeat(piece.after - held * (at.price - at.funding), lengths) + np.repeat(held, lengths) * moving
+        equity[first:stop] = worth[: stop - first]
+        if before is not None:
+            worth[at.starts] = piece.money
+            before[first:stop] = worth[: stop - first]
+        whole = stop == len(side)
+        ended, begun = held[:-1], held if whole else held[:-1]
+        fees += float(np.abs(ended) @ (at.price[1:] * (1 - at.side[:-1] * deal.move)))
+        fees += float(np.abs(begun) @ (at.price * (1 + at.side * deal.move))[: len(begun)])
+        funding -= float(ended @ np.diff(at.funding))
+        if whole:
+            funding -= float(held[-1] * (path.funding[last] - at.funding[-1]))
+        first, money, owed = stop, float(piece.money[-1]), float(piece.closed[-1])
+    if before is not None and _breached(before, deal):
+        return None
+    return Outcome(equity, deal.fee * fees, funding, -1)
+
+
+def _cut(side: Sides, first: int, deal: Deal) -> int:
+    """Return the close at which a piece ends: the last start of a stretch within reach, else the last close of all."""
+    reach = _PIECE
+    while first + reach < len(side) - 1:
+        if deal.reopen:
+            return first + reach
+        changes = np.flatnonzero(side[first + 1 : first + reach + 1] != side[first : first + reach])
+        if len(changes):
+            return first + 1 + int(changes[-1])
+        reach *= 2
+    return len(side) - 1
+
+
+def _piece(side: Sides, path: Path, first: int, before: tuple[float, float], deal: Deal) -> _Piece | None:
+    """Work out some closes; `before` is the money at the first of them, and what closing what was held costs there."""
     changed = np.ones(len(side), dtype=np.bool_)
     if not deal.reopen:
         np.not_equal(side[1:], side[:-1], out=changed[1:])
     starts = np.flatnonzero(changed)
-    at = _Stretches(starts, side[starts], path.prices[starts], path.funding[starts])
+    places = starts + first
+    at = _Stretches(starts, side[starts].astype(np.float64), path.prices[places], path.funding[places])
     opening = np.abs(at.side) * (deal.move + deal.fee * (1 + at.side * deal.move))
     # what the close at the start of the next stretch costs, per unit of base
     closing = np.abs(at.side[:-1]) * at.price[1:] * (deal.move + deal.fee * (1 - at.side[:-1] * deal.move))
     gain = at.side[:-1] * (np.diff(at.price) - np.diff(at.funding))
     if deal.capital is None:
-        money = _compounded(at, gain, opening, closing, deal)
-        if money is None:
+        found = _compounded(at, gain, opening, closing, before, deal)
+        if found is None:
             return None
+        money = found
         size = deal.exposure * money / at.price
     else:
         size = deal.exposure * deal.capital / at.price
         steps = size[:-1] * (gain - opening[:-1] * at.price[:-1])
         steps[1:] -= size[:-2] * closing[:-1]
-        money = deal.equity + np.concatenate(([0.0], np.cumsum(steps)))
+        steps[:1] -= before[1]
+        money = before[0] + np.concatenate(([0.0], np.cumsum(steps)))
     held = size * at.side
-    closed = np.concatenate(([0.0], np.abs(held[:-1]) * closing))
-    after = money - closed - np.abs(held) * at.price * opening
-    if _doubtful(at, money, closed, after, held, path, deal):
-        return None
-    lengths = np.diff(np.append(starts, len(side)))
-    moving = path.prices - path.funding
-    equity = np.repeat(after - held * (at.price - at.funding), lengths) + np.repeat(held, lengths) * moving
-    if deal.max_drawdown < 1 and _breached(equity, money, starts, deal):
-        return None
-    traded = np.abs(held) * at.price * (1 + at.side * deal.move)
-    traded_back = np.abs(held[:-1]) * at.price[1:] * (1 - at.side[:-1] * deal.move)
-    paid = float(held @ (np.append(at.funding[1:], path.funding[-1]) - at.funding))
-    return Outcome(equity, deal.fee * float(traded.sum() + traded_back.sum()), -paid, -1)
+    closed = np.concatenate(([before[1]], np.abs(held[:-1]) * closing))
+    return _Piece(at, money, closed, money - closed - np.abs(held) * at.price * opening, held)
 
 
-def _compounded(at: _Stretches, gain: Floats, opening: Floats, closing: Floats, deal: Deal) -> Floats | None:
+def _compounded(
+    at: _Stretches, gain: Floats, opening: Floats, closing: Floats, before: tuple[float, float], deal: Deal
+) -> Floats | None:
     """Return the money before the fills of each stretch, where each size is a share of that money.
 
     A close is paid for after the next size was set, so money follows from the two stretches before it:
     E[j+1] = a[j] E[j] - b[j] E[j-1]. The ratio r = E[j+1] / E[j] is a[j] - b[j] / r[j-1]; b is a cost, a few parts in
     a thousand, so that putting r into its own right side gains as many digits each time.
     """
+    money, owed = before
     kept = 1 + deal.exposure * (gain / at.price[:-1] - opening[:-1])
+    kept[:1] -= owed / money
     lost = deal.exposure * closing[:-1] / at.price[:-2]
     ratio = kept.copy()
     if len(lost) and (deal.fee or deal.move):
@@ -144,13 +202,12 @@ def _compounded(at: _Stretches, gain: Floats, opening: Floats, closing: Floats, 
                 return None
     if not (ratio > 0).all():
         return None
-    return deal.equity * np.concatenate(([1.0], np.cumprod(ratio)))
+    return money * np.concatenate(([1.0], np.cumprod(ratio)))
 
 
-def _doubtful(
-    at: _Stretches, money: Floats, closed: Floats, after: Floats, held: Floats, path: Path, deal: Deal
-) -> bool:
+def _doubtful(piece: _Piece, path: Path, first: int, last: int, deal: Deal) -> bool:
     """Whether an opening may be refused, or a position liquidated or short of margin."""
+    at, money, held = piece.at, piece.money, piece.held
     most = deal.max_leverage
     if most is not None and (np.abs(held) * at.price > most * (money - _DOUBT * np.abs(money))).any():
         return True
@@ -158,29 +215,28 @@ def _doubtful(
         return False
     filled = np.abs(held) * at.price * (1 + at.side * deal.move)
     margin = filled / deal.leverage
-    room = money - closed - margin - filled * deal.fee
+    room = money - piece.closed - margin - filled * deal.fee
     if (room < _DOUBT * money).any():
         return True
     if path.bars is None:
         return False
-    lengths = np.diff(np.append(at.starts, len(path.prices) - 1))
+    lengths = np.diff(np.append(at.starts, last - first))
     units, bound = np.repeat(held, lengths), np.repeat(margin, lengths)
     cost = np.repeat(held * at.price * (1 + at.side * deal.move), lengths)
     lowest, highest = path.bars.worst
-    worst = np.where(units > 0, lowest[: len(units)], highest[: len(units)])
+    worst = np.where(units > 0, lowest[first:last], highest[first:last])
     notional = np.abs(units) * worst
     left = bound + units * worst - cost
     if (left <= deal.maintenance(notional) + _DOUBT * notional)[units != 0].any():
         return True
     # the wallet pays funding, and what it cannot pay comes off the margin
-    wallet = np.repeat(after + np.abs(held) * at.price * deal.move, lengths)
+    wallet = np.repeat(piece.after + np.abs(held) * at.price * deal.move, lengths)
     since = np.repeat(at.funding, lengths)
-    return bool((wallet - units * (path.funding[1:] - since) < bound * (1 + _DOUBT))[units != 0].any())
+    paid = path.funding[first + 1 : last + 1] - since
+    return bool((wallet - units * paid < bound * (1 + _DOUBT))[units != 0].any())
 
 
-def _breached(equity: Floats, money: Floats, starts: NDArray[np.int64], deal: Deal) -> bool:
+def _breached(before: Floats, deal: Deal) -> bool:
     """Whether the drawdown guard may trip at a close; it looks at money before the fills."""
-    before = equity.copy()
-    before[starts] = money
     peak = np.maximum.accumulate(np.maximum(before, deal.equity))
     return bool((1 - before / peak >= deal.max_drawdown - _DOUBT).any())
