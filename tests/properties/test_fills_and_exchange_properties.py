@@ -19,10 +19,12 @@ from trader.market.funding import parse_funding
 from trader.research.track import Tape
 from trader.sim.account import Account
 from trader.sim.errors import Refusal
+from trader.sim.floor import Ticket
 from trader.sim.instruments import default_listing
+from trader.sim.matching import place
 from trader.sim.records import Setting, Terms
 from trader.sim.tape import load_tape
-from trader.sim.venue import Ticket, Venue
+from trader.sim.venue import Venue
 
 BARS = 60
 RULES = instrument(max_quantity="10000000")
@@ -66,7 +68,8 @@ class Both:
         except Rejected as error:
             ours = error.code
         try:
-            self.venue.execute(Ticket(SYMBOL, 1 if quantity > 0 else -1, abs(quantity), reduce_only, "BOTH", f"o{bar}"))
+            ticket = Ticket(SYMBOL, 1 if quantity > 0 else -1, abs(quantity), reduce_only, "BOTH", f"o{bar}")
+            place(self.venue, ticket)
         except Refusal as refusal:
             theirs = refusal.code
         assert ours == theirs
