@@ -83,7 +83,7 @@ async def test_many_candles_are_paged_with_as_few_rows_as_needed() -> None:
     gateway, session, _ = market(CLOSE)
     frame = await gateway.candles(["ADAUSDT"], Interval.parse("7m"), 300)
     assert len(frame) == 300
-    assert session.limits == [1000, 1000, 100]
+    assert session.limits == [1000, 1000, 101]
 
 
 async def test_several_symbols_come_back_in_one_sorted_frame() -> None:
@@ -99,6 +99,13 @@ async def test_while_the_newest_candle_is_not_published_the_last_ones_are_those_
     assert frame["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=1)
     assert len(frame) == 5
     assert len(session.requests) == 2
+
+
+@pytest.mark.fault(63, 66)
+async def test_an_answer_from_just_before_the_close_makes_no_whole_candle_of_the_one_still_forming() -> None:
+    gateway, _, _ = market(CLOSE + dt.timedelta(milliseconds=40), stale=41)
+    frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
+    assert frame["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=1)
 
 
 async def test_a_candle_that_stays_unpublished_is_refused_and_named() -> None:

@@ -47,8 +47,8 @@ class Span:
 
     @property
     def pages(self) -> list[tuple[int, int]]:
-        """First open and row count of each request."""
-        rows = (self.end - self.begin) // self.native.milliseconds
+        """First open and row count of each request: the span, and the kline after it."""
+        rows = (self.end - self.begin) // self.native.milliseconds + 1
         return [
             (self.begin + first * self.native.milliseconds, min(KLINES_PAGE, rows - first))
             for first in range(0, rows, KLINES_PAGE)
@@ -58,11 +58,12 @@ class Span:
 def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame:
     """Build the candle frame of a span from the raw rows of each symbol.
 
-    Klines outside the span are dropped: the one still open, and what a stale cache adds.
+    Klines outside the span are dropped: the one still open, and what a stale cache adds. The newest counts as whole
+    only where the one after it is told as well: an answer from before the close has the same row, not yet at its end.
 
     Raises:
         ExchangeError: a row is not a kline.
-        Unpublished: the newest is missing.
+        Unpublished: the newest is missing, or not known to be whole.
         DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
     symbols: list[str] = []
@@ -97,6 +98,11 @@ def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     """Keep the klines of a span; the last must be the one that closes at its end."""
     kept = _within(symbol, rows, span, where)
     _require_end(symbol, [_whole(row[0]) for row in kept[-1:]], span, where)
+    if all(_whole(row[0]) < span.end for row in rows):
+        raise Unpublished(
+            f"{where} tells no {span.native} candle of {symbol} after the one closed at {_clock_time(span.end)}, so "
+            "that one may not be whole yet; ask again."
+        )
     return kept
 
 
