@@ -131,6 +131,7 @@ class Cycle:
         await self._recovery.explain_bookings()
         inputs = await self._inputs(close, candles, account)
         forecasts = last_forecasts(self._strategy.forecast(candles), close)
+        self._require_young(close)
         decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)
         intents = self._record(inputs, decision)
         for intent in intents:
@@ -149,6 +150,15 @@ class Cycle:
                 f"{newest.max()!s}); they are asked for again while the close is young enough to be decided."
             )
         return frame
+
+    def _require_young(self, close: datetime) -> None:
+        """Refuse a close that grew too old while the exchange was asked, or the machine slept."""
+        age = self._clock.now() - close
+        if age > self._terms.max_delay:
+            raise ExchangeError(
+                f"The close {close.isoformat()} is {age} old now, more than the {self._terms.max_delay} within which "
+                "it may be decided; nothing is sent for it."
+            )
 
     async def _inputs(self, close: datetime, candles: pl.DataFrame, account: Account) -> Inputs:
         symbols, limits = self._strategy.symbols, self._terms.limits

@@ -47,6 +47,16 @@ async def test_a_second_wake_up_for_the_same_close_does_nothing(world: World) ->
     assert world.steps.names[steps:] == ["claim"]
 
 
+@pytest.mark.fault(20)
+async def test_a_machine_that_slept_in_the_middle_of_a_cycle_decides_nothing_any_more(world: World) -> None:
+    sleeps = {("prices", 0): lambda: setattr(world.clock, "time", NEXT)}
+    world.boot(Steps(hooks=sleeps)).begin()
+    with pytest.raises(ExchangeError, match="more than the 0:20:00 within which it may be decided"):
+        await world.cycle.run(CLOSE)
+    assert world.statuses() == {CLOSE: Status.CLAIMED}
+    assert world.exchange.posts == []
+
+
 @pytest.mark.parametrize("status", [Status.MISSED, Status.FAILED])
 async def test_a_close_that_was_given_up_is_not_decided_any_more(status: Status, world: World) -> None:
     world.boot().begin()
