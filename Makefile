@@ -2,6 +2,7 @@
 # make test    lint, then every test
 # make lint    style, types and layers
 # make bench   measure what the budgets promise, side by side; one JSON line each, fails where one is missed
+# make proof   every fault, every pair of faults and 100,000 random plans; resumable (ARGS="--minutes 60" for an hour of it)
 # make setup   only install: everything ends in .venv, the command is .venv/bin/trader
 # make clean   remove .venv, builds and caches
 #
@@ -15,7 +16,7 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: help setup run lint test bench clean
+.PHONY: help setup run lint test bench proof clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +38,9 @@ test: setup lint
 
 bench: setup
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+proof: setup
+	@$(BIN)/python -m tests.proof $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

@@ -1,0 +1,357 @@
+"""The independent checker: what must hold after any plan, judged from the ledger and the journal's file alone.
+
+It imports nothing of the product: orders are named again here, candles are built again from the tape's rows.
+"""
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
+_STEP = 3_600_000
+"""By how much a stepped clock may deceive a daemon until it measures it again, before the next order."""
+_LATE = 5000 + 1000
+"""Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the checker is told beside the two files.
+
+    Args:
+        instance: account and strategy, from which orders are named.
+        interval: milliseconds of a candle.
+        max_delay: milliseconds after a close until which it may be decided.
+        closes: the close price of every whole candle by its close time, built from the tape.
+        limit: the largest notional of a position, in USDT.
+    """
+
+    instance: str
+    interval: int
+    max_delay: int
+    closes: Mapping[int, float]
+    limit: Decimal
+
+
+@dataclass
+class Case:
+    """One run: rows of both files, and what was seen of each order as it left."""
+
+    orders: list[dict[str, Any]]
+    trades: list[dict[str, Any]]
+    incomes: list[dict[str, Any]]
+    held: dict[str, Decimal]
+    wallet: Decimal
+    equity_start: Decimal
+    journal: dict[str, list[dict[str, Any]]]
+    posted: Sequence[Any] = ()
+    foreign: Sequence[int] = ()
+    outside: frozenset[str] = frozenset()
+    ended_well: bool = True
+    due: Sequence[int] = ()
+    canaries: Sequence[str] = ()
+    output: str = ""
+    terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
+
+    def client(self, order_id: int) -> str:
+        """Return the client id of an order."""
+        return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)
+
+
+TABLES = ("decisions", "transcripts", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
+
+
+def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
+    """Read both files; `more` is the rest of the case."""
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as file:
+        tables = {name: _rows(file, name) for name in TABLES}
+    positions = _rows(ledger, "positions")
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for row in positions:
+        held[row["symbol"]] += Decimal(row["quantity"])
+    (wallet,) = ledger.execute("SELECT wallet FROM state").fetchone()
+    begun = dict(ledger.execute("SELECT name, value FROM identity"))
+    return Case(
+        orders=_rows(ledger, "orders"),
+        trades=_rows(ledger, "trades"),
+        incomes=_rows(ledger, "incomes"),
+        held={symbol: quantity for symbol, quantity in held.items() if quantity},
+        wallet=Decimal(wallet),
+        equity_start=Decimal(begun.get("equity", "10000")),
+        journal=tables,
+        **more,
+    )
+
+
+def _rows(file: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    cursor = file.execute(f"SELECT * FROM {table} ORDER BY rowid")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def violations(case: Case) -> list[str]:
+    """Return every broken promise of a run, in words."""
+    checks = (
+        _names, _one_effect, _planned, _limit, _timely, _durable, _nothing_opens_while_halted, _nothing_opens_on_top,
+        _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due, _secrets,
+    )  # fmt: skip
+    return [f"{check.__name__.strip('_')}: {said}" for check in checks for said in check(case)]
+
+
+def _ours(case: Case) -> list[dict[str, Any]]:
+    return [row for row in case.orders if not str(row["client_id"]).startswith(FOREIGN)]
+
+
+def _names(case: Case) -> Iterator[str]:
+    """Every order of ours on the exchange was intended under a name that follows from its purpose."""
+    known = {row["client_id"]: row for row in case.journal["orders"]}
+    for row in case.journal["orders"]:
+        if row["client_id"] != name_of(case.terms.instance, row):
+            yield f"{row['client_id']} is not the name of {row['leg']}{row['attempt']} at {row['close']}"
+    for row in _ours(case):
+        intent = known.get(row["client_id"])
+        if intent is None:
+            yield f"the exchange has {row['client_id']}, which the journal never intended"
+        elif (Decimal(intent["quantity"]) > 0) != (row["side"] == "BUY"):
+            yield f"{row['client_id']} went the wrong way"
+
+
+def name_of(instance: str, row: Mapping[str, Any]) -> str:
+    """Name an order again, from the documented rule."""
+    minutes, digits = int(row["close"]) // 60_000, ""
+    while minutes:
+        minutes, rest = divmod(minutes, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+    prefix = "t" + hashlib.sha256(instance.encode()).hexdigest()[:6]
+    return f"{prefix}.{digits}.{row['symbol']}.{row['leg']}{row['attempt']}"
+
+
+def _one_effect(case: Case) -> Iterator[str]:
+    """An order has one effect, however often it was posted, and never more than its quantity."""
+    effects: dict[str, list[Decimal]] = defaultdict(list)
+    for row in _ours(case):
+        if Decimal(row["executed_qty"]):
+            effects[row["client_id"]].append(Decimal(row["executed_qty"]))
+    intended = {row["client_id"]: abs(Decimal(row["quantity"])) for row in case.journal["orders"]}
+    for name, filled in effects.items():
+        if len(filled) > 1:
+            yield f"{name} was carried out {len(filled)} times"
+        if sum(filled) > intended.get(name, Decimal(0)):
+            yield f"{name} filled {sum(filled)} of {intended.get(name)}"
+
+
+def _planned(case: Case) -> Iterator[str]:
+    """All orders of a close together do no more than its decision says."""
+    legs: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
+    decided = set()
+    for row in case.journal["transcripts"]:
+        decided.add(row["close"])
+        for symbol, quantity, kind in json.loads(zlib.decompress(row["output"]))["legs"]:
+            legs[row["close"], symbol, kind] += abs(Decimal(quantity))
+    done: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
+    leg_of = {row["client_id"]: (row["close"], row["symbol"], row["leg"]) for row in case.journal["orders"]}
+    for row in _ours(case):
+        if row["client_id"] in leg_of:
+            done[leg_of[row["client_id"]]] += Decimal(row["executed_qty"])
+    for (close, symbol, leg), quantity in done.items():
+        if leg != "f" and quantity > legs[close, symbol, leg]:
+            yield f"the decision at {close} did {quantity} of {symbol} {leg} and decided {legs[close, symbol, leg]}"
+
+
+def _limit(case: Case) -> Iterator[str]:
+    """No position is ever larger than its limit, not even between two legs."""
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for trade in case.trades:
+        held[trade["symbol"]] += Decimal(trade["qty"]) * (1 if trade["side"] == "BUY" else -1)
+        notional = abs(held[trade["symbol"]]) * Decimal(trade["price"])
+        if notional > case.terms.limit:
+            yield f"trade {trade['trade_id']} left {held[trade['symbol']]} of {trade['symbol']}, {notional} USDT"
+
+
+def _timely(case: Case) -> Iterator[str]:
+    """Nothing is carried out before its candle is closed, nor when the decision is too old, by the venue's clock."""
+    intents = {row["client_id"]: row for row in case.journal["orders"]}
+    for row in _ours(case):
+        intent = intents.get(row["client_id"])
+        if intent is None:
+            continue
+        if row["time"] < intent["close"]:
+            yield f"{row['client_id']} was carried out {intent['close'] - row['time']} ms before its candle closed"
+        latest = intent["not_after"] if intent["leg"] == "f" else intent["close"] + case.terms.max_delay
+        if row["time"] > latest + _LATE + (_STEP if _stepped(case) else 0):
+            yield f"{row['client_id']} was carried out {row['time'] - latest} ms too late"
+
+
+def _durable(case: Case) -> Iterator[str]:
+    """An order leaves only after its intent and its sending are in the file."""
+    for one in case.posted:
+        if not one.durable:
+            yield f"{one.client_id} left before the journal's file held it as sent"
+
+
+def _nothing_opens_while_halted(case: Case) -> Iterator[str]:
+    """Nothing opens while the state, or a request not yet obeyed, says otherwise."""
+    for one in case.posted:
+        if not one.reduce_only and (one.state != "ACTIVE" or one.asked):
+            yield f"{one.client_id} opened while {one.state}, asked for {one.asked}"
+
+
+def _nothing_opens_on_top(case: Case) -> Iterator[str]:
+    """Nothing opens while the account holds the other side."""
+    for one in case.posted:
+        if not one.reduce_only and one.held * one.quantity < 0 and not case.foreign:
+            yield f"{one.client_id} opened {one.quantity} on top of {one.held}"
+
+
+def _fills(case: Case) -> Iterator[str]:
+    """Every trade of ours is in the journal as the exchange tells it, and nothing else is."""
+    if _locked_out(case):
+        return
+    ours = {row["order_id"] for row in _ours(case)}
+    told = {
+        (str(row["trade_id"]), _signed(row), Decimal(row["price"]), Decimal(row["commission"]), row["time"])
+        for row in case.trades
+        if row["order_id"] in ours
+    }
+    kept = {
+        (row["trade_id"], Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]), row["time"])
+        for row in case.journal["fills"]
+    }
+    if told - kept:
+        yield f"the journal misses {sorted(told - kept)}"
+    foreign = {str(row["trade_id"]) for row in case.trades if row["order_id"] not in ours}
+    if invented := {row for row in kept - told if row[0] not in foreign}:
+        yield f"the journal invented {sorted(invented)}"
+    if unfinished := [row["client_id"] for row in case.journal["orders"] if not row["final"]]:
+        yield f"no end is known of {unfinished}"
+
+
+def _locked_out(case: Case) -> bool:
+    """Whether the key was taken away and the daemon has stopped, knowing no more than it could read."""
+    return "key" in case.outside and not case.ended_well
+
+
+def _signed(row: Mapping[str, Any]) -> Decimal:
+    return Decimal(row["qty"]) * (1 if row["side"] == "BUY" else -1)
+
+
+def _positions(case: Case) -> Iterator[str]:
+    """The journal holds what the account holds, unless somebody else traded and nobody accepted it."""
+    if case.foreign or _locked_out(case):
+        return
+    kept = {row["symbol"]: Decimal(row["quantity"]) for row in case.journal["positions"] if Decimal(row["quantity"])}
+    if kept != case.held:
+        yield f"the journal holds {kept}, the account {case.held}"
+
+
+def _foreign_is_noticed(case: Case) -> Iterator[str]:
+    """What somebody else traded keeps the daemon from trading on until a person has looked."""
+    kept = {row["symbol"]: Decimal(row["quantity"]) for row in case.journal["positions"] if Decimal(row["quantity"])}
+    if case.foreign and kept != case.held and case.ended_well:
+        yield f"the journal holds {kept}, the account {case.held}, and the daemon trades on"
+
+
+def _money(case: Case) -> Iterator[str]:
+    """Every booking is in the journal, and they make the wallet, to the last digit."""
+    begun = case.journal["baselines"][-1]
+    told = {(str(row["tran_id"]), Decimal(row["income"])) for row in case.incomes if row["time"] >= begun["at"]}
+    kept = {(row["id"], Decimal(row["amount"])) for row in case.journal["incomes"] if row["time"] >= begun["at"]}
+    if kept - told:
+        yield f"the journal invented bookings {sorted(kept - told)}"
+    last = max((row["time"] for row in case.journal["incomes"]), default=begun["at"])
+    if missed := {one for one in told - kept if _time_of(case, one[0]) < last - 60_000}:
+        yield f"the journal misses bookings {sorted(missed)}"
+    if told == kept and Decimal(begun["wallet"]) + sum((amount for _, amount in kept), Decimal(0)) != case.wallet:
+        yield f"the bookings do not make the wallet of {case.wallet}"
+
+
+def _time_of(case: Case, tran_id: str) -> int:
+    return next(int(row["time"]) for row in case.incomes if str(row["tran_id"]) == tran_id)
+
+
+def _equity(case: Case) -> Iterator[str]:
+    """What a close says of wallet and position is what the ledger held when it was finished.
+
+    On a machine whose clock was stepped meanwhile the times of the journal say nothing, so any moment will do.
+    """
+    for row in case.journal["equity"]:
+        decision = next(one for one in case.journal["decisions"] if one["close"] == row["close"])
+        lowest, until = (0, 1 << 62) if _stepped(case) else (decision["decided_at"], decision["finished_at"])
+        wallets = {_wallet_at(case, moment) for moment in _moments(case.incomes, lowest, until)}
+        if Decimal(row["wallet"]) not in wallets:
+            yield f"the close {row['close']} says a wallet of {row['wallet']}, the ledger had {sorted(wallets)}"
+        said = {symbol: Decimal(held) for symbol, held in json.loads(decision["positions"]).items() if Decimal(held)}
+        held = [_held_at(case, moment) for moment in _moments(case.trades, lowest, until)]
+        if said not in held:
+            yield f"the close {row['close']} says it held {said}, the ledger {held[-1]}"
+
+
+def _stepped(case: Case) -> bool:
+    """Whether the machine's clock was moved, so that the journal's times are not the venue's."""
+    return any(kind.startswith("clock") for kind in case.outside)
+
+
+def _book(case: Case) -> Iterator[str]:
+    """A decision is made on what the account held: unknown is never taken for nothing."""
+    decided = {row["close"]: row for row in case.journal["decisions"]}
+    for row in case.journal["transcripts"]:
+        book = json.loads(zlib.decompress(row["inputs"]))["book"]
+        said = {symbol: Decimal(held) for symbol, held in book["positions"].items() if Decimal(held)}
+        one = decided[row["close"]]
+        lowest, until = (0, 1 << 62) if _stepped(case) else (one["claimed_at"], one["decided_at"])
+        if said not in [_held_at(case, moment) for moment in _moments(case.trades, lowest, until)]:
+            yield f"the close {row['close']} was decided on {said}, which the account did not hold"
+
+
+def _moments(rows: Iterable[Mapping[str, Any]], lowest: int, until: int) -> list[int]:
+    return [lowest, *(row["time"] for row in rows if lowest < row["time"] <= until)]
+
+
+def _wallet_at(case: Case, moment: int) -> Decimal:
+    return case.equity_start + sum(
+        (Decimal(row["income"]) for row in case.incomes if row["time"] <= moment), Decimal(0)
+    )
+
+
+def _held_at(case: Case, moment: int) -> dict[str, Decimal]:
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for row in case.trades:
+        if row["time"] <= moment:
+            held[row["symbol"]] += _signed(row)
+    return {symbol: quantity for symbol, quantity in held.items() if quantity}
+
+
+def _candles(case: Case) -> Iterator[str]:
+    """A decision is made on whole closed candles, the last of which closes exactly then, and in time."""
+    decided = {row["close"]: row for row in case.journal["decisions"]}
+    for row in case.journal["transcripts"]:
+        candles = json.loads(zlib.decompress(row["inputs"]))["candles"]
+        times, closes = candles["close_time"], candles["close"]
+        if times[-1] != row["close"] or row["close"] % case.terms.interval:
+            yield f"the decision at {row['close']} was made on candles up to {times[-1]}"
+        elif [case.terms.closes.get(time) for time in times] != closes:
+            yield f"the candles of {row['close']} are not the tape's"
+        late = decided[row["close"]]["decided_at"] - row["close"]
+        if not _stepped(case) and not 0 <= late <= case.terms.max_delay:
+            yield f"the close {row['close']} was decided {late} ms after it"
+
+
+def _due(case: Case) -> Iterator[str]:
+    """Every close is decided where nothing stood in the way."""
+    closed = {row["close"] for row in case.journal["decisions"] if row["status"] == "closed"}
+    if missed := sorted(set(case.due) - closed):
+        yield f"the closes {missed} were not decided"
+
+
+def _secrets(case: Case) -> Iterator[str]:
+    for canary in case.canaries:
+        if canary in case.output:
+            yield "a secret was written"

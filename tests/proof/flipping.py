@@ -1,0 +1,44 @@
+"""A strategy that changes sides at every close, so that an order too many or too few is visible in the position."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from tests.proof.market import FIRST, INTERVAL, SYMBOL
+from trader.domain.account import MarginMode
+from trader.domain.decision import Book, Forecast, Rebalance
+from trader.domain.interval import Interval
+
+
+@dataclass(frozen=True)
+class Flipping:
+    """Forecasts up and down in turns; implements `decide.Strategy`."""
+
+    symbols: tuple[str, ...] = (SYMBOL,)
+    interval: Interval = INTERVAL
+    name: str = "flipping"
+    warmup: int = 2
+    exposure: float = 0.5
+    leverage: int = 2
+    margin_mode: MarginMode = "isolated"
+    band: float = 0.25
+    capital: Decimal | None = None
+    rebalance: Rebalance = "drift"
+
+    def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
+        rows = candles.select("symbol", "close_time").rows()
+        values = [side(close) for _, close in rows]
+        return pl.DataFrame(
+            {"symbol": [row[0] for row in rows], "close_time": candles["close_time"], "forecast": values}
+        ).with_columns(confidence=pl.lit(1.0))
+
+    def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
+        return {symbol: self.exposure * forecast.value for symbol, forecast in forecasts.items()}
+
+
+def side(close: datetime) -> float:
+    """Return the side of a close, +1 or -1."""
+    return 1.0 if (close - FIRST) // INTERVAL.delta % 2 == 0 else -1.0

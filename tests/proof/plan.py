@@ -1,0 +1,180 @@
+"""Plans of misfortune, as data: which step meets what. A step is a request, or a commit of the journal."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ORDER = "POST /fapi/v1/order"
+KLINES = "GET /fapi/v1/klines"
+COMMIT = "commit"
+
+ORDER_KINDS = (
+    "lose_answer",
+    "drop_request",
+    "refused",
+    "hang_executed",
+    "hang_not_executed",
+    "late:3000",
+    "late:4900",
+    "unknown_503_executed",
+    "unknown_503_not_executed",
+    "service_unavailable_503",
+    "timeout_1007_executed",
+    "timeout_1007_not_executed",
+    "html_executed",
+    "html_not_executed",
+    "empty_executed",
+    "truncated",
+    "hidden:8000",
+    "hidden_lost:8000",
+    "hidden_lost:17200",
+    "rest:3000",
+    "rest_lost:3000",
+    "partial:0.5",
+    "partial:0",
+    "partial_lost:0.5",
+    "code:-2019",
+    "code:-1021",
+    "code:-1008",
+    "code:-4131",
+    "status:429",
+    "status:418",
+    "die_before",
+    "die_after",
+    "die_late:3000",
+    "die_hidden:8000",
+    "die_after_long",
+    "die_late_long:3000",
+)
+READ_KINDS = ("drop_request", "refused", "hang", "truncated", "html_200", "empty_200", "service_unavailable_503",
+              "code:-1021", "status:429", "status:418", "no_positions", "die_before",
+              "die_before_long")  # fmt: skip
+KLINES_KINDS = ("missing_candle", "duplicate_candle", "swapped_candles", "bad_candle", "late_candle",
+                "stale_klines:57600000", "empty_list")  # fmt: skip
+COMMIT_KINDS = ("die_before", "die_after", "die_after_long", "power", "full", "ioerr")
+EVENTS = ("hand:37", "hand:-37", "halt", "flatten", "halt_resume", "deposit:250", "leverage:5", "clock:5", "clock:3600",
+          "clock:-3600", "suspend:30", "suspend:7000", "suspend:58000", "wake", "adl", "liquidate",
+          "rule:-4400", "key")  # fmt: skip
+SKEWS = ("clock:0.8", "clock:5", "clock:-5", "clock:3600", "clock:-3600")
+PAIRED_READ_KINDS = ("hang", "html_200", "status:429", "die_before")
+PAIRED_KLINES_KINDS = (*PAIRED_READ_KINDS, "late_candle", "missing_candle")
+PAIRED_COMMIT_KINDS = ("die_before", "die_after", "full")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Faults by the number of the step they meet, and, for a plan that is drawn as it goes, its seed."""
+
+    faults: dict[int, str] = field(default_factory=dict)
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        return json.dumps({str(step): kind for step, kind in sorted(self.faults.items())})
+
+    @classmethod
+    def read(cls, text: str) -> "Plan":
+        """Read one line of `str(plan)`, or `seed:N`."""
+        if text.startswith("seed:"):
+            return cls(seed=int(text.removeprefix("seed:")))
+        return cls({int(step): kind for step, kind in json.loads(text).items()})
+
+    def without(self, step: int) -> "Plan":
+        """Leave one fault out."""
+        return Plan({at: kind for at, kind in self.faults.items() if at != step})
+
+    def dealer(self) -> "Dealer":
+        """Return what deals the faults of one run."""
+        return Dealer(self)
+
+
+class Dealer:
+    """Deals the fault of every step, and remembers what it dealt so that a seed becomes a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._faults = plan.faults
+        self._dice = None if plan.seed is None else random.Random(plan.seed)
+        self.dealt: dict[int, str] = {}
+        self.over = False
+        if self._dice is not None:
+            self._rate = self._dice.choice((0.02, 0.05, 0.1, 0.25))
+            self._order_rate = self._dice.choice((0.2, 0.5, 0.8))
+            self._left = self._dice.choice((1, 2, 3, 3, 4, 6))
+            self._outside = self._dice.random() < 0.3
+
+    def deal(self, step: int, name: str) -> str | None:
+        """Return what happens to a step."""
+        if self.over:
+            return None
+        kind = self._faults.get(step) if self._dice is None else self._draw(name) if step >= 0 else self._set_up()
+        if kind is not None:
+            self.dealt[step] = kind
+        return kind
+
+    def _set_up(self) -> str | None:
+        assert self._dice is not None
+        return self._dice.choice(SKEWS) if self._dice.random() < 0.05 else None
+
+    def _draw(self, name: str) -> str | None:
+        assert self._dice is not None
+        rate = self._order_rate if name == ORDER else self._rate
+        if self._left == 0 or self._dice.random() >= rate:
+            return None
+        self._left -= 1
+        if self._outside and self._dice.random() < 0.4:
+            return self._dice.choice(EVENTS)
+        return self._dice.choice(kinds_of(name))
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Return everything that can go wrong at a step of that name, events aside."""
+    if name.startswith(COMMIT):
+        return COMMIT_KINDS
+    if name == KLINES:
+        return READ_KINDS + KLINES_KINDS
+    return ORDER_KINDS if name == ORDER else READ_KINDS
+
+
+def paired_kinds(name: str) -> tuple[str, ...]:
+    """Return the kinds that are tried in pairs: of answers that mean the same to a reader, one."""
+    if name.startswith(COMMIT):
+        return PAIRED_COMMIT_KINDS
+    if name == KLINES:
+        return PAIRED_KLINES_KINDS
+    return ORDER_KINDS if name == ORDER else PAIRED_READ_KINDS
+
+
+def singles(trace: Sequence[str]) -> Iterator[Plan]:
+    """Give every plan of one fault or event along the steps of an undisturbed run, and every clock set wrongly."""
+    for kind in SKEWS:
+        yield Plan({-1: kind})
+    for step, name in enumerate(trace):
+        for kind in (*kinds_of(name), *EVENTS):
+            yield Plan({step: kind})
+
+
+def seconds(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:
+    """Give every plan that adds a later fault to a plan of one, along the steps that plan really took."""
+    (at,) = first.faults
+    for step in range(at + 1, len(trace)):
+        for kind in paired_kinds(trace[step]):
+            yield Plan({**first.faults, step: kind})
+
+
+def firsts(trace: Sequence[str]) -> Iterator[Plan]:
+    """Give the first faults of all pairs."""
+    for step, name in enumerate(trace):
+        for kind in paired_kinds(name):
+            yield Plan({step: kind})
+
+
+def is_event(kind: str) -> bool:
+    """Whether somebody outside did it: after such a thing a halt is the right answer."""
+    return kind in EVENTS or kind in SKEWS
+
+
+def argument(kind: str) -> tuple[str, Any]:
+    """Split `late:3000` into its name and its number."""
+    name, _, number = kind.partition(":")
+    return name, float(number) if number else None

@@ -1,0 +1,333 @@
+"""Bugs planted on purpose, each the kind a good engineer has shipped, to show that the machine finds them.
+
+A bug is a context manager that replaces a method of a real class while its body runs. Nothing in the product can turn
+one on: they live here, in the tests.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from copy import copy
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from tests.proof.plan import COMMIT, KLINES, ORDER
+from trader.domain.decision import State
+from trader.errors import JournalError, NotSent, OutcomeUnknown
+from trader.exchange import klines
+from trader.exchange.binance import BinanceGateway
+from trader.exchange.clock import WallClock
+from trader.journal.database import Database
+from trader.journal.journal import Journal
+from trader.journal.rows import Outcome
+from trader.live.gate import Gate
+from trader.live.recovery import Recovery
+from trader.live.router import Router
+
+Bug = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The n-th step of a name, from 0, and how many steps after it."""
+
+    name: str
+    turn: int
+    after: int = 0
+
+    def number(self, trace: Sequence[str]) -> int:
+        """Return the step's number in an undisturbed run."""
+        if self.name == "boot":
+            return -1
+        return [step for step, name in enumerate(trace) if name == self.name][self.turn] + self.after
+
+
+@contextmanager
+def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace an attribute by what `make` makes of it, for as long as the body runs."""
+    original = owner.__dict__[name]
+    setattr(owner, name, make(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def bug(owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Bug]:
+    """Make a bug of a function that turns the right method into the wrong one."""
+
+    def planted(make: Callable[[Any], Any]) -> Bug:
+        def plant() -> AbstractContextManager[None]:
+            return replaced(owner, name, make)
+
+        plant.__name__, plant.__doc__ = make.__name__, make.__doc__
+        return plant
+
+    return planted
+
+
+@bug(Router, "_settle")
+def naive_retry(right: Any) -> Any:
+    """After an answer that proves nothing, send again."""
+
+    async def settle(self: Router, intent: Any, sent_at: datetime) -> None:
+        return None
+
+    return settle
+
+
+@bug(BinanceGateway, "send")
+def retry_around_send(right: Any) -> Any:
+    """Put the post of an order into the same retries as a read, as a decorator does."""
+
+    async def send(self: BinanceGateway, order: Any) -> Any:
+        for _ in range(2):
+            try:
+                return await right(self, order)
+            except (OutcomeUnknown, NotSent):
+                continue
+        return await right(self, order)
+
+    return send
+
+
+@bug(Router, "_post")
+def new_id_on_retry(right: Any) -> Any:
+    """Give every attempt an id of its own, which no look-up of the first one finds."""
+
+    async def post(self: Router, approved: Any, intent: Any, sent_at: datetime) -> Any:
+        record = self._journal.order(intent.client_id)
+        assert record is not None
+        if record.sends > 1:
+            approved = copy(approved)
+            order = replace(approved.order, client_id=f"{intent.client_id}x{record.sends}")
+            object.__setattr__(approved, "order", order)
+        return await right(self, approved, intent, sent_at)
+
+    return post
+
+
+@bug(Router, "_settle")
+def query_then_resend(right: Any) -> Any:
+    """Believe "not found" at once, while the request may still be under way."""
+
+    async def settle(self: Router, intent: Any, sent_at: datetime) -> Any:
+        return await self._gateway.find(intent.symbol, intent.client_id)
+
+    return settle
+
+
+@bug(Router, "_settle")
+def one_look(right: Any) -> Any:
+    """Wait as one should, and then believe the first look."""
+
+    async def settle(self: Router, intent: Any, sent_at: datetime) -> Any:
+        await self._clock.sleep_until(sent_at + self._timing.settle)
+        return await self._gateway.find(intent.symbol, intent.client_id)
+
+    return settle
+
+
+@bug(Database, "_prepare")
+def unsynced_journal(right: Any) -> Any:
+    """Turn off the syncing of the journal, which is so much faster."""
+
+    def prepare(self: Database, *, writable: bool) -> None:
+        right(self, writable=writable)
+        self._raw.execute("PRAGMA synchronous = OFF")
+
+    return prepare
+
+
+@bug(klines, "_closed")
+def forming_candle(right: Any) -> Any:
+    """Take the newest row for a whole candle because its close time is past, though the answer is older than that."""
+
+    def closed(symbol: str, rows: list[Any], span: Any, where: str) -> Any:
+        after = [span.end, *("0" for _ in range(5)), span.end + span.native.milliseconds - 1, "0"]
+        return right(symbol, [*rows, after], span, where)
+
+    return closed
+
+
+@bug(WallClock, "correct")
+def local_time(right: Any) -> Any:
+    """Trust the machine's clock and never the exchange's."""
+
+    def correct(self: WallClock, offset: timedelta, error: timedelta) -> None:
+        pass
+
+    return correct
+
+
+@bug(Router, "_confirm")
+def fills_not_awaited(right: Any) -> Any:
+    """Take the answer's word for the end of an order and its trades for told, however few they are."""
+
+    async def confirm(self: Router, intent: Any, order: Any) -> None:
+        self._journal.record_fills(await self._gateway.fills(intent.symbol, order=order))
+        self._journal.settle(intent.client_id, order, Outcome.CONFIRMED, final=True, at=self._clock.now())
+
+    return confirm
+
+
+@bug(Gate, "_judge")
+def guard_after_send(right: Any) -> Any:
+    """Look at what a person asked for only once the order is away."""
+
+    def judge(self: Gate, *what: Any) -> Any:
+        state, self._state = self._state, lambda: State.ACTIVE
+        try:
+            return right(self, *what)
+        finally:
+            self._state = state
+
+    return judge
+
+
+@bug(Recovery, "_unexplained")
+def reconcile_skipped(right: Any) -> Any:
+    """Trade on whatever the account holds."""
+
+    async def unexplained(self: Recovery, account: Any) -> None:
+        return None
+
+    return unexplained
+
+
+@bug(Recovery, "_unexplained")
+def empty_is_flat(right: Any) -> Any:
+    """Take an answer without positions for an account without positions."""
+
+    async def unexplained(self: Recovery, account: Any) -> Any:
+        return await right(self, account) if account.positions else None
+
+    return unexplained
+
+
+@bug(Router, "_post")
+def unknown_is_rejected(right: Any) -> Any:
+    """Take an answer that proves nothing for a refusal."""
+
+    async def post(self: Router, approved: Any, intent: Any, sent_at: datetime) -> Any:
+        settle, self._settle = self._settle, None  # type: ignore[method-assign,assignment]
+        try:
+            return await right(self, approved, intent, sent_at)
+        except TypeError:
+            self._end(intent, Outcome.REJECTED, "no usable answer")
+            return None, None
+        finally:
+            self._settle = settle  # type: ignore[method-assign]
+
+    return post
+
+
+@bug(Journal, "mark_sent")
+def written_after_the_post(right: Any) -> Any:
+    """Write down that an order was sent once it is known what came of it."""
+
+    def mark_sent(self: Journal, client_id: str, at: datetime) -> None:
+        pass
+
+    return mark_sent
+
+
+@bug(Journal, "mark_sent")
+def full_disk_ignored(right: Any) -> Any:
+    """Trade on when the journal cannot be written: the log line will do."""
+
+    def mark_sent(self: Journal, client_id: str, at: datetime) -> None:
+        with suppress(JournalError):
+            right(self, client_id, at)
+
+    return mark_sent
+
+
+@bug(Gate, "clear")
+def age_not_looked_at(right: Any) -> Any:
+    """Send what was decided, however long ago that was."""
+
+    async def clear(self: Gate, intent: Any) -> Any:
+        return await right(self, replace(intent, not_after=intent.not_after + timedelta(days=1)))
+
+    return clear
+
+
+@bug(Gate, "_left")
+def opens_on_a_failed_close(right: Any) -> Any:
+    """Send the opening leg whatever became of the closing one."""
+
+    def left(self: Gate, intent: Any) -> Decimal:
+        return Decimal(0)
+
+    return left
+
+
+@bug(Recovery, "settle_open")
+def open_orders_forgotten(right: Any) -> Any:
+    """Start anew after a crash and leave what was under way to itself."""
+
+    async def settle_open(self: Recovery, *, give_up: bool = False) -> int:
+        return 0
+
+    return settle_open
+
+
+@bug(Router, "carry")
+def restart_sends_first(right: Any) -> Any:
+    """After a restart send what has no end in the journal, instead of looking for it."""
+
+    async def carry(self: Router, intent: Any, *, sent_at: datetime | None = None) -> None:
+        await right(self, intent)
+
+    return carry
+
+
+BUGS: dict[str, Bug] = {
+    plant.__name__: plant
+    for plant in (
+        naive_retry,
+        retry_around_send,
+        new_id_on_retry,
+        query_then_resend,
+        one_look,
+        unsynced_journal,
+        forming_candle,
+        local_time,
+        fills_not_awaited,
+        guard_after_send,
+        reconcile_skipped,
+        empty_is_flat,
+        unknown_is_rejected,
+        written_after_the_post,
+        full_disk_ignored,
+        age_not_looked_at,
+        opens_on_a_failed_close,
+        open_orders_forgotten,
+        restart_sends_first,
+    )
+}
+
+KNOWN: dict[str, tuple[Where, str] | None] = {
+    "naive_retry": (Where(ORDER, 0), "lose_answer"),
+    "retry_around_send": (Where(ORDER, 1), "lose_answer"),
+    "new_id_on_retry": (Where(ORDER, 1), "drop_request"),
+    "query_then_resend": (Where(ORDER, 1), "late:3000"),
+    "one_look": (Where(ORDER, 1), "hidden_lost:17200"),
+    "unsynced_journal": (Where(ORDER, 1, 2), "power"),
+    "forming_candle": (Where(KLINES, 0), "late_candle"),
+    "local_time": (Where("boot", 0), "clock:5"),
+    "fills_not_awaited": (Where(ORDER, 1), "hidden:8000"),
+    "guard_after_send": (Where(ORDER, 1, -3), "halt"),
+    "reconcile_skipped": (Where(COMMIT, 0), "hand:37"),
+    "empty_is_flat": (Where("GET /fapi/v3/account", 0), "no_positions"),
+    "unknown_is_rejected": (Where(ORDER, 1), "lose_answer"),
+    "written_after_the_post": None,
+    "full_disk_ignored": (Where(ORDER, 1, -1), "full"),
+    "age_not_looked_at": (Where(ORDER, 0), "die_before_long"),
+    "opens_on_a_failed_close": (Where(ORDER, 0), "code:-4131"),
+    "open_orders_forgotten": (Where(ORDER, 1), "die_after"),
+    "restart_sends_first": (Where(ORDER, 1), "die_after"),
+}
+"""One fault that finds each bug, and where it has to strike; none where every run does."""

@@ -1,0 +1,127 @@
+"""Run plans one after the other: judge, replay, shrink, and find planted bugs."""
+
+import contextlib
+import random
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tests.proof.plan import Plan, firsts, seconds, singles
+from tests.proof.planted import BUGS, KNOWN
+from tests.proof.stage import Stage, new_stage
+from tests.proof.world import Told, World, beginning
+
+REPLAY = "python -m tests.proof --plan"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken promise: what was broken, the smallest plan that still breaks it, and how to see it again."""
+
+    said: str
+    plan: Plan
+    closes: int
+
+    def __str__(self) -> str:
+        return f"{self.said}\n  replay: {REPLAY} '{self.plan}' --closes {self.closes}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which plan found a planted bug, after how many plans and seconds; no plan where none did."""
+
+    bug: str
+    plan: str | None
+    said: str
+    plans: int
+    seconds: float
+
+
+class Search:
+    """The plans of one process, on one stage."""
+
+    def __init__(self, stage: Stage | None = None) -> None:
+        self.stage = stage or new_stage()
+        self.plans = 0
+
+    def run(self, plan: Plan, closes: int = 1, *, audit: bool = True) -> Told:
+        """Run one plan from the beginning."""
+        self.plans += 1
+        return World(self.stage, beginning(self.stage), plan).run(closes, audit=audit).end()
+
+    def trace(self, closes: int = 1) -> list[str]:
+        """Return the steps of an undisturbed run."""
+        told = self.run(Plan(), closes)
+        if told.violations:
+            raise AssertionError(f"an undisturbed run breaks a promise: {told.violations}")
+        return told.trace
+
+    def judge(self, plan: Plan, closes: int, *, audit: bool = True) -> tuple[Told, Violation | None]:
+        """Run a plan, and where it breaks a promise shrink it as far as it still does."""
+        told = self.run(plan, closes, audit=audit)
+        if not told.violations:
+            return told, None
+        drawn = Plan(told.dealt)
+        if plan.seed is not None and not self.run(drawn, closes).violations:
+            return told, Violation(told.violations[0], plan, closes)
+        small, said = self.shrink(drawn, closes, told.violations[0])
+        return told, Violation(said, small, closes)
+
+    def shrink(self, plan: Plan, closes: int, said: str) -> tuple[Plan, str]:
+        """Leave out faults one by one while a promise stays broken."""
+        for step in sorted(plan.faults):
+            smaller = plan.without(step)
+            told = self.run(smaller, closes)
+            if told.violations:
+                return self.shrink(smaller, closes, told.violations[0])
+        return plan, said
+
+    def singles(self) -> Iterator[Plan]:
+        """Give all plans of one fault over one close and the start after it."""
+        return singles(self.trace())
+
+    def pairs(self, first: Plan) -> Iterator[Plan]:
+        """Give all plans of two faults that begin with this one, along the steps it really takes."""
+        return seconds(first, self.run(first).trace)
+
+    def firsts(self) -> list[Plan]:
+        """Give the first faults of all pairs."""
+        return list(firsts(self.trace()))
+
+    def hunt(self, name: str, plans: Iterable[Plan] | None = None) -> Found:
+        """Look for a planted bug with the plans everybody gets, in an order drawn once."""
+        begun, before = time.monotonic(), self.plans
+        given = plans if plans is not None else self._hunting_plans()
+        with BUGS[name](), self._own_stage(name):
+            for number, plan in enumerate(given, 1):
+                _, violation = self.judge(plan, 1)
+                if violation is not None:
+                    took = time.monotonic() - begun
+                    return Found(name, str(violation.plan), violation.said, number, took)
+        return Found(name, None, "", self.plans - before, time.monotonic() - begun)
+
+    def known(self, name: str) -> Plan:
+        """Return the plan that is known to find a bug, which must find nothing without it."""
+        strike = KNOWN[name]
+        plan = Plan() if strike is None else Plan({strike[0].number(self.trace()): strike[1]})
+        if clean := self.run(plan).violations:
+            raise AssertionError(f"{plan} breaks a promise without {name}: {clean}")
+        return plan
+
+    def _hunting_plans(self) -> list[Plan]:
+        plans = list(self.singles())
+        random.Random(2026).shuffle(plans)
+        return [Plan(), *plans, *(Plan(seed=seed) for seed in range(2000))]
+
+    @contextlib.contextmanager
+    def _own_stage(self, name: str) -> Iterator[None]:
+        """Open the journal anew for a bug in the way it is opened."""
+        if name != "unsynced_journal":
+            yield
+            return
+        kept, self.stage = self.stage, new_stage()
+        try:
+            yield
+        finally:
+            self.stage.close()
+            self.stage = kept

@@ -1,0 +1,297 @@
+"""One account, one exchange, one journal, and the lives of a daemon between them, under a plan."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from tests.proof import checker, market
+from tests.proof.plan import COMMIT, SKEWS, Dealer, Plan, argument, is_event
+from tests.proof.stage import BEFORE, CANARIES, KEY, SECRET, Snapshot, Stage
+from tests.proof.timeline import Timeline, VirtualLoop
+from tests.proof.wire import Crash, Session
+from trader.app import assembly
+from trader.app.venues import Venue
+from trader.errors import TraderError
+from trader.exchange.binance import BinanceGateway
+from trader.exchange.clock import WallClock
+from trader.exchange.factory import open_gateway
+from trader.exchange.loopback import Loopback
+from trader.live.daemon import Daemon, Span
+from trader.live.startup import Startup
+from trader.sim.account import Account
+from trader.sim.clock import Clock
+from trader.sim.exchange import Exchange
+from trader.sim.ledger import Ledger, State
+from trader.sim.records import Terms
+from trader.sim.wire import Keys, Params, Request, read_params
+
+POLL = 4 * 3600.0
+SHORT_PAUSE, LONG_PAUSE = 4.0, 7200.0
+BOOT = -1
+"""The step before the first one, at which a machine may be set up wrongly."""
+LIVES = 12
+
+
+@dataclass
+class Posted:
+    """What the journal's file held when an order left for the exchange, read through a connection of its own."""
+
+    client_id: str
+    reduce_only: bool
+    at: int
+    durable: bool
+    state: str
+    asked: list[str]
+    quantity: Decimal
+    held: Decimal
+
+
+@dataclass
+class Told:
+    """What came of a plan."""
+
+    violations: list[str]
+    trace: list[str]
+    dealt: dict[int, str]
+    ends: list[str]
+    output: str
+
+
+class Started:
+    """A start that is behind: the story begins in the middle of a life."""
+
+    async def run(self, *, adopt: bool) -> None:
+        """Do nothing."""
+
+
+class World:
+    """One run of one plan."""
+
+    def __init__(self, stage: Stage, begin: Snapshot, plan: Plan) -> None:
+        self.stage = stage
+        self.dealer: Dealer = plan.dealer()
+        self.trace: list[str] = []
+        self.posted: list[Posted] = []
+        self.ends: list[str] = []
+        self.foreign: list[int] = []
+        self.asked: list[tuple[int, str, int]] = []
+        self.internal: str | None = None
+        self.dead = False
+        self.pause = SHORT_PAUSE
+        self.due: list[datetime] = []
+        self.daemon: Daemon | None = None
+        stage.output.seek(0)
+        stage.output.truncate()
+        disk = stage.disk
+        disk.step = None
+        disk.begin_again(begin.journal)
+        disk.step, disk.die, disk.dead = self.step, self.die, lambda: self.dead
+        ledger = Ledger(Path(":memory:"))
+        begin.ledger._db.backup(ledger._db)
+        self.loop = VirtualLoop()
+        self.time = Timeline(self.loop, begin.now)
+        clock = Clock(begin.now, stage.tape.end, 1.0, self.time.elapsed)
+        self.exchange = Exchange(stage.tape, stage.listing, Terms(), ledger, clock, Keys(KEY, SECRET))
+        self.session = Session(self.exchange, self.step, self.die, self._witness)
+        if (skew := self.dealer.deal(BOOT, "boot")) is not None:
+            self._happen(skew)
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def step(self, name: str) -> str | None:
+        """Count a step, let whatever is planned before it happen, and return the fault of the step itself."""
+        if self.dead:
+            raise Crash("dead")
+        number = len(self.trace)
+        self.trace.append(name)
+        kind = self.dealer.deal(number, name)
+        if kind is not None and is_event(kind):
+            if name.startswith(COMMIT):
+                self.loop.call_soon(self._happen, kind)
+            else:
+                self._happen(kind)
+            return None
+        return kind
+
+    def die(self, long: bool) -> None:
+        """End the process here and now; a long death is noticed late."""
+        self.dead = True
+        self.pause = LONG_PAUSE if long else SHORT_PAUSE
+        raise Crash("killed")
+
+    def _happen(self, kind: str) -> None:
+        name, number = argument(kind)
+        match name:
+            case "hand":
+                self._trade_by_hand(Decimal(int(number)))
+            case "halt" | "flatten":
+                self._ask(name)
+            case "halt_resume":
+                self._ask("halt")
+                self._ask("resume")
+            case "deposit":
+                self._outside({"do": "transfer", "amount": number})
+            case "leverage":
+                self._outside({"do": "leverage", "symbol": market.SYMBOL, "leverage": int(number)})
+            case "adl" | "liquidate":
+                self._outside({"do": name, "symbol": market.SYMBOL})
+            case "rule":
+                self._outside({"do": "rule", "code": int(number), "msg": "Quantitative rules violated."})
+            case "key":
+                self._outside({"do": "key", "revoked": True})
+            case "clock":
+                self.time.skew += timedelta(seconds=number)
+            case "suspend":
+                self.time.suspend(number)
+            case "wake" if self.daemon is not None:
+                waking = self.loop.create_task(self.daemon._wake())
+                waking.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def _trade_by_hand(self, quantity: Decimal) -> None:
+        side = "BUY" if quantity > 0 else "SELL"
+        order = {"do": "order", "symbol": market.SYMBOL, "side": side, "type": "MARKET", "quantity": str(abs(quantity))}
+        self._outside(order)
+        self.foreign.append(self.time.now())
+
+    def _outside(self, event: dict[str, Any]) -> None:
+        """Let something happen on the exchange that nobody asked the daemon for."""
+        self.exchange.happen([event])
+
+    def _ask(self, kind: str) -> None:
+        """Ask as `trader halt` does, from another process."""
+        at = round(self.time.wall().timestamp() * 1000)
+        number = self.stage.look.execute("INSERT INTO requests (kind, at) VALUES (?, ?)", (kind, at)).lastrowid
+        self.asked.append((number or 0, kind, len(self.trace) - 1))
+
+    def _witness(self, request: Request) -> None:
+        parameters: Params = read_params(request)
+        name = parameters["newClientOrderId"]
+        look = self.stage.look
+        row = look.execute("SELECT sent_at FROM orders WHERE client_id = ? AND final = 0", (name,)).fetchone()
+        durable = row is not None and row[0] is not None
+        state = look.execute("SELECT state FROM states ORDER BY id DESC LIMIT 1").fetchone()
+        pending = {row[0] for row in look.execute("SELECT id FROM requests WHERE done_at IS NULL AND kind != 'resume'")}
+        # the commit just before the post marks it as sent; whoever asks later is too late for this one
+        marked = len(self.trace) - 2
+        asked = [kind for number, kind, step in self.asked if number in pending and step < marked]
+        quantity = Decimal(parameters["quantity"]) * (1 if parameters["side"] == "BUY" else -1)
+        held = sum((each.quantity for each in self.exchange.venue.account.of(parameters["symbol"])), Decimal(0))
+        reduce_only = parameters.get("reduceOnly") == "true"
+        now, known = self.time.now(), state[0] if state else "ACTIVE"
+        self.posted.append(Posted(name, reduce_only, now, durable, known, asked, quantity, held))
+
+    # --- lives -------------------------------------------------------------------------------------------------------
+
+    def run(self, closes: int, *, running: bool = True, audit: bool = True) -> "World":
+        """Live through so many closes, start again after every end, and once more undisturbed.
+
+        Args:
+            closes: how many, after the one everything begins behind.
+            running: whether the first life begins in a daemon that has started already.
+            audit: whether to start once more in any case, and not only where something was left open.
+        """
+        self.due = market.closes(closes + 1)
+        running = running and BOOT not in self.dealer.dealt
+        for _ in range(LIVES):
+            self.live(closes + 1, running=running)
+            running = False
+            if self.ends[-1] == "done" or self._gives_up():
+                break
+            self.time.suspend(self.pause)
+        if audit or len(self.ends) > 1 or self.dealer.dealt:
+            self.dealer.over = True
+            self.time.suspend(SHORT_PAUSE)
+            self.live(closes + 1)
+        return self
+
+    def _gives_up(self) -> bool:
+        """Whether three ends in a row are the same refusal: a person is needed."""
+        last = self.ends[-3:]
+        return len(last) == 3 and last[0] != "killed" and len(set(last)) == 1
+
+    def live(self, closes: int, *, running: bool = False) -> None:
+        """Live one life of a process."""
+        self.dead = False
+        self.pause = SHORT_PAUSE
+        end = "done"
+        try:
+            self.loop.run_until_complete(self._daemon(closes, running))
+        except Crash:
+            end = "killed"
+        except TraderError as error:
+            end = f"{type(error).__name__}: {error}"
+        except Exception as error:  # an end that no error of ours explains is a finding of its own
+            end = self.internal = f"{type(error).__name__}: {error}"
+        self.dead = True
+        self.loop.clear()
+        if self.stage.disk.left is not None:
+            self.stage.disk.begin_again(self.stage.disk.left)
+        self.ends.append(end)
+
+    async def _daemon(self, closes: int, running: bool) -> None:
+        one = self._assemble()
+        span = Span(None, market.closes(closes)[-1], timedelta(0), POLL)
+        self.daemon = Daemon(
+            one.loaded.strategy, one.terms, span, one.journal, one.venue.clock,
+            cast(Startup, Started()) if running else one.startup, one.cycle, one.control, one.flattener, one.log,
+        )  # fmt: skip
+        await self.daemon.run()
+
+    def _assemble(self) -> assembly.Assembly:
+        clock = WallClock(self.time.wall)
+        gateway: BinanceGateway = open_gateway(
+            "sim", key=KEY, secret=SECRET, clock=clock, loopback=Loopback(1, Path("nowhere"))
+        )
+        gateway._calls.wire.session = self.session
+        venue = Venue(clock, gateway, "proof", False, timedelta(0))
+        return assembly._wire(self.stage.settings, self.stage.loaded, venue, self.stage.journal, cast(Any, None))
+
+    def _only_set_up_wrongly(self) -> bool:
+        """Whether nothing went wrong but the machine's clock, which is no reason to miss a close."""
+        return all(kind in SKEWS for kind in self.dealer.dealt.values())
+
+    def end(self) -> Told:
+        """Close everything and judge what is left: the ledger, the journal's file, and what was written meanwhile."""
+        self.loop.close()
+        self.stage.disk.step = None
+        output = self.stage.output.getvalue() + "\n".join(self.ends)
+        outside = frozenset(kind for kind in self.dealer.dealt.values() if is_event(kind))
+        case = checker.read(
+            self.exchange.ledger._db,
+            self.stage.path,
+            posted=self.posted,
+            foreign=self.foreign,
+            outside=outside,
+            due=[round(close.timestamp() * 1000) for close in self.due] if self._only_set_up_wrongly() else [],
+            ended_well=self.ends[-1] == "done",
+            canaries=CANARIES,
+            output=output,
+            terms=self.stage.terms,
+        )
+        found = checker.violations(case)
+        if self.internal is not None:
+            found.append(f"internal: {self.internal}")
+        if not outside and (self.ends[-1] != "done" or case.journal["states"]):
+            why = case.journal["states"][-1]["why"] if case.journal["states"] else self.ends[-1]
+            found.append(f"stuck: nobody outside did anything, and a person is needed: {why}")
+        return Told(found, self.trace, self.dealer.dealt, self.ends, output)
+
+
+def beginning(stage: Stage) -> Snapshot:
+    """Return the snapshot every plan begins from, made once a stage: a daemon that has decided its first close."""
+    if stage.began is None:
+        ledger = Ledger(Path(":memory:"))
+        now = market.FIRST - BEFORE
+        begin = round(now.timestamp() * 1000)
+        created = {"tape": "", "funding": "", "instruments": "", "name": "proof", "created": str(begin)}
+        ledger.create(created, State(begin), Account(Terms().equity, update_time=begin))
+        world = World(stage, Snapshot(ledger, stage.serialize(), begin), Plan())
+        world.live(1)
+        assert world.ends == ["done"], world.ends
+        world.end()
+        at = round((market.FIRST + market.INTERVAL.delta - BEFORE).timestamp() * 1000)
+        world.exchange.advance(at)
+        stage.began = Snapshot(world.exchange.ledger, stage.serialize(), at)
+    return stage.began
