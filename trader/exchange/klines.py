@@ -17,8 +17,8 @@ _NUMBERS = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volu
 _TIME = pl.Datetime("ms", "UTC")
 
 
-class Unpublished(DataError):
-    """The candle that has just closed is not told yet."""
+class Unpublished(ExchangeError):
+    """The candle that has just closed is not told yet; it may be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
