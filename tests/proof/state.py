@@ -38,7 +38,7 @@ class State:
 
     def keep(self, outcome: Outcome, seconds: float) -> None:
         """Add an outcome, on disk when it returns."""
-        self.done[outcome.task] = outcome
+        self.done[outcome.task], self.seconds = outcome, seconds
         document = {"code": self._code, "seconds": seconds, "done": [asdict(one) for one in self.done.values()]}
         fresh = self._path.with_suffix(".new")
         self._path.parent.mkdir(parents=True, exist_ok=True)
