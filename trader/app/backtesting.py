@@ -1,6 +1,7 @@
 """Run a backtest as the command line asks for it."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -8,19 +9,48 @@ import polars as pl
 
 from trader.app.instruments import instruments_of
 from trader.app.results import Trade, document
-from trader.app.strategies import limits, load_strategy, max_delay
+from trader.app.strategies import Loaded, limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
 from trader.domain.order import Fill
 from trader.execution.fills import Costs
 from trader.market.candles import parse_candles, spacing
 from trader.market.funding import parse_funding
-from trader.research.backtest import Terms, run_backtest
+from trader.research.backtest import Backtest, Terms, run_backtest
 from trader.sim.generated import generated_tape
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A backtest with everything it was made from."""
+
+    loaded: Loaded
+    result: Backtest
+    trades: Sequence[Trade]
+    forced: Sequence[Fill]
+    generated: bool
+
+    def document(self) -> dict[str, Any]:
+        """Return what the command line promises of it."""
+        return document(
+            self.loaded.strategy,
+            self.result.closes,
+            self.trades,
+            start_equity=self.result.start_equity,
+            fees=self.result.fees,
+            bookings=self.result.bookings,
+            forced=self.forced,
+            generated=self.generated,
+        )
 
 
 def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict[str, Any]:
     """Backtest the strategy of the settings over a tape and return its document."""
+    return play(settings, choice, cycles).document()
+
+
+def play(settings: Settings, choice: TapeChoice, cycles: int | None) -> Played:
+    """Backtest the strategy of the settings over a tape."""
     loaded = load_strategy(settings)
     strategy = loaded.strategy
     symbol = strategy.symbols[0]
@@ -39,16 +69,7 @@ def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict
     result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
     forced = [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in result.liquidations]
-    return document(
-        strategy,
-        result.closes,
-        trades,
-        start_equity=result.start_equity,
-        fees=result.fees,
-        bookings=result.bookings,
-        forced=forced,
-        generated=choice.candles is None,
-    )
+    return Played(loaded, result, trades, forced, generated=choice.candles is None)
 
 
 def _generated(symbol: str) -> tuple[pl.DataFrame, pl.DataFrame]:

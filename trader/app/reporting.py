@@ -1,0 +1,86 @@
+"""Write a report: a run told as one page that carries everything inside itself."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trader import __version__
+from trader.app.backtesting import Played, play
+from trader.app.tapes import TapeChoice
+from trader.config import Settings
+from trader.errors import ConfigError
+from trader.forecast.artifact import Model
+from trader.research.report.story import Judged, Story, closes_of, stops_of
+
+
+def report_backtest(
+    settings: Settings, choice: TapeChoice, cycles: int | None, out: Path | None, png: Path | None
+) -> dict[str, Any]:
+    """Backtest, write the page, and where a folder is named every figure as a picture.
+
+    Raises:
+        ConfigError: page or pictures cannot be written.
+    """
+    # Drawing is slow to import, and nobody else needs it.
+    from trader.research.report.page import pictures, render
+
+    played = play(settings, choice, cycles)
+    story = story_of(played, choice)
+    page = Path(f"{story.name}-backtest.html") if out is None else out
+    now = datetime.now(UTC)
+    text = render(story, f"Made by trader {__version__} on {now:%-d %B %Y at %H:%M}.").encode()
+    drawn = pictures(story) if png is not None else {}
+    try:
+        page.write_bytes(text)
+        if png is not None:
+            png.mkdir(parents=True, exist_ok=True)
+            for name, picture in drawn.items():
+                (png / f"{name}.png").write_bytes(picture)
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename} cannot be written: {error.strerror}; choose another --out or --png."
+        ) from error
+    return {
+        "strategy": story.name,
+        "out": str(page),
+        "bytes": len(text),
+        "closes": story.closes.height,
+        "verdict": story.judged.verdict,
+        "reason": story.judged.reason,
+        "pictures": [str(png / f"{name}.png") for name in drawn] if png is not None else [],
+    }
+
+
+def story_of(played: Played, choice: TapeChoice) -> Story:
+    """Tell a backtest."""
+    strategy, result = played.loaded.strategy, played.result
+    document = played.document()
+    closes, costs = closes_of(result.closes, played.trades, result.bookings, result.start_equity)
+    return Story(
+        name=strategy.name,
+        symbols=strategy.symbols,
+        interval=strategy.interval,
+        market="Backtest on a generated market" if played.generated else f"Backtest on {choice.label}",
+        start_equity=float(result.start_equity),
+        closes=closes,
+        costs=costs,
+        trips=document["round_trips"],
+        performance=document["performance"],
+        judged=judged_of(played.loaded.model),
+        stops=stops_of(result.closes),
+    )
+
+
+def judged_of(model: Model) -> Judged:
+    """Return what a model's card says of its worth."""
+    card: dict[str, Any] = json.loads(model.card.to_bytes())
+    return Judged(
+        model=model.name,
+        verdict=model.verdict,
+        reason=model.reason,
+        gates=card["gates"],
+        evidence=card["evidence"],
+        calibration=card["calibration"],
+        unseen_after=None if model.card.training is None else model.card.training.last_close,
+    )

@@ -1,0 +1,67 @@
+"""`trader report`: a run as one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trader.cli.progress import progress
+from trader.cli.values import (
+    CyclesOption,
+    EquityOption,
+    FeeOption,
+    FromOption,
+    FundingOption,
+    InstrumentsOption,
+    JsonFlag,
+    SlippageOption,
+    StrategyOption,
+    ToOption,
+    show,
+)
+
+report = typer.Typer(help="Write a run as one page that carries everything inside itself.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this page."""
+    app.add_typer(report, name="report")
+
+
+@report.callback()
+def _report() -> None:
+    """Write a run as one page that carries everything inside itself."""
+
+
+@report.command()
+def backtest(
+    candles: Annotated[
+        Path | None, typer.Option("--candles", "--tape", help="The tape; without one the generated market.")
+    ] = None,
+    strategy: StrategyOption = None,
+    funding: FundingOption = None,
+    start: FromOption = None,
+    end: ToOption = None,
+    cycles: CyclesOption = None,
+    equity: EquityOption = None,
+    fee: FeeOption = None,
+    slippage: SlippageOption = None,
+    instruments: InstrumentsOption = None,
+    out: Annotated[Path | None, typer.Option(help="The page; without it <strategy>-backtest.html here.")] = None,
+    png: Annotated[Path | None, typer.Option(help="A folder to write every figure to as a picture.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Backtest as `trader backtest` does, and write what came of it as one HTML page that loads nothing.
+
+    Examples:
+      trader report backtest --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet --out report.html
+      trader report backtest --strategy ada-ar-12h --png figures
+    """
+    from trader.app.reporting import report_backtest
+    from trader.app.settings import load_settings, money
+    from trader.app.tapes import TapeChoice
+
+    settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
+    with progress("writing", None):
+        document = report_backtest(settings, TapeChoice(candles, funding, instruments, start, end), cycles, out, png)
+    show(document, as_json=as_json)
