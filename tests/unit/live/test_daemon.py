@@ -251,8 +251,9 @@ async def test_a_close_that_falls_due_while_another_is_under_way_is_decided(worl
 
     world.clock.patience = 1
     await world.run(Steps(hooks={("account", 4): suspend}), end=LAST)
-    assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.CLOSED, LAST: Status.CLOSED}
-    assert [record.outcome for record in world.journal.orders() if record.intent.close == NEXT] == [Outcome.EXPIRED] * 2
+    # the close slept through in the middle of its cycle is too old to be decided, and nothing is sent for it
+    assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.FAILED, LAST: Status.CLOSED}
+    assert [record for record in world.journal.orders() if record.intent.close == NEXT] == []
     assert world.clock.now() < LAST + MINUTE
     world.obeyed()
 
