@@ -291,3 +291,30 @@ def test_a_directory_that_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPa
 def test_the_level_of_the_log_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADER_LOG__LEVEL", "debug")
     assert Settings.load().log.level == "DEBUG"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
+def test_a_page_that_others_can_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("TRADER_STATUS__HOST", host)
+    with pytest.raises(ConfigError, match=r"can be reached from other machines and there is no TRADER_STATUS_TOKEN"):
+        Settings.load()
+    monkeypatch.setenv("TRADER_STATUS_TOKEN", "short")
+    with pytest.raises(ConfigError, match="shorter than 16 characters"):
+        Settings.load()
+    monkeypatch.setenv("TRADER_STATUS_TOKEN", "a-token-of-enough-characters")
+    assert Settings.load().status.host == host
+    monkeypatch.delenv("TRADER_STATUS_TOKEN")
+    monkeypatch.setenv("TRADER_STATUS__ENABLED", "false")
+    assert not Settings.load().status.enabled
+
+
+@pytest.mark.parametrize(("host", "local"), [("localhost", True), ("127.0.0.2", True), ("::1", True)])
+def test_a_page_on_loopback_needs_no_token(monkeypatch: pytest.MonkeyPatch, host: str, local: bool) -> None:
+    monkeypatch.setenv("TRADER_STATUS__HOST", host)
+    assert Settings.load().status.local is local
+
+
+def test_a_page_on_a_name_is_refused_because_a_name_can_mean_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADER_STATUS__HOST", "trader.example")
+    with pytest.raises(ConfigError, match="TRADER_STATUS__HOST in the environment is refused: it is no IP address"):
+        Settings.load()

@@ -1,0 +1,118 @@
+"""The sections of the settings: what each may say, and its defaults."""
+
+from decimal import Decimal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Fraction = Annotated[Decimal, Field(gt=0, le=1)]
+Rate = Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))]
+Positive = Annotated[Decimal, Field(gt=0)]
+Policy = Literal["halt", "adopt"]
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError as error:
+        raise ValueError("it is no IP address of this machine, such as 127.0.0.1 or 0.0.0.0") from error
+
+
+class Section(BaseModel):
+    """A group of settings that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ExchangeSettings(Section):
+    """How the exchange is reached; `timeout` in seconds for a whole request, `recv_window` in milliseconds."""
+
+    loopback: int | None = Field(None, ge=1, le=65535)
+    timeout: float = Field(10.0, gt=0, allow_inf_nan=False)
+    recv_window: int = Field(5000, gt=0, le=5000)
+
+
+class RiskSettings(Section):
+    """What guards allow, where it is said.
+
+    `max_delay` is how long after a close it may still be decided; after `max_outage` without a close a person has to
+    resume; `max_clock_offset` is how far this machine's clock may be from the exchange's when an opening order leaves,
+    all in seconds, and `max_deviation` how far the mark from the decision's price then, as a fraction. The others are
+    as in `domain.decision.Limits`.
+    """
+
+    max_drawdown: Fraction | None = None
+    max_leverage: Positive | None = None
+    max_notional: Positive | None = None
+    max_position: Positive | None = None
+    max_daily_loss: Fraction | None = None
+    max_orders: int | None = Field(None, ge=1)
+    min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
+    max_funding: Fraction | None = None
+    max_deviation: Fraction | None = None
+    max_clock_offset: float | None = Field(None, gt=0, le=86400.0, allow_inf_nan=False)
+    max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
+    max_outage: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
+
+
+class ReconcileSettings(Section):
+    """What to do about a difference that can be lived with: halt until a person resumes, or adopt it as it is."""
+
+    position: Policy = "halt"
+    order: Policy = "halt"
+    leverage: Policy = "halt"
+    margin_mode: Policy = "halt"
+    liquidation: Policy = "halt"
+    adl: Policy = "halt"
+    settlement: Policy = "halt"
+
+
+class WatchdogSettings(Section):
+    """What keeps a daemon from hanging or crashing for ever.
+
+    In seconds of real time: `stall` until a loop that stands still ends the process, `step` for one question to the
+    exchange, `cycle` for one attempt at a close. `crashes` starts in a row that decide nothing, within ten minutes,
+    halt the next one; 0 turns that off.
+    """
+
+    stall: float = Field(60.0, ge=1, allow_inf_nan=False)
+    step: float = Field(120.0, gt=0, allow_inf_nan=False)
+    cycle: float = Field(900.0, gt=0, allow_inf_nan=False)
+    crashes: int = Field(5, ge=0)
+
+
+class SimSettings(Section):
+    """The embedded exchange's money: `fee` and `slippage` and the whole `spread` as fractions of the price, in USDT."""
+
+    equity: Annotated[Decimal, Field(gt=0, le=10**12)] = Decimal(10000)
+    fee: Rate = Decimal("0.0005")
+    slippage: Rate = Decimal("0.0001")
+    spread: Rate = Decimal("0.0002")
+    faults: UserPath | None = None
+
+
+class StatusSettings(Section):
+    """Where the status page, its JSON and the metrics are served; `port` 0 is any that is free."""
+
+    enabled: bool = True
+    host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    port: int = Field(8787, ge=0, le=65535)
+
+    @property
+    def local(self) -> bool:
+        """Whether nobody outside this machine can reach it."""
+        return ip_address(self.host).is_loopback
+
+
+class LogSettings(Section):
+    """What is logged, and how: `auto` is `console` on a terminal and `json` elsewhere."""
+
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+    format: Literal["auto", "json", "console"] = "auto"

@@ -1,0 +1,89 @@
+"""The strategy file."""
+
+import tomllib
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from trader.config.refusals import first
+from trader.config.sections import Positive, RiskSettings, Section
+from trader.domain.decision import Rebalance
+from trader.domain.interval import Interval
+from trader.errors import ConfigError
+
+
+def _interval(text: str) -> str:
+    try:
+        return str(Interval.parse(text))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+class PolicySection(Section):
+    """From forecast to direction; a forecast below `threshold` (a log return) keeps the present side."""
+
+    threshold: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class AllocationSection(Section):
+    """From direction to size.
+
+    `exposure` is the target notional over equity, `leverage` the exchange's setting, strictly greater so that fee and
+    price move find margin; `cap` bounds the share of one symbol. `rebalance` is `drift` (an unchanged side is left
+    alone until it has drifted by more than `band`, a fraction of the target) or `every_close` (it is closed and opened
+    anew). `sizing` is `compounding` (shares of the equity) or `constant` (the same shares of `capital`, in USDT).
+    """
+
+    exposure: Positive = Decimal("0.5")
+    leverage: int = Field(2, ge=1, le=125)
+    margin_mode: Literal["isolated", "cross"] = "isolated"
+    rebalance: Rebalance = "drift"
+    band: float = Field(0.25, ge=0, allow_inf_nan=False)
+    sizing: Literal["compounding", "constant"] = "compounding"
+    capital: Positive | None = None
+    cap: Positive | None = None
+
+    @model_validator(mode="after")
+    def _margin_left(self) -> Self:
+        if self.leverage <= self.exposure:
+            raise ValueError(
+                f"leverage ({self.leverage}) must be greater than exposure ({self.exposure}), or fee and price move "
+                "find no margin"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        if self.sizing == "constant" and self.capital is None:
+            raise ValueError("constant sizing needs a capital, in USDT, of which every trade is a share")
+        if self.sizing == "compounding" and self.capital is not None:
+            raise ValueError("a capital is for constant sizing only; compounding shares the equity")
+        return self
+
+
+class StrategyFile(Section):
+    """A strategy as written in a TOML file."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    kind: Literal["ar"]
+    symbol: str = Field(min_length=1, max_length=40)
+    interval: Annotated[str, AfterValidator(_interval)]
+    model: str = Field(min_length=1)
+    policy: PolicySection = PolicySection()
+    allocation: AllocationSection = AllocationSection()
+    risk: RiskSettings = RiskSettings()
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "StrategyFile":
+        """Read a strategy file's text; `where` names it in errors.
+
+        Raises:
+            ConfigError: it is no TOML, or says something that cannot be traded.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(text, parse_float=Decimal))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"The strategy file {where} is not valid TOML: {error}; correct that place.") from error
+        except ValidationError as error:
+            raise ConfigError(f"The strategy file {where} cannot be used: {first(error, cls)}.") from error
