@@ -25,6 +25,7 @@ class Account:
     def __init__(self, wallet: Decimal, fee: Decimal, move: Decimal, leverage: int, tick: Decimal) -> None:
         self.wallet, self.fee, self.move, self.leverage, self.tick = wallet, fee, move, leverage, tick
         self.held = self.cost = self.margin = Decimal(0)
+        self.realised = self.fees = self.funded = Decimal(0)
 
     def equity(self, price: Decimal) -> Decimal:
         return self.wallet + q8(self.held * price - self.cost)
@@ -49,12 +50,15 @@ class Account:
             whole = quantity == -self.held
             cost = self.cost if whole else q8(self.cost * abs(quantity) / abs(self.held))
             self.margin -= self.margin if whole else q8(self.margin * abs(quantity) / abs(self.held))
+            self.realised += q8(-quantity * paid - cost)
             self.wallet += q8(-quantity * paid - cost)
             self.cost -= cost
+        self.fees += q8(abs(quantity * paid) * self.fee)
         self.wallet -= q8(abs(quantity * paid) * self.fee)
         self.held += quantity
 
     def fund(self, rate: Decimal, price: Decimal) -> None:
+        self.funded -= q8(self.held * price * rate)
         self.wallet -= q8(self.held * price * rate)
         self.margin = min(self.margin, self.wallet)  # what the wallet could not pay
 
@@ -79,8 +83,12 @@ def replay(
     tick: Decimal,
     brackets: Sequence[Tier],
     reopen: bool = False,
+    books: list[Account] | None = None,
 ) -> list[tuple[Decimal, Decimal]]:
-    """Return position and equity after each close; `closes` are moments and the signed positions held after them."""
+    """Return position and equity after each close; `closes` are moments and the signed positions held after them.
+
+    The account itself is added to `books`, for whoever asks what its money was moved by.
+    """
     columns = pl.read_parquet(candles_file).sort("open_time").to_dict(as_series=False)
     begins = columns["open_time"]
     begins.append(begins[-1] + (begins[-1] - begins[-2]))
@@ -101,4 +109,6 @@ def replay(
         if now in wanted:
             account.go_to(wanted[now], price, reopen=reopen)
             told.append((account.held, account.equity(price)))
+    if books is not None:
+        books.append(account)
     return told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 
 from trader import __version__
-from trader.cli import evidence, fitting, history, laboratory, model, operate, read, report, run, simulate
+from trader.cli import evidence, fitting, history, laboratory, model, money, operate, read, report, run, simulate
 from trader.errors import TraderError
 
 app = typer.Typer(
@@ -32,7 +32,7 @@ def _root(
     """Trade Binance USDT-M futures from a forecast, once per candle close."""
 
 
-for _module in (run, read, operate, history, laboratory, fitting, evidence, report, model, simulate):
+for _module in (run, read, money, operate, history, laboratory, fitting, evidence, report, model, simulate):
     _module.register(app)
 
 
