@@ -179,3 +179,16 @@ async def test_a_share_of_the_weights_leaves_the_rest_to_others_and_counts_order
     assert clock.now() == START + MINUTE
     limiter.admit_order()
     limiter.admit_order()
+
+
+@pytest.mark.fault(37, 38)
+def test_a_cool_down_is_kept_once_it_is_longer_and_one_that_was_kept_holds() -> None:
+    clock = FakeClock()
+    limiter, kept = Limiter(clock), list[dt.datetime]()
+    limiter.keep(START + MINUTE, kept.append)
+    assert (limiter.cooldown, kept) == (START + MINUTE, [])
+    limiter.cool_down(START + dt.timedelta(seconds=1))
+    limiter.cool_down(START + 2 * MINUTE)
+    assert kept == [START + 2 * MINUTE]
+    with pytest.raises(RateLimited):
+        limiter.admit_order()

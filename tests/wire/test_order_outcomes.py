@@ -189,7 +189,7 @@ async def test_a_ban_that_tells_nothing_has_a_default(status: int, seconds: int)
 
 async def test_a_cool_down_kept_over_a_restart_is_honoured() -> None:
     gateway, session, clock = scripted(Reply(FILLED))
-    gateway.cool_down(START + dt.timedelta(hours=1))
+    gateway.keep_cooldown(START + dt.timedelta(hours=1), lambda until: None)
     with pytest.raises(RateLimited):
         await gateway.send(REQUEST)
     assert session.requests == []

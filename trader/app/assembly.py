@@ -75,6 +75,8 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())
         stack.callback(journal.close)
         _remember(journal, loaded)
+        # a restart is no way around what the exchange told an earlier process about staying away
+        venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
         yield _wire(settings, loaded, venue, journal, lock)
 
 

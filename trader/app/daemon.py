@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from trader.app.assembly import Assembly, assembled
@@ -83,6 +84,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             one.log,
             on_close,
             on_ready,
+            partial(_cooldown, one, pulse),
         )
         try:
             async with pulse.beating(), watched(settings.watchdog.stall):
@@ -108,6 +110,14 @@ def _counted(one: Assembly, allowed: int) -> Starts:
         why = f"{count - 1} starts within {WINDOW} crashed before they decided a close; find out why, then resume"
         one.control.restrict(State.HALTED, why, "start-up")
     return starts
+
+
+def _cooldown(one: Assembly, pulse: Pulse) -> datetime | None:
+    """Return until when the exchange wants no request, and say that the daemon waits for it."""
+    until = one.venue.gateway.cooldown
+    if until is not None:
+        pulse.ready(f"{one.control.state()}: asks nothing before {until:{_MINUTE}}, as the exchange wants")
+    return until
 
 
 def _status(report: CloseReport, interval: Interval) -> str:

@@ -44,6 +44,7 @@ def status(settings: Settings) -> dict[str, Any]:
             "last_decision": _decision(last) if last else None,
             "missed": _missed(journal),
             "why": state.why,
+            "cooldown": _cooldown(journal, embedded=settings.venue == "sim"),
         }
 
 
@@ -91,6 +92,12 @@ def _missed(journal: Reader) -> list[str]:
     """List the closes missed since one was last decided, of the newest hundred."""
     since = takewhile(lambda one: one.status is not Status.CLOSED, reversed(journal.decisions(last=100)))
     return [stamp(one.close) for one in since if one.status is Status.MISSED][::-1]
+
+
+def _cooldown(journal: Reader, *, embedded: bool) -> str | None:
+    """Say until when the exchange wants no request; an embedded one's clock is known from its last close only."""
+    until, now = journal.cooldown(), journal.last_close() if embedded else datetime.now(UTC)
+    return stamp(until) if until is not None and (now is None or until > now) else None
 
 
 def _decision(record: DecisionRecord) -> dict[str, Any]:

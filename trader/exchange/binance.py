@@ -1,6 +1,6 @@
 """The gateway to one account on Binance USDT-M futures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -53,12 +53,15 @@ class BinanceGateway:
 
     @property
     def cooldown(self) -> datetime | None:
-        """Until when the exchange wants no request; keep it over a restart with `cool_down`."""
+        """Until when the exchange wants no request at all, None where that has passed."""
         return self._limiter.cooldown
 
-    def cool_down(self, until: datetime) -> None:
-        """Send nothing before then."""
-        self._limiter.cool_down(until)
+    def keep_cooldown(self, until: datetime | None, keep: Callable[[datetime], None]) -> None:
+        """Send nothing before `until`, which an earlier process was told, and let `keep` write down what we are told.
+
+        A restart is no way around a ban: whoever asks again before it ends is banned for longer.
+        """
+        self._limiter.keep(until, keep)
 
     async def sync_clock(self) -> timedelta:
         """Measure venue time minus local time and hand it to the clock."""

@@ -1,7 +1,7 @@
 """Our own count of what the exchange counts, so that it never has to refuse."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from trader.errors import Denied, RateLimited
@@ -87,6 +87,7 @@ class Limiter:
         self._weights: list[Window] = []
         self._orders: list[Window] = []
         self._cooldown: datetime | None = None
+        self._keep: Callable[[datetime], None] = lambda until: None
         self.learn(_DEFAULTS)
 
     @property
@@ -100,6 +101,13 @@ class Limiter:
         """Refuse everything until then; an earlier time than already known changes nothing."""
         if self._cooldown is None or until > self._cooldown:
             self._cooldown = until
+            self._keep(until)
+
+    def keep(self, until: datetime | None, keep: Callable[[datetime], None]) -> None:
+        """Go on with a cool-down that an earlier process kept, and keep every later one before it is obeyed."""
+        if until is not None:
+            self.cool_down(until)
+        self._keep = keep
 
     def learn(self, limits: Iterable[RateLimit]) -> None:
         """Take today's limits; what was used stays counted."""

@@ -15,7 +15,7 @@ from trader.errors import JournalError, Mismatch
 from trader.journal import migrate, schema, statements
 from trader.journal.bookings import Bookings, texts
 from trader.journal.database import Database, create_file
-from trader.journal.queries import PAPER, PEAK, require_file
+from trader.journal.queries import COOLDOWN, PAPER, PEAK, require_file
 from trader.journal.rows import INTENDED, OWN_STATUS, Binding, Intent, Outcome, Status
 
 GUARD = "guard"
@@ -309,6 +309,14 @@ class Journal(Bookings):
         """Remember a value."""
         with self._database.write() as connection:
             connection.execute(statements.PUT, {"key": key, "value": value})
+
+    def keep_cooldown(self, until: datetime) -> None:
+        """Remember until when the exchange wants no request, for whoever starts next."""
+        self.put(COOLDOWN, until.isoformat())
+
+    def load_paper(self) -> str | None:
+        """Return the imagined book of a dry run (JSON text), None before its first order."""
+        return self.get(PAPER)
 
     def save_paper(self, snapshot: str) -> None:
         """Keep the imagined book of a dry run (JSON text)."""

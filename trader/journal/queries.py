@@ -303,11 +303,13 @@ class Reader:
         row = self._one(_META, key=key)
         return row and str(row[0])
 
-    def load_paper(self) -> str | None:
-        """Return the imagined book of a dry run (JSON text), None before its first order."""
-        return self.get(PAPER)
+    def cooldown(self) -> datetime | None:
+        """Return until when the exchange said last that it wants no request; it may have passed."""
+        kept = self.get(COOLDOWN)
+        return datetime.fromisoformat(kept) if kept else None
 
 
+COOLDOWN = "cooldown"
 PAPER = "paper"
 PEAK = "peak"
 PEAK_AFTER = "peak_after"

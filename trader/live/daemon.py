@@ -56,6 +56,7 @@ class Daemon:
         log: FilteringBoundLogger,
         on_close: Callable[[CloseReport], None] = lambda report: None,
         on_ready: Callable[[], None] = lambda: None,
+        cooldown: Callable[[], datetime | None] = lambda: None,
     ) -> None:
         self._strategy = strategy
         self._terms = terms
@@ -69,6 +70,7 @@ class Daemon:
         self._log = log
         self._on_close = on_close
         self._on_ready = on_ready
+        self._cooldown = cooldown
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -82,6 +84,9 @@ class Daemon:
             TraderError: start-up was refused, or the journal failed.
         """
         self._obey_signals()
+        await self._wait_out()
+        if self._stop.is_set():
+            return
         await self._startup.run(adopt=adopt)
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
@@ -106,6 +111,12 @@ class Daemon:
         """Finish what is under way, then stop."""
         self._stop.set()
         self._scheduler.rest()
+
+    async def _wait_out(self) -> None:
+        """Ask the exchange nothing while it wants no request; a start is no way around that."""
+        while not self._stop.is_set() and (until := self._cooldown()) is not None:
+            self._log.warning("the exchange wants no request", until=until.isoformat())
+            await self._rest(until - self._clock.now())
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()

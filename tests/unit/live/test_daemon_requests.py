@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -151,6 +151,29 @@ async def test_a_second_signal_leaves_at_once(world: World) -> None:
     with pytest.raises(SystemExit) as left:
         world.daemon._signalled(signal.SIGTERM)
     assert left.value.code == 128 + signal.SIGTERM
+
+
+@pytest.mark.fault(37, 38)
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_start_asks_nothing_while_the_exchange_wants_no_request(stopped: bool, world: World) -> None:
+    end = CLOSE + timedelta(hours=3)
+    world.boot(cycles=1)
+    world.clock.patience = 20
+    names = world.steps.names
+    asked: list[int] = []
+
+    def cooldown() -> datetime | None:
+        asked.append(len(names))
+        if stopped and world.clock.now() == CLOSE:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return end if world.clock.now() < end else None
+
+    world.daemon._cooldown = cooldown
+    await world.daemon.run()
+    assert asked[-1] == asked[0]
+    assert world.log.said("the exchange wants no request") == [{"until": end.isoformat()}]
+    assert world.clock.now() == (CLOSE if stopped else NEXT)
+    assert bool(world.reports) is not stopped
 
 
 async def test_requests_that_cannot_be_read_end_the_daemon(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
