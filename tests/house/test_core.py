@@ -15,6 +15,7 @@ def room(name: str) -> list[Module]:
     return [module for module in modules("trader") if module.name.split(".")[1:2] == [name]]
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_reads_no_clock_and_waits_for_nothing(name: str) -> None:
     impure = [

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.house.source import imports, modules
 
 HEAVY = {"ccxt", "polars", "scipy", "sqlalchemy", "torch"}
@@ -35,6 +37,7 @@ except SystemExit as end:
     assert loaded_by(code) & HEAVY == set()
 
 
+@pytest.mark.fault(11)
 def test_a_daemon_with_a_linear_model_never_imports_torch() -> None:
     names = [module.name for module in modules("trader")]
     live = [name for name in names if len(parts := name.split(".")) > 1 and parts[1] in LIVE_ROOMS]

@@ -61,6 +61,7 @@ def test_a_built_candle_never_changes_when_the_future_arrives(
     assert resample(known, HOUR, target).equals(whole.filter(pl.col("close_time") <= until))
 
 
+@pytest.mark.fault(65)
 @given(hourly(least=2), st.data())
 def test_any_order_and_any_repetition_is_made_canonical(frame: pl.DataFrame, data: st.DataObject) -> None:
     rows = list(range(frame.height))
@@ -68,6 +69,7 @@ def test_any_order_and_any_repetition_is_made_canonical(frame: pl.DataFrame, dat
     assert canonical(frame[repeated]).equals(frame)
 
 
+@pytest.mark.fault(64)
 @given(hourly(least=3), st.data())
 def test_removing_any_inner_candle_is_noticed(frame: pl.DataFrame, data: st.DataObject) -> None:
     symbol = frame["symbol"]

@@ -60,6 +60,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     made.journal.close()
 
 
+@pytest.mark.fault(1, 2)
 @pytest.mark.parametrize("case", CASES)
 def test_every_answer_and_every_death_leaves_one_effect_and_one_story(case: str, bench: Bench) -> None:
     for kind in KINDS:

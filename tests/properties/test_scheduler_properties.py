@@ -73,6 +73,7 @@ def test_the_next_firing_is_the_first_on_the_grid_after_now(
     assert moment < due <= moment + interval.delta
 
 
+@pytest.mark.fault(20)
 @given(
     suspends=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 16 * 60 - 1)), max_size=4),
     name=st.sampled_from(ZONES),

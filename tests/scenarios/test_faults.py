@@ -37,6 +37,7 @@ FAULTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.fault(26, 27, 31, 32, 33, 34, 35, 43)
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(str(part) for part in fault.values()))
 def test_an_order_with_a_faulty_answer_has_one_effect(
@@ -50,6 +51,7 @@ def test_an_order_with_a_faulty_answer_has_one_effect(
     assert home.ledger() == undisturbed
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("path", ["GET /fapi/v3/account", "GET /fapi/v1/klines", "GET /fapi/v1/userTrades"])
 @pytest.mark.parametrize("kind", ["lose_answer", "html_200", "empty_200", "truncated", "unknown_503_not_executed"])
 def test_a_faulty_answer_to_a_read_changes_nothing(

@@ -27,6 +27,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, lis
     return ledger, requests
 
 
+@pytest.mark.fault(1, 11)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_kill_at_any_request_leaves_the_ledger_of_an_undisturbed_run(
     seed: int, tmp_path: Path, undisturbed: tuple[dict[str, list[tuple[Any, ...]]], int]
@@ -49,6 +50,7 @@ def test_a_kill_at_any_request_leaves_the_ledger_of_an_undisturbed_run(
     assert home.ledger() == ledger
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("when", ["kill_before", "kill_after"])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_a_kill_during_the_post_of_an_order_has_one_effect(

@@ -26,6 +26,7 @@ def refused(home: Home, code: int, said: str, *words: str, **settings: str) -> s
     return line
 
 
+@pytest.mark.fault(74)
 def test_an_unknown_setting_is_refused_with_the_nearest_known_name(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     line = refused(home, 78, "TRADER_RISK__MAX_DRAWDOWN", "run", TRADER_RISK__MAX_DRAWDAWN="0.1")
@@ -94,6 +95,7 @@ SPOILS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.fault(70)
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS.keys())
 def test_a_model_that_is_not_what_it_was_is_refused(spoil: Callable[[Path], None], tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
@@ -140,6 +142,7 @@ def test_an_equity_below_the_minimum_notional_is_refused(tmp_path: Path) -> None
     assert home.ledger()["orders"] == []
 
 
+@pytest.mark.fault(15)
 def test_a_journal_that_is_held_is_refused_with_the_holder(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     first = home.start("run", "--cycles", "100000")
@@ -159,6 +162,7 @@ def on_testnet(hand: Hand) -> dict[str, str]:
     return {"TRADER_VENUE": "testnet", "TRADER_EXCHANGE__LOOPBACK": str(hand.ready["port"])}
 
 
+@pytest.mark.fault(53)
 def test_hedge_mode_is_refused_and_nothing_is_sent(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     with serving(home, "--speed", "max") as hand:
@@ -168,6 +172,7 @@ def test_hedge_mode_is_refused_and_nothing_is_sent(tmp_path: Path) -> None:
         assert hand.ledger()["orders"] == []
 
 
+@pytest.mark.fault(7)
 def test_an_unknown_position_is_refused_until_it_is_adopted(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     with serving(home, "--speed", "max", "--from", "2024-01-03") as hand:
@@ -185,6 +190,7 @@ def test_an_unknown_position_is_refused_until_it_is_adopted(tmp_path: Path) -> N
         assert json.loads(adopted.stdout)["closes"][-1]["position"] == held
 
 
+@pytest.mark.fault(50)
 def test_a_position_moved_by_hand_is_refused_at_the_next_start(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     with serving(home, "--speed", "max", "--from", "2024-01-03") as hand:

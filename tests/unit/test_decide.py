@@ -100,6 +100,7 @@ def test_a_note_on_what_was_too_small_is_part_of_the_reason() -> None:
     assert "below the minimum notional" in decision.why
 
 
+@pytest.mark.fault(72)
 @pytest.mark.parametrize("value", [nan, inf, -inf])
 @pytest.mark.parametrize("state", [State.ACTIVE, State.REDUCING])
 def test_a_forecast_that_is_no_number_decides_nothing(value: float, state: State) -> None:
@@ -107,6 +108,7 @@ def test_a_forecast_that_is_no_number_decides_nothing(value: float, state: State
         decided(book("1000", "2", "100", state=state), value)
 
 
+@pytest.mark.fault(72)
 @pytest.mark.parametrize("value", [nan, 0.01])
 def test_a_forecast_that_is_no_number_does_not_keep_a_drawdown_from_flattening(value: float) -> None:
     decision = decided(book("60", "1", "50", peak="100"), value, limits(max_drawdown="0.3"))

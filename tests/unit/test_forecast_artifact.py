@@ -68,6 +68,7 @@ def test_a_model_whose_residuals_are_unknown_comes_back_too() -> None:
     assert load(card.to_bytes(), weights).forecaster == unknown
 
 
+@pytest.mark.fault(70)
 def test_any_flipped_bit_of_either_file_is_refused() -> None:
     card, weights = dump(model())
     for which, data in enumerate((card, weights)):
@@ -81,6 +82,7 @@ def test_any_flipped_bit_of_either_file_is_refused() -> None:
                     load(files[0], files[1])
 
 
+@pytest.mark.fault(70)
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
 def test_a_truncated_file_is_refused(cut: int) -> None:
     card, weights = dump(model())
@@ -92,6 +94,7 @@ def test_a_truncated_file_is_refused(cut: int) -> None:
         load(card + b"\n", weights)
 
 
+@pytest.mark.fault(70)
 def test_another_symbol_interval_or_construction_is_refused_with_both_named() -> None:
     files = dump(model())
     with pytest.raises(
@@ -131,12 +134,14 @@ def test_weights_that_do_not_fit_their_card_are_refused_though_every_hash_agrees
         load(*with_weights(tensors))
 
 
+@pytest.mark.fault(71)
 def test_bytes_that_are_no_safetensors_are_refused_though_the_hash_agrees() -> None:
     weights = b"\xff" * 64
     with pytest.raises(ModelError, match="no safetensors file"):
         load(card_for(FORECASTER, weights).to_bytes(), weights)
 
 
+@pytest.mark.fault(73)
 def test_a_golden_row_that_comes_out_otherwise_is_refused() -> None:
     rows = golden_rows(FORECASTER, [[100.0, 101.0, 99.0, 102.0]])
     off = rows[0].model_copy(update={"forecast": rows[0].forecast * (1 + 1e-6)})

@@ -85,6 +85,7 @@ def test_nothing_opens_while_the_state_forbids_it(state: State, kind: str) -> No
     assert refused[0].reason == f"{state} opens nothing"
 
 
+@pytest.mark.fault(57)
 def test_a_symbol_that_is_not_trading_is_not_opened() -> None:
     given = book("1000", "1", rules=instrument(status="SETTLING"))
     approved, refused = judge([leg("10", "o")], given, limits())

@@ -45,6 +45,7 @@ def test_an_interval_shorter_than_a_minute_is_refused() -> None:
         Interval(0)
 
 
+@pytest.mark.fault(22)
 def test_sixteen_hour_closes_walk_midnight_sixteen_and_eight_over_two_days() -> None:
     interval = Interval.parse("16h")
     closes = list(interval.closes(at("2025-05-01T00:00"), at("2025-05-03T00:00")))

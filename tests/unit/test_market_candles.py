@@ -125,6 +125,7 @@ def test_a_file_that_is_no_candle_file_is_refused(data: bytes, reason: str) -> N
         parse_candles(data, "ADAUSDT_1h.parquet")
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
@@ -201,6 +202,7 @@ def test_candles_that_arrive_in_any_order_are_made_canonical_unless_they_conflic
         validate(canonical(pl.concat([frame, changed(frame, 2, "close", 102.5)])), HOUR)
 
 
+@pytest.mark.fault(62)
 def test_only_the_exchanges_clock_closes_a_candle() -> None:
     frame = candles(5)
     close = frame["close_time"][3]
@@ -208,6 +210,7 @@ def test_only_the_exchanges_clock_closes_a_candle() -> None:
     assert closed(frame, close - timedelta(milliseconds=1)).height == 3
 
 
+@pytest.mark.fault(69)
 def test_sixteen_hours_are_built_from_whole_bars_in_all_three_daily_phases() -> None:
     frame = candles(16 * 3 + 10, start=START + timedelta(hours=3))
     target = Interval.parse("16h")

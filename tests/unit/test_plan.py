@@ -119,6 +119,7 @@ def test_what_is_planned_is_what_is_held_and_the_legs_together() -> None:
             assert planned.quantities[SYMBOL] == Decimal(held) + sum(leg.quantity for leg in planned.legs)
 
 
+@pytest.mark.fault(48)
 def test_an_opening_below_the_minimum_notional_is_dropped_with_a_note() -> None:
     planned = plan({SYMBOL: 0.5}, book("9", "1"), 0.0)
     assert planned.legs == ()

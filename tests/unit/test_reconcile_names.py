@@ -65,7 +65,7 @@ def test_without_a_prefix_nobody_is_taken_for_this_instance() -> None:
     assert author(OLD, "", known) is Author.TWIN
 
 
-@pytest.mark.fault(50, 54, 57)
+@pytest.mark.fault(16, 50, 54, 57)
 @pytest.mark.parametrize(
     ("authors", "kind", "whose"),
     [

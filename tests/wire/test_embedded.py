@@ -173,6 +173,7 @@ async def test_refusals_carry_their_codes(embedded: Embedded) -> None:
     await stranger.close()
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize(
     ("do", "more", "kind", "executed"),
     [
@@ -210,6 +211,7 @@ async def test_each_fault_is_classified_and_has_one_effect_at_most(
     assert len(await gateway.fills("ADAUSDT")) == before + (found is not None)
 
 
+@pytest.mark.fault(58)
 @pytest.mark.parametrize("do", ["lose_answer", "drop_request", "empty_200", "truncated", "html_200"])
 @pytest.mark.parametrize("path", ["GET /fapi/v3/account", "GET /fapi/v1/klines", "GET /fapi/v1/time"])
 async def test_a_fault_of_a_read_is_not_noticed_above_the_gateway(faulty: Embedded, do: str, path: str) -> None:

@@ -69,6 +69,7 @@ async def test_exactly_the_last_whole_closed_candles_come_back(text: str, late: 
     assert frame["volume"].to_list() == [1000.0 * bars] * 20
 
 
+@pytest.mark.fault(62)
 async def test_a_candle_counts_as_closed_only_when_the_clocks_error_cannot_matter() -> None:
     gateway, _, clock = market(CLOSE + dt.timedelta(milliseconds=40))
     clock.error = dt.timedelta(milliseconds=50)
@@ -101,7 +102,7 @@ async def test_while_the_newest_candle_is_not_published_the_last_ones_are_those_
     assert len(session.requests) == 2
 
 
-@pytest.mark.fault(63, 66)
+@pytest.mark.fault(62, 63, 66)
 async def test_an_answer_from_just_before_the_close_makes_no_whole_candle_of_the_one_still_forming() -> None:
     gateway, _, _ = market(CLOSE + dt.timedelta(milliseconds=40), stale=41)
     frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
@@ -114,6 +115,7 @@ async def test_a_candle_that_stays_unpublished_is_refused_and_named() -> None:
         await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
 
 
+@pytest.mark.fault(64)
 @pytest.mark.parametrize("back", [2, 3])
 async def test_a_hole_is_refused_wherever_it_is(back: int) -> None:
     gateway, _, _ = market(CLOSE, missing={milliseconds(CLOSE) - back * HOUR})
@@ -128,6 +130,7 @@ async def test_a_history_that_is_too_short_is_refused() -> None:
         await gateway.candles(["ADAUSDT"], Interval.parse("16h"), 5)
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -148,6 +151,7 @@ async def test_a_row_that_is_no_candle_is_never_used(damage) -> None:
         await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
 
 
+@pytest.mark.fault(65)
 async def test_a_duplicated_row_is_refused_by_the_candles_room() -> None:
     rows = [kline(milliseconds(CLOSE) - back * HOUR, HOUR, 0.5) for back in (3, 2, 2, 1, 0)]
     gateway, _, _ = scripted(Reply(rows), clock=FakeClock(CLOSE))
@@ -253,6 +257,7 @@ async def test_the_stricter_of_both_lot_filters_holds_and_brackets_are_sorted() 
     assert [str(bracket.maintenance_rate) for bracket in ada.brackets] == ["0.01", "0.02"]
 
 
+@pytest.mark.fault(48)
 async def test_brackets_are_asked_once_an_hour_and_rules_every_time() -> None:
     gateway, session, clock = scripted(info(), Reply(TIERS), info(), info(), Reply(TIERS))
     for minutes in (0, 59, 1):

@@ -53,6 +53,7 @@ async def test_a_filled_order_comes_back_as_ours() -> None:
         assert pair in body.split("&")
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize("status", ["NEW", "PARTIALLY_FILLED", "EXPIRED"])
 async def test_an_order_that_is_not_filled_yet_or_never_will_be_is_still_an_answer(status: str) -> None:
     answer = {name: value for name, value in FILLED.items() if name != "avgPrice"} | {
@@ -76,6 +77,7 @@ UNSENT = {
 }
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("name", UNSENT)
 async def test_what_never_left_is_not_sent(name: str) -> None:
     assert type(await failure(UNSENT[name])) is NotSent
@@ -121,6 +123,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.fault(31, 32, 35)
 @pytest.mark.parametrize("name", UNKNOWN)
 async def test_what_may_have_happened_is_unknown(name: str) -> None:
     assert type(await failure(UNKNOWN[name])) is OutcomeUnknown
@@ -131,6 +134,7 @@ async def test_a_twin_that_is_open_carries_its_code() -> None:
     assert (error.code, error.status) == (-4116, 400)
 
 
+@pytest.mark.fault(45, 46, 47, 49)
 @pytest.mark.parametrize(
     "code", [-2015, -2014, -2019, -2022, -2027, -4061, -4131, -4164, -1111, -1102, -4140, -4400, -4192]
 )
@@ -140,6 +144,7 @@ async def test_a_code_on_the_list_is_a_definite_no(code: int) -> None:
     assert error.code == code
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize(
     "words", ["Service Unavailable.", "Internal error; unable to process your request. Please try again."]
 )
@@ -148,12 +153,14 @@ async def test_a_503_that_says_it_was_not_carried_out_may_be_sent_again(words: s
     assert type(await failure(Reply(words, 503, {"Content-Type": "text/plain"}))) is NotSent
 
 
+@pytest.mark.fault(36)
 async def test_an_overloaded_exchange_did_not_carry_it_out() -> None:
     error = await failure(refused(-1008, "Request throttled by system-level protection.", 503))
     assert type(error) is NotSent
     assert error.code == -1008
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("status", [429, 418])
 async def test_too_many_requests_tell_when_to_come_back_and_nothing_is_sent_before(status: int) -> None:
     clock = FakeClock()
@@ -170,6 +177,7 @@ async def test_too_many_requests_tell_when_to_come_back_and_nothing_is_sent_befo
     assert (await gateway.send(REQUEST)).done
 
 
+@pytest.mark.fault(38)
 async def test_a_ban_without_a_header_is_read_from_its_words() -> None:
     until = START + dt.timedelta(minutes=3)
     words = (
@@ -204,6 +212,7 @@ async def test_a_barred_address_is_a_definite_no_without_a_code(status: int) -> 
     assert (error.code, error.status) == (None, status)
 
 
+@pytest.mark.fault(21)
 async def test_a_wrong_timestamp_is_not_sent_and_the_clock_is_measured_again() -> None:
     clock = FakeClock()
     error = await failure(
@@ -242,6 +251,7 @@ async def test_a_dry_run_order_goes_to_order_test_only() -> None:
     assert session.paths() == ["POST /fapi/v1/order/test"] * 2
 
 
+@pytest.mark.fault(61)
 async def test_live_goes_to_production_and_everything_else_to_the_demo_hosts() -> None:
     for venue, host in (("live", "https://fapi.binance.com/"), ("testnet", "https://demo-fapi.binance.com/")):
         gateway, session, _ = scripted(Reply(FILLED), venue=venue)

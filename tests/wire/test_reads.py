@@ -106,6 +106,7 @@ async def test_an_empty_side_of_hedge_mode_is_no_position() -> None:
     assert (await gateway.account()).positions == {}
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize(
     ("status", "code"), [(401, -2015), (400, -1121), (403, None), (404, None), (451, None), (400, -9)]
 )
@@ -136,6 +137,7 @@ async def test_a_read_does_not_wait_for_days() -> None:
     assert len(session.requests) == 1
 
 
+@pytest.mark.fault(21)
 async def test_a_wrong_timestamp_is_measured_before_the_read_is_asked_again() -> None:
     gateway, session, clock = scripted(
         Reply({"code": -1021, "msg": "Timestamp"}, 400), Reply({"serverTime": 1709654406007}), account()

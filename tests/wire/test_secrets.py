@@ -45,6 +45,7 @@ def assert_clean(text: str) -> None:
     assert "signature=a" not in text
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
 @pytest.mark.parametrize("call", ["send", "test", "account", "find", "leverage"])
 async def test_nothing_secret_is_told_when_something_goes_wrong(
@@ -75,6 +76,7 @@ async def test_nothing_secret_is_told_when_something_goes_wrong(
         assert_clean(text)
 
 
+@pytest.mark.fault(80)
 async def test_nothing_secret_is_logged_at_debug_over_real_sockets(
     authority: Authority, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

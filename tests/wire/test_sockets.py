@@ -31,6 +31,7 @@ async def test_an_order_reaches_the_pinned_server_under_the_real_name(authority:
         assert server.requests[0].startswith("POST /fapi/v1/order HTTP/1.1")
 
 
+@pytest.mark.fault(26, 28)
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -52,6 +53,7 @@ async def test_whatever_breaks_after_the_request_is_unknown_and_posted_once(auth
         assert len(server.requests) == 1
 
 
+@pytest.mark.fault(29)
 async def test_a_connection_that_died_idle_costs_an_order_its_answer_but_never_doubles_it(authority: Authority) -> None:
     async with RawServer(authority, http('{"serverTime":1709654400007}'), reset(), http(ORDER)) as server:
         gateway = server.gateway()
@@ -63,6 +65,7 @@ async def test_a_connection_that_died_idle_costs_an_order_its_answer_but_never_d
         assert [line.split(" HTTP")[0] for line in server.requests] == ["GET /fapi/v1/time", "POST /fapi/v1/order"]
 
 
+@pytest.mark.fault(28)
 async def test_an_answer_that_does_not_come_in_time_is_unknown(authority: Authority) -> None:
     released = asyncio.Event()
     async with RawServer(authority, hang(released)) as server:
@@ -70,6 +73,7 @@ async def test_an_answer_that_does_not_come_in_time_is_unknown(authority: Author
         released.set()
 
 
+@pytest.mark.fault(25)
 async def test_a_refused_connection_is_not_sent(authority: Authority) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -80,6 +84,7 @@ async def test_a_refused_connection_is_not_sent(authority: Authority) -> None:
         await gateway.close()
 
 
+@pytest.mark.fault(24)
 async def test_a_foreign_certificate_is_not_sent(authority: Authority, foreign: Authority) -> None:
     async with RawServer(foreign, http(ORDER)) as server:
         gateway = server.gateway(ca_file=authority.ca_file)
@@ -89,6 +94,7 @@ async def test_a_foreign_certificate_is_not_sent(authority: Authority, foreign: 
         assert server.requests == []
 
 
+@pytest.mark.fault(24)
 async def test_a_certificate_for_another_host_is_not_sent(tmp_path) -> None:
     other = Authority(tmp_path, "other", host="example.org")
     async with RawServer(other, http(ORDER)) as server:
@@ -96,6 +102,7 @@ async def test_a_certificate_for_another_host_is_not_sent(tmp_path) -> None:
         assert server.requests == []
 
 
+@pytest.mark.fault(23)
 async def test_a_name_that_cannot_be_found_is_not_sent(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unknown(*_: object, **__: object) -> list[object]:
         raise socket.gaierror(-2, "Name or service not known")
@@ -107,6 +114,7 @@ async def test_a_name_that_cannot_be_found_is_not_sent(authority: Authority, mon
     await gateway.close()
 
 
+@pytest.mark.fault(28)
 async def test_a_truncated_read_is_asked_again_on_a_new_connection(authority: Authority) -> None:
     time = '{"serverTime":1709654400007}'
     async with RawServer(authority, http(time, cut=5), reset(), http(time)) as server:

@@ -68,6 +68,7 @@ def history(rows: list[dict]):
     return gateway, session
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2500])
 async def test_all_trades_after_one_are_paged_to_the_end(count: int) -> None:
     gateway, session = history([trade(number) for number in range(1, count + 1)])
@@ -85,6 +86,7 @@ async def test_the_trades_of_an_order_are_complete_even_beyond_a_page() -> None:
     assert [int(fill.trade_id) for fill in fills] == [row["id"] for row in rows if row["id"] % 5]
 
 
+@pytest.mark.fault(39)
 async def test_a_trade_told_twice_is_one_fill_with_a_sign() -> None:
     gateway, _ = history([trade(1), trade(1), trade(2)])
     sold, bought = await gateway.fills("ADAUSDT", since="0")

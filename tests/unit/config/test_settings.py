@@ -119,6 +119,7 @@ def value_of(settings: Settings, name: str) -> object:
     return value
 
 
+@pytest.mark.fault(74)
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -211,6 +212,7 @@ def test_live_money_needs_consent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.load().venue == "live"
 
 
+@pytest.mark.fault(61)
 def test_live_is_never_on_a_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADER_VENUE", "live")
     monkeypatch.setenv("TRADER_LIVE", "I-understand")

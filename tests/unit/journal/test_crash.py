@@ -95,6 +95,7 @@ def test_every_step_a_killed_writer_told_of_is_in_the_journal(path: Path, seed: 
     assert len(found) <= len(steps) + 1
 
 
+@pytest.mark.fault(5)
 def test_a_torn_log_is_a_clean_beginning_of_what_was_written(tmp_path: Path) -> None:
     """Fault 5."""
     path = tmp_path / "journal.db"
@@ -138,6 +139,7 @@ print(len(done), flush=True)
 """
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("extra", [0, 4096, 9000, 20_000, 40_000, 70_000])
 def test_a_full_disk_stops_before_the_step_and_goes_on_when_there_is_space(path: Path, extra: int) -> None:
     """Fault 8."""

@@ -32,6 +32,7 @@ def hold(path: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.fault(15)
 def test_a_second_daemon_is_refused_with_the_first_ones_pid(path: Path) -> None:
     """Fault 15."""
     with hold(path) as first:
@@ -40,6 +41,7 @@ def test_a_second_daemon_is_refused_with_the_first_ones_pid(path: Path) -> None:
         first.kill()
 
 
+@pytest.mark.fault(15)
 def test_the_lock_is_free_after_kill_minus_nine(path: Path) -> None:
     with hold(path) as first:
         assert holder(path) == Holder(first.pid, STARTED, ready=False)

@@ -11,6 +11,7 @@ from trader.errors import JournalError
 from trader.journal.journal import Journal
 
 
+@pytest.mark.fault(39)
 def test_a_fill_reported_twice_counts_once(journal: Journal, close: datetime) -> None:
     """Fault 39."""
     assert journal.record_fills([]) == 0

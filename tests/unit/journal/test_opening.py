@@ -31,6 +31,7 @@ def run(path: Path, sql: str) -> None:
     connection.close()
 
 
+@pytest.mark.fault(7)
 def test_a_missing_journal_is_refused_with_the_way_to_make_one(path: Path, binding: Binding, close: datetime) -> None:
     """Fault 7."""
     with pytest.raises(JournalError, match=r"There is no journal at .*--adopt"):
@@ -63,6 +64,7 @@ def test_a_journal_whose_making_was_cut_short_needs_adoption_again(
         assert journal.binding() == binding
 
 
+@pytest.mark.fault(7, 61)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("venue", "live"), ("account", "other"), ("tape", "ADA.parquet"), ("strategy", "gru"), ("dry_run", True)],
@@ -81,6 +83,7 @@ def test_a_journal_is_readable_by_its_user_only(journal: Journal) -> None:
     assert stat.S_IMODE(journal.path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.fault(5)
 def test_every_commit_is_synced(journal: Journal) -> None:
     raw = journal._database._raw
     assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -122,6 +125,7 @@ def test_a_restart_imports_no_migrations(journal: Journal) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.fault(76)
 def test_a_newer_journal_is_refused_and_left_alone(journal: Journal, binding: Binding, close: datetime) -> None:
     """Fault 76."""
     journal.close()
@@ -179,6 +183,7 @@ def test_a_journal_of_the_first_schema_is_upgraded_with_all_it_holds(
     assert path.with_name("journal.db.schema-0001").exists()
 
 
+@pytest.mark.fault(76)
 def test_a_failed_upgrade_leaves_the_old_journal(journal: Journal, close: datetime, tmp_path: Path) -> None:
     journal.claim(close, close)
     journal.close()
@@ -223,6 +228,7 @@ def test_a_place_that_cannot_hold_a_journal_is_refused(tmp_path: Path, binding: 
         Journal.read(tmp_path)
 
 
+@pytest.mark.fault(10)
 def test_another_process_that_writes_too_long_is_an_error_not_a_hang(
     journal: Journal, close: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +243,7 @@ def test_another_process_that_writes_too_long_is_an_error_not_a_hang(
     assert journal.claim(close, close)
 
 
+@pytest.mark.fault(9)
 def test_a_read_only_disk_is_said_so_and_nothing_is_kept(journal: Journal, close: datetime) -> None:
     """Fault 9."""
     journal._database._raw.execute("PRAGMA query_only = ON")
@@ -280,6 +287,7 @@ def test_closing_twice_is_fine_and_a_closed_journal_says_so(journal: Journal, cl
         journal._database.tables()
 
 
+@pytest.mark.fault(6)
 def test_a_page_that_rotted_is_found_at_the_start(
     journal: Journal, reopen: Callable[[], Journal], close: datetime
 ) -> None:
@@ -295,6 +303,7 @@ def test_a_page_that_rotted_is_found_at_the_start(
     assert journal.path.read_bytes() == bytes(content)
 
 
+@pytest.mark.fault(6)
 def test_rows_out_of_order_are_found_at_the_start(
     journal: Journal, reopen: Callable[[], Journal], close: datetime
 ) -> None:
@@ -312,6 +321,7 @@ def test_rows_out_of_order_are_found_at_the_start(
         reopen()
 
 
+@pytest.mark.fault(6)
 def test_a_transcript_that_rotted_is_found_when_it_is_read(journal: Journal, close: datetime) -> None:
     """Fault 6."""
     journal.claim(close, close)

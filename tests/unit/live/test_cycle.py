@@ -100,6 +100,7 @@ async def test_candles_not_published_yet_leave_the_close_to_be_run_again(world: 
     assert await world.cycle.run(CLOSE) is not None
 
 
+@pytest.mark.fault(66)
 async def test_a_window_that_ends_elsewhere_is_not_decided_on(new_world: Callable[..., World]) -> None:
     world = new_world(symbols=(ADA, "BTCUSDT"))
     world.boot().begin()
@@ -116,6 +117,7 @@ async def test_a_window_that_ends_elsewhere_is_not_decided_on(new_world: Callabl
     assert await world.cycle.run(CLOSE) is not None
 
 
+@pytest.mark.fault(68)
 async def test_candles_that_cannot_be_used_decide_nothing(world: World) -> None:
     world.boot().begin()
     world.exchange.faults = {("candles", 0): DataError("a bar is missing")}
@@ -187,6 +189,7 @@ async def test_a_liquidation_found_at_a_close_halts_and_the_close_decides_nothin
     world.agree()
 
 
+@pytest.mark.fault(41)
 async def test_a_partial_fill_is_accepted_and_said_aloud(world: World) -> None:
     world.boot().begin()
     world.exchange.plan = [REPLIES["partial"]]
@@ -283,6 +286,7 @@ async def test_a_decision_whose_transcript_is_lost_halts(world: World) -> None:
     assert world.state() is State.HALTED
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "partial", "not_sent"])
 async def test_a_death_at_any_step_of_a_flip_leaves_the_same_end_and_one_decision(
     kind: str, next_world: Callable[..., World]

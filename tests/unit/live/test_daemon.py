@@ -59,6 +59,7 @@ async def test_the_first_close_is_the_last_one_where_that_is_young_enough(
     assert list(world.statuses()) == [first]
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(("late", "status"), [(MAX_DELAY, Status.CLOSED), (MAX_DELAY + SECOND, Status.MISSED)])
 async def test_a_late_wake_decides_only_what_is_young_enough(late: timedelta, status: Status, world: World) -> None:
     world.clock.overshoots = {NEXT: NEXT + late}
@@ -66,6 +67,7 @@ async def test_a_late_wake_decides_only_what_is_young_enough(late: timedelta, st
     assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: status, LAST: Status.CLOSED}
 
 
+@pytest.mark.fault(20)
 async def test_closes_slept_through_are_written_down_and_only_the_last_is_caught_up(world: World) -> None:
     awake = CLOSE + 4 * INTERVAL.delta
     world.clock.overshoots = {NEXT: awake + MINUTE}
@@ -90,12 +92,14 @@ async def test_closes_missed_while_it_was_down_are_written_down_at_the_next_star
     ]
 
 
+@pytest.mark.fault(19)
 async def test_a_restart_at_the_same_close_decides_nothing_again(world: World) -> None:
     await world.run(cycles=1)
     await world.run(end=NEXT)
     assert reported(world) == [CLOSE, NEXT]
 
 
+@pytest.mark.fault(19)
 async def test_a_clock_set_back_decides_no_older_close(world: World) -> None:
     world.strategy.wishes = {CLOSE: 0.0}
     await world.run(cycles=1)
@@ -105,6 +109,7 @@ async def test_a_clock_set_back_decides_no_older_close(world: World) -> None:
     assert len(world.log.said("the clock is behind the last close")) == 1
 
 
+@pytest.mark.fault(63)
 async def test_candles_published_late_are_waited_for(world: World) -> None:
     world.exchange.publish_after = 3 * MINUTE
     await world.run(cycles=1)
@@ -112,6 +117,7 @@ async def test_candles_published_late_are_waited_for(world: World) -> None:
     assert CLOSE + 3 * MINUTE <= at <= CLOSE + 4 * MINUTE
 
 
+@pytest.mark.fault(63)
 async def test_candles_that_are_never_published_fail_the_close_when_it_is_too_old(world: World) -> None:
     world.exchange.publish_after = INTERVAL.delta
     await world.run(end=CLOSE)
@@ -121,6 +127,7 @@ async def test_candles_that_are_never_published_fail_the_close_when_it_is_too_ol
     assert "not published" in said["error"]
 
 
+@pytest.mark.fault(66)
 async def test_an_old_window_is_not_decided_on(world: World) -> None:
     old = flat_candles((ADA,), INTERVAL, CLOSE - INTERVAL.delta, 2)
     world.exchange.candle_frames = [old, old]
@@ -129,6 +136,7 @@ async def test_an_old_window_is_not_decided_on(world: World) -> None:
     assert reported(world) == [CLOSE]
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize("error", [DataError("a gap"), ModelError("NaN"), ConfigError("delisted")])
 async def test_what_cannot_be_mended_fails_the_close_and_not_the_daemon(error: Exception, world: World) -> None:
     world.exchange.faults = {("candles", 0): error}
@@ -161,6 +169,7 @@ async def test_a_journal_that_fails_ends_the_daemon(world: World) -> None:
     assert world.exchange.posts == []
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("minutes", [1, 5, 19])
 async def test_an_outage_of_minutes_delays_a_close(minutes: int, world: World) -> None:
     await world.run(cycles=1)
@@ -171,6 +180,7 @@ async def test_an_outage_of_minutes_delays_a_close(minutes: int, world: World) -
     world.agree()
 
 
+@pytest.mark.fault(30, 58)
 async def test_an_outage_longer_than_a_close_is_young_fails_it_and_not_the_daemon(world: World) -> None:
     await world.run(cycles=1)
     world.exchange.outages = [(NEXT, NEXT + timedelta(hours=1))]
@@ -178,6 +188,7 @@ async def test_an_outage_longer_than_a_close_is_young_fails_it_and_not_the_daemo
     assert world.statuses() == {CLOSE: Status.CLOSED, NEXT: Status.FAILED, LAST: Status.CLOSED}
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("step", ["send", "answer"])
 async def test_an_outage_that_begins_with_an_order_leaves_one_effect(step: str, world: World) -> None:
     def vanish() -> None:
@@ -258,6 +269,7 @@ async def test_a_close_that_falls_due_while_another_is_under_way_is_decided(worl
     world.obeyed()
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("kind", ["confirmed", "executed", "never", "late", "not_sent"])
 async def test_a_death_at_any_step_of_a_run_leaves_the_same_end(kind: str, next_world: Callable[..., World]) -> None:
     async def live(steps: Steps) -> World:

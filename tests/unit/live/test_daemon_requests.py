@@ -18,6 +18,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 NEXT = CLOSE + INTERVAL.delta
 
 
+@pytest.mark.fault(81)
 @pytest.mark.parametrize("kind", ["halt", "flatten"])
 async def test_a_request_at_any_step_of_a_close_is_obeyed_before_the_next_post(
     kind: str, next_world: Callable[..., World]
@@ -99,6 +100,7 @@ async def test_a_request_left_while_nobody_ran_is_obeyed_by_the_next_start(world
     assert len(world.exchange.posts) == 1
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_during_a_close_lets_its_orders_come_to_their_end(number: int, world: World) -> None:
     await world.run(cycles=1)
@@ -129,6 +131,7 @@ async def test_a_signal_during_start_up_decides_nothing(world: World) -> None:
     assert world.statuses() == {}
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("reason", ["outage", "candles"])
 async def test_a_signal_while_a_close_is_tried_again_leaves_it_to_the_next_start(reason: str, world: World) -> None:
     await world.run(cycles=1)
@@ -145,6 +148,7 @@ async def test_a_signal_while_a_close_is_tried_again_leaves_it_to_the_next_start
     assert world.statuses()[NEXT] is Status.CLOSED
 
 
+@pytest.mark.fault(4)
 async def test_a_second_signal_leaves_at_once(world: World) -> None:
     world.boot()
     world.daemon.stop()

@@ -38,6 +38,7 @@ async def test_a_position_that_moved_without_any_trade_is_refused(world: World) 
         await world.recovery.reconcile()
 
 
+@pytest.mark.fault(54)
 @pytest.mark.parametrize("name", ["autoclose-17", "adl_autoclose"])
 async def test_a_position_taken_by_the_exchange_is_written_down_and_halts(name: str, world: World) -> None:
     world.boot().begin("10")

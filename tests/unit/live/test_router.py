@@ -25,6 +25,7 @@ OUTCOMES = {"rejected": Outcome.REJECTED, "denied": Outcome.DENIED}
 SENDS = {"not_sent": 2, "limited": 2, "never": 2, "lost": 2}
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("kind", REPLIES)
 async def test_every_outcome_of_a_close_ends_with_one_effect_and_opens_only_what_it_may(
     kind: str, world: World
@@ -56,6 +57,7 @@ async def test_a_side_that_is_opened_anew_is_never_opened_on_top_of_itself(kind:
     assert {world.record(part).outcome for part in parts} == {Outcome.DENIED if failed else Outcome.CONFIRMED}
 
 
+@pytest.mark.fault(41, 45, 47)
 @pytest.mark.parametrize("kind", REPLIES)
 async def test_every_outcome_of_an_opening_ends_with_one_effect(kind: str, world: World) -> None:
     world.boot().begin()
@@ -79,6 +81,7 @@ async def test_every_part_of_a_large_order_is_sent(kinds: tuple[str, ...], world
     assert [world.record(leg).outcome for leg in legs] == [Outcome.CONFIRMED] * len(legs)
 
 
+@pytest.mark.fault(27)
 async def test_what_is_not_known_is_believed_absent_only_when_it_can_no_longer_be_accepted(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -89,6 +92,7 @@ async def test_what_is_not_known_is_believed_absent_only_when_it_can_no_longer_b
     assert world.record(opening).sends == 2
 
 
+@pytest.mark.fault(33)
 async def test_an_order_is_sent_again_under_its_own_name_only(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -97,6 +101,7 @@ async def test_an_order_is_sent_again_under_its_own_name_only(world: World) -> N
     assert [request for _, request, _ in world.exchange.posts] == [opening.request] * 4
 
 
+@pytest.mark.fault(40)
 async def test_a_twin_that_is_still_open_is_looked_up_and_not_doubled(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -108,6 +113,7 @@ async def test_a_twin_that_is_still_open_is_looked_up_and_not_doubled(world: Wor
     world.agree()
 
 
+@pytest.mark.fault(40)
 async def test_a_second_twin_that_never_shows_is_sent_again_once_it_is_gone(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -126,6 +132,7 @@ async def test_an_order_proven_absent_four_times_is_not_sent_a_fifth_time(world:
     assert world.record(opening).outcome is Outcome.ABSENT
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(("kind", "error"), [("not_sent", NotSent), ("limited", RateLimited)])
 async def test_an_order_turned_away_a_few_times_stays_open_while_the_decision_is_young(
     kind: str, error: type[ExchangeError], world: World
@@ -151,6 +158,7 @@ async def test_an_order_turned_away_for_longer_than_the_decision_is_young_is_nev
     world.obeyed()
 
 
+@pytest.mark.fault(38)
 async def test_a_ban_longer_than_the_decision_is_young_ends_the_order_at_once(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -215,6 +223,7 @@ async def test_trades_of_somebody_else_while_an_order_is_unknown_are_never_taken
     assert not world.record(opening).final
 
 
+@pytest.mark.fault(43)
 async def test_a_position_that_moved_without_a_trade_is_never_taken_for_absence(world: World) -> None:
     world.boot().begin("10")
     (increase,) = world.decide(("i", "8"))
@@ -236,6 +245,7 @@ async def test_trades_that_cancel_each_other_are_never_taken_for_absence(world: 
     assert not world.record(increase).final
 
 
+@pytest.mark.fault(43)
 async def test_one_look_that_finds_nothing_is_no_proof_of_absence(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -264,6 +274,7 @@ async def test_a_read_that_fails_while_settling_is_never_taken_for_the_order_s_o
     world.agree()
 
 
+@pytest.mark.fault(42)
 async def test_an_order_that_does_not_come_to_an_end_stays_open(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -276,6 +287,7 @@ async def test_an_order_that_does_not_come_to_an_end_stays_open(world: World) ->
     world.agree()
 
 
+@pytest.mark.fault(42)
 async def test_an_order_is_not_ended_before_all_its_trades_are_told(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
@@ -286,6 +298,7 @@ async def test_an_order_is_not_ended_before_all_its_trades_are_told(world: World
     world.agree()
 
 
+@pytest.mark.fault(2)
 async def test_an_order_of_an_earlier_run_is_looked_up_and_not_sent_again(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))

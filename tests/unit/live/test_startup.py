@@ -84,6 +84,7 @@ async def test_multi_assets_mode_is_fine_with_cross_margin(world: World) -> None
     assert world.exchange.setups[ADA].margin_mode == "cross"
 
 
+@pytest.mark.fault(83)
 @pytest.mark.parametrize("symbol", [ADA, BTC])
 async def test_a_position_that_a_new_journal_finds_is_refused_unless_it_is_adopted(
     symbol: str, new_world: Callable[..., World]
@@ -100,6 +101,7 @@ async def test_a_position_that_a_new_journal_finds_is_refused_unless_it_is_adopt
     world.agree()
 
 
+@pytest.mark.fault(83)
 async def test_trades_before_the_baseline_are_not_told_again(world: World) -> None:
     world.exchange.trade("25")
     world.boot()
@@ -168,6 +170,7 @@ async def test_adopting_gets_past_an_order_that_no_look_can_settle(world: World)
     world.agree()
 
 
+@pytest.mark.fault(82)
 async def test_old_orders_that_were_never_sent_are_not_sent_by_a_start(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))

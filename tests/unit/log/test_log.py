@@ -136,6 +136,7 @@ LEAKS: list[object] = [
 ]
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("format_", ["json", "console"])
 @pytest.mark.parametrize("leak", LEAKS, ids=str)
 def test_no_secret_reaches_the_stream(start: Callable[..., TextIO], leak: object, format_: str) -> None:
@@ -229,6 +230,7 @@ class Broken(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
+@pytest.mark.fault(79)
 def test_a_stream_that_fails_does_not_reach_whoever_logs(
     start: Callable[..., TextIO], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +250,7 @@ def sink() -> log.Sink:
     return found
 
 
+@pytest.mark.fault(79)
 def test_a_pipe_that_nobody_reads_stops_nothing_and_the_loss_is_told(
     start: Callable[..., TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
