@@ -1,6 +1,6 @@
 """Run a backtest as the command line asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -9,6 +9,7 @@ import polars as pl
 
 from trader.app.instruments import instruments_of
 from trader.app.results import Trade, document
+from trader.app.stored import Stored, tape_of
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
@@ -18,6 +19,8 @@ from trader.market.candles import parse_candles, spacing
 from trader.market.funding import parse_funding
 from trader.research.backtest import Backtest, Terms, run_backtest
 from trader.sim.generated import generated_tape
+
+Tell = Callable[[float, str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,33 @@ class Played:
         )
 
 
-def backtest(settings: Settings, choice: TapeChoice, cycles: int | None) -> dict[str, Any]:
+def backtest(
+    settings: Settings,
+    choice: TapeChoice,
+    cycles: int | None,
+    *,
+    stored: Stored | None = None,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
     """Backtest the strategy of the settings over a tape and return its document."""
-    return play(settings, choice, cycles).document()
+    return play(settings, choice, cycles, stored=stored, tell=tell).document()
 
 
-def play(settings: Settings, choice: TapeChoice, cycles: int | None) -> Played:
-    """Backtest the strategy of the settings over a tape."""
+def play(
+    settings: Settings,
+    choice: TapeChoice,
+    cycles: int | None,
+    *,
+    stored: Stored | None = None,
+    tell: Tell | None = None,
+) -> Played:
+    """Backtest the strategy of the settings over a tape, or over what is stored; `tell` as in `run_backtest`."""
     loaded = load_strategy(settings)
+    with tape_of(settings, choice, stored, loaded.strategy.symbols, loaded.strategy.interval) as tape:
+        return _play(settings, loaded, tape, cycles, tell)
+
+
+def _play(settings: Settings, loaded: Loaded, choice: TapeChoice, cycles: int | None, tell: Tell | None) -> Played:
     strategy = loaded.strategy
     symbol = strategy.symbols[0]
     candles, funding = read_tape(replace(choice, symbol=symbol), strategy.interval) or _generated(symbol)
@@ -66,7 +88,7 @@ def play(settings: Settings, choice: TapeChoice, cycles: int | None) -> Played:
         cycles=cycles,
         max_delay=max_delay(settings, loaded),
     )
-    result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms)
+    result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms, tell)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
     forced = [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in result.liquidations]
     return Played(loaded, result, trades, forced, generated=choice.candles is None)

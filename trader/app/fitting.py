@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from trader.app.judging import trial_store
+from trader.app.stored import candles_of
 from trader.app.training import parse_lags
 from trader.config import Settings
 from trader.domain.interval import Interval
@@ -15,18 +16,18 @@ from trader.errors import ConfigError, DataError
 from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.benchmark import Entry, Luck, Ranking, benchmark, luck, trials
-from trader.research.dataset import data_hash, read_candles, supervised
+from trader.research.dataset import data_hash, supervised
 from trader.research.evidence.sharpe import sharpe
 from trader.research.evidence.trials import Trial, sharpes
-from trader.research.losses import check_loss
+from trader.research.losses import Tell, check_loss
 from trader.research.walkforward import SCHEMES, Fold, Walk, Windows, walk_forward
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Which candles to read, in the words of the command line; without a file, none can be."""
+    """Which candles to read, in the words of the command line; without a file those of the store."""
 
-    candles: Path
+    candles: Path | None
     interval: str
     lags: str
     loss: str
@@ -34,21 +35,23 @@ class Series:
     start: datetime | None
     end: datetime | None
 
-    def history(self, interval: Interval) -> pl.DataFrame:
+    def history(self, settings: Settings, interval: Interval) -> pl.DataFrame:
         """Return whole candles of the interval, between start and end.
 
         Raises:
-            DataError: the file cannot be used, or leaves no candle.
+            ConfigError: neither a file nor a symbol is named.
+            DataError: the candles cannot be used, or none are left.
         """
-        candles = read_candles(self.candles, self.symbol)
+        candles = candles_of(settings, self.candles, self.symbol, interval)
+        name = "The store" if self.candles is None else self.candles.name
         if self.start is not None:
             candles = candles.filter(pl.col("open_time") >= self.start)
         if self.end is not None:
             candles = candles.filter(pl.col("close_time") <= self.end)
         if candles.height < 2:
-            raise DataError(f"{self.candles.name} has no candles between --from and --to; give a longer period.")
+            raise DataError(f"{name} has no candles between --from and --to; give a longer period.")
         if candles["symbol"].n_unique() > 1:
-            raise DataError(f"{self.candles.name} holds several symbols; name one with --symbol.")
+            raise DataError(f"{name} holds several symbols; name one with --symbol.")
         return resample(candles, spacing(candles), interval)
 
 
@@ -77,11 +80,13 @@ class Walking:
         raise ConfigError(f"There is no scheme {self.scheme!r}; choose {' or '.join(SCHEMES)}.")
 
 
-def rank(settings: Settings, series: Series, *, largest: int | None, test_size: float) -> dict[str, Any]:
+def rank(
+    settings: Settings, series: Series, *, largest: int | None, test_size: float, tell: Tell | None = None
+) -> dict[str, Any]:
     """Fit every subset of a pool of lags, record the fits, and return them ranked."""
     check_loss(series.loss)
     interval, pool = Interval.parse(series.interval), parse_lags(series.lags)
-    history = series.history(interval)
+    history = series.history(settings, interval)
     ranking = benchmark(
         supervised(history, pool),
         pool,
@@ -89,6 +94,7 @@ def rank(settings: Settings, series: Series, *, largest: int | None, test_size: 
         loss=series.loss,
         largest=len(pool) if largest is None else largest,
         test_size=test_size,
+        tell=tell,
     )
     made = trials(ranking, history)
     store = trial_store(settings)
@@ -97,13 +103,14 @@ def rank(settings: Settings, series: Series, *, largest: int | None, test_size: 
     return _ranked(ranking, found, made[0].symbol, new)
 
 
-def walk(settings: Settings, series: Series, walking: Walking) -> dict[str, Any]:
+def walk(settings: Settings, series: Series, walking: Walking, *, tell: Tell | None = None) -> dict[str, Any]:
     """Walk a rule forward and record it as one trial: its refits are not alternatives that anybody chose from."""
     check_loss(series.loss)
     interval, lags = Interval.parse(series.interval), parse_lags(series.lags)
     windows = walking.windows(interval)
-    history = series.history(interval)
-    found = walk_forward(supervised(history, lags), lags, interval, windows, loss=series.loss, largest=walking.largest)
+    history = series.history(settings, interval)
+    rows = supervised(history, lags)
+    found = walk_forward(rows, lags, interval, windows, loss=series.loss, largest=walking.largest, tell=tell)
     symbol = str(history["symbol"][0])
     choice = "" if walking.largest is None else f" choosing up to {walking.largest} lags"
     detail = f"walk forward {windows.scheme} {windows.train}/{windows.test}/{windows.step}{choice}"

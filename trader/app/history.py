@@ -12,11 +12,11 @@ import polars as pl
 
 from trader.app import venues
 from trader.app.results import stamp
+from trader.app.stored import store_of
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
 from trader.exchange.loopback import open_session
-from trader.research.dataset import read_candles
 from trader.research.history.archives import ArchiveName
 from trader.research.history.download import Downloader, NoArchive
 from trader.research.history.importing import Imported, in_order, read_file, require_base
@@ -37,27 +37,6 @@ class Window:
     interval: Interval
     start: datetime | None
     end: datetime | None
-
-
-def store_of(settings: Settings) -> Store:
-    """Return the store of this data directory."""
-    return Store(settings.data_dir / "store")
-
-
-def candles_of(settings: Settings, path: Path | None, symbol: str | None, interval: Interval) -> pl.DataFrame:
-    """Return the candles of a file, or without one what the store has of a symbol, at the interval asked for.
-
-    Candles of a file keep their own interval.
-
-    Raises:
-        ConfigError: neither a file nor a symbol is named.
-        DataError: the candles cannot be used.
-    """
-    if path is not None:
-        return read_candles(path, symbol)
-    if symbol is None:
-        raise ConfigError("Nothing says whose candles; give a candle file with --candles, or a --symbol of the store.")
-    return store_of(settings).candles(symbol, interval)
 
 
 async def pull(settings: Settings, window: Window, *, funding: bool, tell: Tell) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from trader.app import places
+from trader.app.stored import candles_of, funding_of
 from trader.app.strategies import read_model
 from trader.config import Settings
 from trader.execution.fills import Costs
 from trader.forecast.artifact import load
-from trader.research.dataset import read_candles, read_funding
 from trader.research.evidence.judge import judge
 from trader.research.evidence.trials import TrialStore
 
@@ -18,13 +18,13 @@ from trader.research.evidence.trials import TrialStore
 def evidence(
     settings: Settings,
     folder: Path,
-    candles: Path,
+    candles: Path | None,
     *,
     funding: Path | None,
     since: datetime | None,
     step: Callable[[], object],
 ) -> dict[str, Any]:
-    """Judge a model and return everything its verdict rests on.
+    """Judge a model by a candle file, or without one by the store, and return everything its verdict rests on.
 
     Raises:
         ConfigError: there is no such model, or the store of trials cannot be read.
@@ -36,9 +36,9 @@ def evidence(
     symbol = model.card.symbol
     found = judge(
         model,
-        read_candles(candles, symbol),
+        candles_of(settings, candles, symbol, model.card.interval),
         costs_of(settings),
-        funding=None if funding is None else read_funding(funding, symbol),
+        funding=funding_of(settings, funding, candles, symbol),
         trials=trial_store(settings).of(symbol),
         since=since,
         step=step,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trader import __version__
-from trader.app.backtesting import Played, play
+from trader.app.backtesting import Played, Tell, play
+from trader.app.stored import Stored
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.errors import ConfigError
@@ -15,7 +16,14 @@ from trader.research.report.story import Judged, Story, closes_of, stops_of
 
 
 def report_backtest(
-    settings: Settings, choice: TapeChoice, cycles: int | None, out: Path | None, png: Path | None
+    settings: Settings,
+    choice: TapeChoice,
+    cycles: int | None,
+    out: Path | None,
+    png: Path | None,
+    *,
+    stored: Stored | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Backtest, write the page, and where a folder is named every figure as a picture.
 
@@ -25,8 +33,11 @@ def report_backtest(
     # Drawing is slow to import, and nobody else needs it.
     from trader.research.report.page import pictures, render
 
-    played = play(settings, choice, cycles)
-    story = story_of(played, choice)
+    played = play(settings, choice, cycles, stored=stored, tell=tell)
+    if tell is not None:
+        tell(1.0, "drawing")
+    label = choice.label if stored is None else f"{stored.symbol} of the store"
+    story = story_of(played, label)
     page = Path(f"{story.name}-backtest.html") if out is None else out
     now = datetime.now(UTC)
     text = render(story, f"Made by trader {__version__} on {now:%-d %B %Y at %H:%M}.").encode()
@@ -52,7 +63,7 @@ def report_backtest(
     }
 
 
-def story_of(played: Played, choice: TapeChoice) -> Story:
+def story_of(played: Played, label: str) -> Story:
     """Tell a backtest."""
     strategy, result = played.loaded.strategy, played.result
     document = played.document()
@@ -61,7 +72,7 @@ def story_of(played: Played, choice: TapeChoice) -> Story:
         name=strategy.name,
         symbols=strategy.symbols,
         interval=strategy.interval,
-        market="Backtest on a generated market" if played.generated else f"Backtest on {choice.label}",
+        market="Backtest on a generated market" if played.generated else f"Backtest on {label}",
         start_equity=float(result.start_equity),
         closes=closes,
         costs=costs,

@@ -11,15 +11,14 @@ from typing import Any
 import polars as pl
 
 from trader.app import places
-from trader.app.history import candles_of
 from trader.app.judging import costs_of, trial_store
+from trader.app.stored import candles_of, funding_of
 from trader.app.strategies import read_model
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
 from trader.forecast.artifact import Model, dump, load
 from trader.forecast.card import Construction
-from trader.research.dataset import read_funding
 from trader.research.evidence.judge import judge, judged
 from trader.research.evidence.trials import trial_of
 from trader.research.losses import check_loss
@@ -78,7 +77,7 @@ def train_to_folder(
     candles = candles_of(settings, choice.candles, choice.symbol, interval)
     if choice.until is not None:
         candles = candles.filter(pl.col("close_time") <= choice.until)
-    funding = None if choice.funding is None else read_funding(choice.funding, choice.symbol)
+    funding = funding_of(settings, choice.funding, choice.candles, choice.symbol)
     model = train_ar(candles, interval, lags, choice.loss, choice.test_size, name=_name(out), created=_now())
     fit = trial_of(model.card, "train")
     if fit is not None:

@@ -34,7 +34,10 @@ def register(app: typer.Typer) -> None:
 
 def evidence(
     model: Annotated[Path, typer.Argument(help="A model folder, or the name of a shipped model.")],
-    candles: Annotated[Path, typer.Option(help="A candle file that reaches beyond the model's training.")],
+    candles: Annotated[
+        Path | None,
+        typer.Option(help="A candle file that reaches beyond the model's training; without one the store."),
+    ] = None,
     funding: FundingOption = None,
     since: SinceOption = None,
     fee: FeeOption = None,
@@ -46,6 +49,7 @@ def evidence(
     Examples:
       trader evidence ada-ar-16h --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet
       trader evidence models/mine --candles ADAUSDT_1h.parquet --json
+      trader evidence models/mine --json
     """
     from trader.app.judging import evidence as judge_it
     from trader.app.settings import load_settings, money

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trader.cli.laboratory import LossOption
-from trader.cli.progress import progress
+from trader.cli.progress import progress_by_share
 from trader.cli.values import FromOption, JsonFlag, ToOption, show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-CandlesOption = Annotated[Path, typer.Option(help="A candle file whose bars divide the interval.")]
+CandlesOption = Annotated[
+    Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
+]
 IntervalOption = Annotated[str, typer.Option(help="The candle length, such as 16h.")]
-SymbolOption = Annotated[str | None, typer.Option(help="The symbol, where the file does not say.")]
+SymbolOption = Annotated[str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def benchmark(
-    candles: CandlesOption,
+    candles: CandlesOption = None,
     interval: IntervalOption = "16h",
     lags: Annotated[str, typer.Option(help="The pool of lags, such as 1-4.")] = "1-4",
     max_features: Annotated[
@@ -42,19 +44,20 @@ def benchmark(
 
     Examples:
       trader benchmark --candles ADAUSDT_1h.parquet --interval 16h --lags 1-4
+      trader benchmark --symbol ADAUSDT --interval 16h --lags 1-4
       trader benchmark --candles ADAUSDT_1h.parquet --lags 1-8 --max-features 3 --loss mse --json
     """
     from trader.app.fitting import Series, rank
     from trader.app.settings import load_settings
 
     series = Series(candles, interval, lags, loss, symbol, start, end)
-    with progress("fitting", None):
-        document = rank(load_settings(), series, largest=max_features, test_size=test_size)
+    with progress_by_share("fitting") as tell:
+        document = rank(load_settings(), series, largest=max_features, test_size=test_size, tell=tell)
     _print(document, as_json, _ranking)
 
 
 def walkforward(
-    candles: CandlesOption,
+    candles: CandlesOption = None,
     interval: IntervalOption = "16h",
     lags: Annotated[str, typer.Option(help="The lags, or with --max-features their pool.")] = "1",
     scheme: Annotated[str, typer.Option(help="rolling (the window moves) or expanding (it grows).")] = "rolling",
@@ -74,14 +77,15 @@ def walkforward(
 
     Examples:
       trader walkforward --candles ADAUSDT_1h.parquet --interval 16h --lags 1
+      trader walkforward --symbol ADAUSDT --interval 16h --lags 1
       trader walkforward --candles ADAUSDT_1h.parquet --scheme expanding --lags 1-4 --max-features 2 --json
     """
     from trader.app.fitting import Series, Walking, walk
     from trader.app.settings import load_settings
 
     series = Series(candles, interval, lags, loss, symbol, start, end)
-    with progress("walking", None):
-        document = walk(load_settings(), series, Walking(scheme, train, test, step, max_features))
+    with progress_by_share("walking") as tell:
+        document = walk(load_settings(), series, Walking(scheme, train, test, step, max_features), tell=tell)
     _print(document, as_json, _walk)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trader.cli.progress import progress
+from trader.cli.progress import progress, progress_by_share
 from trader.cli.values import (
     CyclesOption,
     EquityOption,
@@ -15,9 +15,12 @@ from trader.cli.values import (
     InstrumentsOption,
     JsonFlag,
     SlippageOption,
+    StoredIntervalOption,
+    StoredSymbolOption,
     StrategyOption,
     ToOption,
     show,
+    stored,
 )
 
 LossOption = Annotated[
@@ -76,7 +79,8 @@ def train_ar(
 
 def backtest(
     candles: Annotated[
-        Path | None, typer.Option("--candles", "--tape", help="The tape; without one the generated market.")
+        Path | None,
+        typer.Option("--candles", "--tape", help="The tape; without it and --symbol the generated market."),
     ] = None,
     strategy: StrategyOption = None,
     funding: FundingOption = None,
@@ -87,6 +91,8 @@ def backtest(
     fee: FeeOption = None,
     slippage: SlippageOption = None,
     instruments: InstrumentsOption = None,
+    symbol: StoredSymbolOption = None,
+    interval: StoredIntervalOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make the daemon's decisions over a tape, with arithmetic for an exchange.
@@ -94,6 +100,7 @@ def backtest(
     Examples:
       trader backtest --strategy ada-ar-16h --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet
       trader backtest --strategy ada-ar-12h --candles ADAUSDT_1h.parquet --from 2025-05-01 --json
+      trader backtest --symbol ADAUSDT --from 2025-05-01
     """
     from trader.app.backtesting import backtest as run_it
     from trader.app.settings import load_settings, money
@@ -101,5 +108,7 @@ def backtest(
     from trader.cli.run import summary
 
     settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
-    document = run_it(settings, TapeChoice(candles, funding, instruments, start, end), cycles)
+    choice = TapeChoice(candles, funding, instruments, start, end)
+    with progress_by_share("deciding") as tell:
+        document = run_it(settings, choice, cycles, stored=stored(symbol, interval), tell=tell)
     show(document, as_json=as_json, text=summary(document))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trader.cli.progress import progress
+from trader.cli.progress import progress_by_share
 from trader.cli.values import (
     CyclesOption,
     EquityOption,
@@ -15,9 +15,12 @@ from trader.cli.values import (
     InstrumentsOption,
     JsonFlag,
     SlippageOption,
+    StoredIntervalOption,
+    StoredSymbolOption,
     StrategyOption,
     ToOption,
     show,
+    stored,
 )
 
 report = typer.Typer(help="Write a run as one page that carries everything inside itself.", no_args_is_help=True)
@@ -36,7 +39,8 @@ def _report() -> None:
 @report.command()
 def backtest(
     candles: Annotated[
-        Path | None, typer.Option("--candles", "--tape", help="The tape; without one the generated market.")
+        Path | None,
+        typer.Option("--candles", "--tape", help="The tape; without it and --symbol the generated market."),
     ] = None,
     strategy: StrategyOption = None,
     funding: FundingOption = None,
@@ -47,6 +51,8 @@ def backtest(
     fee: FeeOption = None,
     slippage: SlippageOption = None,
     instruments: InstrumentsOption = None,
+    symbol: StoredSymbolOption = None,
+    interval: StoredIntervalOption = None,
     out: Annotated[Path | None, typer.Option(help="The page; without it <strategy>-backtest.html here.")] = None,
     png: Annotated[Path | None, typer.Option(help="A folder to write every figure to as a picture.")] = None,
     as_json: JsonFlag = False,
@@ -62,6 +68,8 @@ def backtest(
     from trader.app.tapes import TapeChoice
 
     settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
-    with progress("writing", None):
-        document = report_backtest(settings, TapeChoice(candles, funding, instruments, start, end), cycles, out, png)
+    choice = TapeChoice(candles, funding, instruments, start, end)
+    asked = stored(symbol, interval)
+    with progress_by_share("deciding") as tell:
+        document = report_backtest(settings, choice, cycles, out, png, stored=asked, tell=tell)
     show(document, as_json=as_json)

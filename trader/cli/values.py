@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from trader.app.stored import Stored
+
 
 def moment(text: str) -> datetime:
     """Read a UTC date or time in ISO 8601; one without an offset is UTC."""
@@ -57,6 +59,18 @@ StrategyOption = Annotated[
 TapeOption = Annotated[Path | None, typer.Option(help="A candle file to play; without one a market is generated.")]
 FundingOption = Annotated[Path | None, typer.Option(help="Funding rates (funding_time, funding_rate; longs pay).")]
 InstrumentsOption = Annotated[Path | None, typer.Option(help="Trading rules, shaped like Binance's exchangeInfo.")]
+StoredSymbolOption = Annotated[
+    str | None,
+    typer.Option("--symbol", help="Play what the store has of the strategy's symbol.", show_default=False),
+]
+StoredIntervalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        help="Which bars of the store; those that cover most, unless given.",
+        show_default=False,
+    ),
+]
 FromOption = Annotated[
     datetime | None, typer.Option("--from", parser=moment, metavar="T", help="Begin here (UTC).", show_default=False)
 ]
@@ -76,6 +90,18 @@ SlippageOption = Annotated[
 CyclesOption = Annotated[
     int | None, typer.Option(min=1, max=10**9, help="Stop after so many closes.", show_default=False)
 ]
+
+
+def stored(symbol: str | None, interval: str | None) -> "Stored | None":
+    """Read what is asked of the store; None where nothing is."""
+    from trader.app.stored import Stored
+    from trader.domain.interval import Interval
+
+    if symbol is None:
+        if interval is not None:
+            raise typer.BadParameter("--interval says which bars of the store are played; name their --symbol too")
+        return None
+    return Stored(symbol, None if interval is None else Interval.parse(interval))
 
 
 def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool, text: str = "") -> None:

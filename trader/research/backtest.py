@@ -6,7 +6,7 @@ price, then the decision, sized, filled and marked at that same price.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -65,6 +65,7 @@ def run_backtest(
     funding: pl.DataFrame | None,
     instruments: Mapping[str, Instrument],
     terms: Terms,
+    tell: Callable[[float, str], object] | None = None,
 ) -> Backtest:
     """Walk a tape from close to close.
 
@@ -75,6 +76,7 @@ def run_backtest(
         funding: columns symbol, funding_time, funding_rate (positive: longs pay), or None.
         instruments: trading rules by symbol.
         terms: money and window.
+        tell: told before each close what share of them is done, and the day.
 
     Raises:
         DataError: the window holds no close, or starts before the forecaster is warm.
@@ -86,7 +88,10 @@ def run_backtest(
     state, peak = State.ACTIVE, terms.equity
     played: datetime | None = None
     sent: Counter[date] = Counter()
-    for close in _closes(strategy, tapes, terms):
+    closes = _closes(strategy, tapes, terms)
+    for number, close in enumerate(closes):
+        if tell is not None:
+            tell(number / len(closes), f"{close:%Y-%m-%d}")
         if close not in forecasts:
             raise DataError(
                 f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
@@ -134,8 +139,8 @@ def _forecast(
     return forecasts, closes
 
 
-def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> Iterator[datetime]:
-    """Yield the closes the daemon would decide in the window."""
+def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> list[datetime]:
+    """Return the closes the daemon would decide in the window."""
     first = terms.start or max(tape.start for tape in tapes.values())
     last = min([tape.end for tape in tapes.values()] + ([terms.end] if terms.end else []))
     close = strategy.interval.floor(first)
@@ -143,7 +148,7 @@ def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> Iter
         close = strategy.interval.following(first)
     if close > last:
         raise DataError(f"No close of {strategy.interval} lies between {first} and {last}; widen the window.")
-    return islice(strategy.interval.closes(close, last), terms.cycles)
+    return list(islice(strategy.interval.closes(close, last), terms.cycles))
 
 
 def _play(

@@ -17,7 +17,7 @@ from trader.forecast.fit import Array, subsets
 from trader.research.dataset import Rows, chronological_split, data_hash
 from trader.research.evidence.sharpe import deflated_sharpe, expected_maximum, probabilistic_sharpe, sharpe
 from trader.research.evidence.trials import Trial
-from trader.research.losses import fit_each
+from trader.research.losses import Tell, fit_each
 from trader.research.metrics import Metrics, signal_metrics
 
 LARGEST = 20_000  # subsets, beyond which a ranking is a search for luck
@@ -83,7 +83,14 @@ class Luck:
 
 
 def benchmark(
-    rows: Rows, pool: Sequence[int], interval: Interval, *, loss: str = "l1", largest: int, test_size: float = 0.25
+    rows: Rows,
+    pool: Sequence[int],
+    interval: Interval,
+    *,
+    loss: str = "l1",
+    largest: int,
+    test_size: float = 0.25,
+    tell: Tell | None = None,
 ) -> Ranking:
     """Fit and rank every subset of up to `largest` lags of the pool; `rows.features` are in the order of `pool`.
 
@@ -101,7 +108,7 @@ def benchmark(
         raise DataError("Fewer than two candles are left to rank on; give a longer history or a larger test size.")
     used = subsets(len(pool), min(largest, len(pool)))
     features = np.broadcast_to(rows.features[:train], (len(used), train, len(pool)))
-    fits = fit_each(features, np.broadcast_to(rows.target[:train], (len(used), train)), used, loss)
+    fits = fit_each(features, np.broadcast_to(rows.target[:train], (len(used), train)), used, loss, tell)
     entries = []
     for some, fit in zip(used, fits, strict=True):
         said = fit.bias + rows.features[:, some] @ np.array(fit.weights)

@@ -1,5 +1,7 @@
 """The losses a model can be fitted by, exactly or by gradient, under one name each."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,9 @@ from trader.research.gradient import ADAM, SMOOTH, GradientFit, fit_adam, fit_sm
 REFITTED = ("l1", "mse", *SMOOTH)  # by fits quick enough to be made again for every window and every rival
 LOSSES = (*REFITTED, ADAM)
 
+Tell = Callable[[float, str], object]  # the share that is done (from 0 to 1), and a few words
+
+TOGETHER = 256  # fits made at once, which bounds the memory they need
 _EXACT = {"l1": "least absolute deviations, exact (vertex descent)", "mse": "ordinary least squares, closed form"}
 
 
@@ -23,8 +28,10 @@ def check_loss(loss: str) -> None:
         raise ConfigError(f"There is no fit for the loss {loss!r}; choose one of {', '.join(LOSSES)}.")
 
 
-def fit_each(features: Array, target: Array, used: NDArray[np.bool_], loss: str) -> list[Fit]:
+def fit_each(features: Array, target: Array, used: NDArray[np.bool_], loss: str, tell: Tell | None = None) -> list[Fit]:
     """Fit many problems of equal length: `features` (fits, rows, lags), `target` (fits, rows), `used` (fits, lags).
+
+    Each fit is as if it were alone. `tell` is told how many are done, every few hundred.
 
     Raises:
         ConfigError: there is no such loss.
@@ -32,6 +39,17 @@ def fit_each(features: Array, target: Array, used: NDArray[np.bool_], loss: str)
         ModelError: the loss needs torch, which is not installed.
     """
     check_loss(loss)
+    found: list[Fit] = []
+    together = 1 if loss == ADAM else TOGETHER
+    for start in range(0, len(used), together):
+        if tell is not None:
+            tell(start / len(used), f"{start:,} of {len(used):,} fits")
+        part = slice(start, start + together)
+        found += _fit_together(features[part], target[part], used[part], loss)
+    return found
+
+
+def _fit_together(features: Array, target: Array, used: NDArray[np.bool_], loss: str) -> list[Fit]:
     if loss == "l1":
         return fit_l1_each(features, target, used)
     if loss == "mse":

@@ -17,7 +17,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
 from trader.forecast.fit import Array, Fit, subsets
 from trader.research.dataset import Rows
-from trader.research.losses import fit_each
+from trader.research.losses import TOGETHER, Tell, fit_each
 from trader.research.metrics import Metrics, signal_metrics
 
 Scheme = Literal["rolling", "expanding"]
@@ -118,6 +118,7 @@ def walk_forward(
     *,
     loss: str = "l1",
     largest: int | None = None,
+    tell: Tell | None = None,
 ) -> Walk:
     """Refit and try along the rows.
 
@@ -128,6 +129,7 @@ def walk_forward(
         windows: how the walk moves.
         loss: one of `losses.LOSSES`.
         largest: choose in each window among all subsets of up to so many lags; None keeps all lags.
+        tell: told how many fits are done, every few hundred.
 
     Raises:
         ConfigError: there is no such loss.
@@ -136,14 +138,13 @@ def walk_forward(
     folds = windows.folds(len(rows.target))
     everything = np.ones((1, len(lags)), dtype=bool)
     chosen = everything.repeat(len(folds), axis=0)
+    trains = [train for train, _ in folds]
     fits = len(folds)
     if largest is not None:
         choices = subsets(len(lags), min(largest, len(lags)))
-        chosen = np.array(
-            [choices[best] for best in _best(rows, [train for train, _ in folds], choices, interval, loss)]
-        )
+        chosen = np.array([choices[best] for best in _best(rows, trains, choices, interval, loss, tell)])
         fits += len(choices) * len(folds)
-    found = fit_spans(rows, [train for train, _ in folds], loss, chosen)
+    found = fit_spans(rows, trains, loss, chosen, tell if largest is None else None)
     said = [
         fit.bias + rows.features[test][:, used] @ np.array(fit.weights)
         for fit, used, (_, test) in zip(found, chosen, folds, strict=True)
@@ -182,10 +183,12 @@ def _fold(
     )
 
 
-def fit_spans(rows: Rows, spans: Sequence[slice], loss: str, used: NDArray[np.bool_] | None = None) -> list[Fit]:
-    """Fit one problem a span of rows, those of equal length together.
+def fit_spans(
+    rows: Rows, spans: Sequence[slice], loss: str, used: NDArray[np.bool_] | None = None, tell: Tell | None = None
+) -> list[Fit]:
+    """Fit one problem a span of rows, those of equal length together, a few hundred at a time.
 
-    `used` is (spans, lags): the lags that each may use, all unless given.
+    `used` is (spans, lags): the lags that each may use, all unless given. `tell` is told how many are done.
 
     Raises:
         ConfigError: there is no such loss.
@@ -193,21 +196,33 @@ def fit_spans(rows: Rows, spans: Sequence[slice], loss: str, used: NDArray[np.bo
     """
     if used is None:
         used = np.ones((len(spans), rows.features.shape[1]), dtype=bool)
-    lengths = {span.stop - span.start for span in spans}
+    alike: dict[int, list[int]] = {}
+    for place, span in enumerate(spans):
+        alike.setdefault(span.stop - span.start, []).append(place)
     found: dict[int, Fit] = {}
-    for length in lengths:
-        some = [place for place, span in enumerate(spans) if span.stop - span.start == length]
-        features = np.array([rows.features[spans[place]] for place in some])
-        target = np.array([rows.target[spans[place]] for place in some])
-        found.update(zip(some, fit_each(features, target, used[some], loss), strict=True))
+    for places in alike.values():
+        for start in range(0, len(places), TOGETHER):
+            if tell is not None:
+                tell(len(found) / len(spans), f"{len(found):,} of {len(spans):,} fits")
+            some = places[start : start + TOGETHER]
+            features = np.array([rows.features[spans[place]] for place in some])
+            target = np.array([rows.target[spans[place]] for place in some])
+            found.update(zip(some, fit_each(features, target, used[some], loss), strict=True))
     return [found[place] for place in range(len(spans))]
 
 
-def _best(rows: Rows, spans: Sequence[slice], choices: NDArray[np.bool_], interval: Interval, loss: str) -> list[int]:
+def _best(
+    rows: Rows,
+    spans: Sequence[slice],
+    choices: NDArray[np.bool_],
+    interval: Interval,
+    loss: str,
+    tell: Tell | None,
+) -> list[int]:
     """Return for each window the subset that did best on its last part, fitted to the first, the earlier on a tie."""
     cuts = [span.start + int((span.stop - span.start) * _CHOOSING) for span in spans]
     parts = [slice(span.start, cut) for span, cut in zip(spans, cuts, strict=True) for _ in choices]
-    fits = fit_spans(rows, parts, loss, np.tile(choices, (len(spans), 1)))
+    fits = fit_spans(rows, parts, loss, np.tile(choices, (len(spans), 1)), tell)
     best = []
     for window, (span, cut) in enumerate(zip(spans, cuts, strict=True)):
         judged = slice(cut, span.stop)

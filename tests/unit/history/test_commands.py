@@ -7,8 +7,9 @@ import pytest
 from tests.scenarios.processes import COMMAND
 from tests.unit.history.candles_at_hand import HOUR, bars
 from tests.unit.history.trading_days import archive, name, trades
-from trader.app.history import candles_of, import_files, verify
+from trader.app.history import import_files, verify
 from trader.app.settings import load_settings
+from trader.app.stored import candles_of
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
 

@@ -91,6 +91,15 @@ class Store:
         # A column in which nothing is known is none.
         return bars.select(column for column in bars.columns if column not in OPTIONAL or not _unknown(bars[column]))
 
+    def finest(self, symbol: str, interval: Interval) -> Interval:
+        """Return the interval of the store that covers most of a symbol's history, of equals the shortest.
+
+        Raises:
+            DataError: the store has none that divides `interval`.
+        """
+        stored = {one: self.bars(symbol, one).height * one.minutes for one in self._usable(symbol, interval)}
+        return max(stored, key=lambda one: (stored[one], -one.minutes))
+
     def last_before(self, symbol: str, interval: Interval, moment: datetime) -> float | None:
         """Return the close of the bar that ends exactly at `moment`, None where it is not stored."""
         begin = moment - interval.delta
@@ -180,6 +189,12 @@ class Store:
         return sorted(Interval.parse(folder.name) for folder in folders if any(folder.glob("[0-9]*.parquet")))
 
     def _source(self, symbol: str, interval: Interval, start: datetime | None, end: datetime | None) -> Interval:
+        usable = self._usable(symbol, interval)
+        if len(usable) == 1:
+            return usable[0]
+        return max(usable, key=lambda one: (self.bars(symbol, one, start, end).height * one.minutes, one.minutes))
+
+    def _usable(self, symbol: str, interval: Interval) -> list[Interval]:
         stored = self.intervals(symbol)
         usable = [one for one in stored if interval.minutes % one.minutes == 0]
         if not usable:
@@ -188,9 +203,7 @@ class Store:
                 f"The store has {held} of {symbol}, of which no {interval} ones can be made; fetch some with "
                 f"`trader history pull --symbol {symbol} --interval {interval}`, or give a candle file."
             )
-        if len(usable) == 1:
-            return usable[0]
-        return max(usable, key=lambda one: (self.bars(symbol, one, start, end).height * one.minutes, one.minutes))
+        return usable
 
     def _folder(self, symbol: str, interval: Interval) -> Path:
         return self._root / "candles" / _checked(symbol) / str(interval)
