@@ -20,10 +20,11 @@ from trader.research.dataset import Rows, read_candles, supervised
 from trader.research.evidence.bootstrap import resampled_means
 from trader.research.evidence.causality import Causality
 from trader.research.evidence.earnings import Candles, annual, held
-from trader.research.evidence.folds import walk_forward, year_and_quarter
+from trader.research.evidence.folds import walk_after_costs
 from trader.research.evidence.sharpe import deflated_sharpe, probabilistic_sharpe, sharpe
 from trader.research.evidence.superiority import superiority
 from trader.research.evidence.weigh import Case, Evidence, weigh
+from trader.research.walkforward import Windows
 
 INTERVAL = Interval.parse("16h")
 TRAIN = 1230
@@ -70,12 +71,12 @@ def case(seed: Seed) -> Case:
         rivals=seed.sides[:, 1:],
         trials=14,
         known=np.array([sharpe(column) for column in earned.T]),
-        walk=walk_forward(
+        walk=walk_after_costs(
             Rows(closes(len(seed.target)), seed.features[:, :1], seed.target),
             Candles(INTERVAL, closes(len(seed.target)), seed.target, None),
             "l1",
             0.0,
-            *year_and_quarter(INTERVAL),
+            Windows.year_and_quarter(INTERVAL),
         ),
         causality=Causality(1, (), (), ()),
         costs=FREE,

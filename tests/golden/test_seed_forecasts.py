@@ -94,6 +94,10 @@ def test_the_printed_weights_give_the_printed_results(broken: pl.DataFrame) -> N
     assert one["total_log_return"] == pytest.approx(1.642048, abs=5.1e-7)
     assert one["sharpe"] == pytest.approx(2.69458, abs=5.1e-6)
     assert one["max_drawdown_log"] == pytest.approx(-0.50213, abs=5.1e-6)
+    rows = seed_rows(broken, (1, 2, 3, 4))
+    weights = np.array([-0.07923951, -0.02594776, -0.01998974, -0.00465055])
+    losses = np.abs(rows.target + 0.00054805 - rows.features @ weights)
+    assert (losses[:1230].mean(), losses[1230:].mean()) == pytest.approx((0.023968, 0.024761), abs=5.1e-7)
     four = score(
         seed_rows(broken, (1, 2, 3, 4)), (-0.07923951, -0.02594776, -0.01998974, -0.00465055), -0.00054805, H16
     )
@@ -156,10 +160,16 @@ def test_least_squares_of_twelve_hours_gives_the_saved_weights(half_days: pl.Dat
     assert saved.weights == pytest.approx((-0.15595101, -0.10587536), abs=5.1e-9)
     assert fit.weights == pytest.approx(saved.weights, abs=5e-8)
     assert fit.bias == pytest.approx(saved.bias, abs=5e-8)
+    # had it dropped the rows of its own two lags only, it would have been another model
+    own = supervised(half_days, (1, 2))
+    other = fit_mse(own.features[:count], own.target[:count])
+    assert (len(own.target), *other.weights) == pytest.approx((681, -0.1550, -0.1043), abs=5.1e-5)
     found = score(rows, fit.weights, fit.bias, H12)
     assert found["win_rate"] == pytest.approx(0.611765, abs=5.1e-7)
     assert found["total_log_return"] == pytest.approx(1.165759, abs=5.1e-7)
     assert found["sharpe"] == pytest.approx(5.456, abs=5.1e-4)
+    # the printed "Sharpe 19" annualised half days as if they were hours
+    assert (found["sharpe"] or 0.0) * np.sqrt(8760 / 730) == pytest.approx(19, abs=0.51)
 
 
 def test_the_saved_twelve_hour_curve_comes_from_the_forecaster_that_trades(

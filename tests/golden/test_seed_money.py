@@ -8,6 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.execution_world import SYMBOL, at, flat_bracket, instrument, ledger
+from tests.unit.forecast_frames import frame_of
+from trader.forecast.linear import LinearForecaster
 from trader.research.path import Path as Market
 from trader.research.sweep import sweep
 from trader.research.walk import Deal
@@ -172,10 +174,11 @@ def test_bitcoin_by_the_hour_is_judged_after_costs_too(shared: Path) -> None:
 
 def test_the_walk_of_six_closes_forecasts_as_printed_and_sizes_by_what_is_really_there() -> None:
     """Lags are most recent first; a long of 1 from 100 at a price of 115 is worth 115, not the 85 of the research."""
-    closes = np.array([160.0, 110.0, 150.0, 100.0, 90.0])
-    lags = np.log(closes[:-1] / closes[1:])[:2]
+    closes = np.array([160.0, 110.0, 150.0, 100.0, 90.0])[::-1]
+    lags = np.diff(np.log(closes))[::-1][:2]
     assert lags == pytest.approx([0.3747, -0.3102], abs=5.1e-5)
-    assert -0.00084034 + lags @ np.array([-0.15595101, -0.10587536]) == pytest.approx(-0.0264, abs=5.1e-5)
+    said = LinearForecaster((1, 2), (-0.15595101, -0.10587536), -0.00084034, None).forecast(frame_of(closes.tolist()))
+    assert said["forecast"][-1] == pytest.approx(-0.0264, abs=5.1e-5)
     walk = np.array([10.0, 120.0, 90.0, 100.0, 115.0, 100.0])
     found = sweep(np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.0]), Market.of_prices(walk), Deal(equity=100.0, reopen=True))
     assert found.equity[0].tolist() == pytest.approx([100, 100, 100, 100, 115, 100], abs=1e-12)

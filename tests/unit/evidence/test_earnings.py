@@ -12,7 +12,8 @@ from trader.errors import DataError
 from trader.execution.fills import Costs
 from trader.research.dataset import supervised
 from trader.research.evidence.earnings import Candles, held, net, per_side, performance, require_funding
-from trader.research.evidence.folds import walk_forward
+from trader.research.evidence.folds import walk_after_costs
+from trader.research.walkforward import Windows
 
 
 def funding(*rates: tuple[datetime, float]) -> pl.DataFrame:
@@ -76,7 +77,7 @@ def test_a_fold_is_forecast_by_a_fit_to_what_lies_before_it() -> None:
     frame = frame_of(np.exp(np.cumsum([0.0, *steps])).tolist())
     rows = supervised(frame, (1,))
     candles = Candles.of(frame, INTERVAL, None).part(slice(1, None))
-    found = walk_forward(rows, candles, "mse", 0.001, train=4, test=3)
+    found = walk_after_costs(rows, candles, "mse", 0.001, Windows(4, 3, 3))
     # the series alternates, so every fit says the opposite of the last return, and a turn is paid at every candle
     assert [fold.first_close for fold in found.folds] == [rows.close_times[4], rows.close_times[7]]
     assert [fold.last_close for fold in found.folds] == [rows.close_times[6], rows.close_times[9]]
@@ -84,4 +85,4 @@ def test_a_fold_is_forecast_by_a_fit_to_what_lies_before_it() -> None:
     assert found.folds[0].net_ev == pytest.approx(np.mean(np.abs(steps[5:8])) - (0.001 + 0.002 + 0.002) / 3)
     assert found.folds[1].net_ev == pytest.approx(np.mean(np.abs(steps[8:11])) - 0.002)
     assert found.positive == 2
-    assert walk_forward(rows, candles, "mse", 0.001, train=10, test=3).folds == ()
+    assert walk_after_costs(rows, candles, "mse", 0.001, Windows(10, 3, 3)).folds == ()

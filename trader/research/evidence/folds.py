@@ -1,14 +1,11 @@
-"""The same lags and loss fitted again and again to the past, and tried on what came next."""
+"""What a walk forward earned after costs."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
-
-from trader.domain.interval import Interval
 from trader.research.dataset import Rows
-from trader.research.evidence.earnings import Array, Candles, held, net
-from trader.research.walkforward import fit_spans
+from trader.research.evidence.earnings import Candles, held, net
+from trader.research.walkforward import Windows, walk_forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class WalkForward:
-    """Rolling refits: `train` and `test` are candles a fold; a fold is forecast by a fit to what lies before it."""
+    """Refits: `train` and `test` are candles a fold; a fold is forecast by a fit to what lies before it."""
 
     train: int
     test: int
@@ -35,40 +32,28 @@ class WalkForward:
         return sum(fold.net_ev > 0 for fold in self.folds)
 
 
-def year_and_quarter(interval: Interval) -> tuple[int, int]:
-    """Return how many candles a fold trains and is tested on: a year, and a quarter of one."""
-    train = round(interval.per_year)
-    return train, train // 4
-
-
-def walk_forward(rows: Rows, candles: Candles, loss: str, cost: float, train: int, test: int) -> WalkForward:
-    """Refit every `test` candles to the `train` before them, and hold what each fit says until the next.
+def walk_after_costs(rows: Rows, candles: Candles, loss: str, cost: float, windows: Windows) -> WalkForward:
+    """Refit along the rows, and hold what each fit says until the next; a history too short for a fold has none.
 
     Args:
         rows: the pairs a fit reads; each is of one of `candles`.
         candles: what those candles returned, row by row the same as `rows`.
         loss: what the fits minimise; one of `losses.REFITTED`.
         cost: paid on each unit of notional traded; a side carried from fold to fold is not paid again.
-        train: candles a fit reads.
-        test: candles until the next fit.
+        windows: how the walk moves; each test begins where the one before it ends.
     """
-    starts = range(train, len(rows.target) - test + 1, test)
-    sides: list[Array] = []
-    spans = [slice(start - train, start) for start in starts]
-    for start, fit in zip(starts, fit_spans(rows, spans, loss), strict=True):
-        sides.append(np.asarray(rows.features[start : start + test] @ np.array(fit.weights) + fit.bias))
-    if not sides:
+    train, test = windows.train, windows.test
+    if len(rows.target) < train + test:
         return WalkForward(train, test, ())
-    whole = held(np.concatenate(sides))
-    after = candles.part(slice(train, train + len(whole)))
-    gross, left = whole * after.returns, net(whole, after, cost)
+    interval = candles.interval
+    walk = walk_forward(
+        rows, range(rows.features.shape[1]), interval, Windows(train, test, test, windows.scheme), loss=loss
+    )
+    sides = held(walk.forecasts)
+    after = candles.part(slice(train, train + len(sides)))
+    gross, left = (earned.reshape(-1, test).mean(axis=1) for earned in (sides * after.returns, net(sides, after, cost)))
     folds = [
-        Fold(
-            first_close=rows.close_times[start],
-            last_close=rows.close_times[start + test - 1],
-            ev=float(gross[start - train : start - train + test].mean()),
-            net_ev=float(left[start - train : start - train + test].mean()),
-        )
-        for start in starts
+        Fold(fold.test_first, fold.test_last, float(ev), float(net_ev))
+        for fold, ev, net_ev in zip(walk.folds, gross, left, strict=True)
     ]
     return WalkForward(train, test, tuple(folds))

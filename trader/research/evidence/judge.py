@@ -18,11 +18,12 @@ from trader.market.resample import resample
 from trader.research.dataset import data_hash, supervised
 from trader.research.evidence.causality import examine
 from trader.research.evidence.earnings import Array, Candles, held, per_side, require_funding
-from trader.research.evidence.folds import WalkForward, walk_forward, year_and_quarter
+from trader.research.evidence.folds import WalkForward, walk_after_costs
 from trader.research.evidence.sharpe import sharpe
 from trader.research.evidence.trials import Trial, sharpes, trial_of
 from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, weigh
 from trader.research.losses import REFITTED, fit_one
+from trader.research.walkforward import Windows
 
 SAMPLES = 100
 STEPS = REPLICATIONS + SAMPLES
@@ -218,4 +219,4 @@ def _walk(model: Model, history: pl.DataFrame, everything: Candles, cost: float)
     rows = supervised(history, card.lags)
     # a row needs as many candles before it as its furthest lag
     candles = everything.part(slice(max(card.lags), None))
-    return walk_forward(rows, candles, card.loss, cost, *year_and_quarter(card.interval))
+    return walk_after_costs(rows, candles, card.loss, cost, Windows.year_and_quarter(card.interval))
