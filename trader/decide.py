@@ -106,13 +106,24 @@ def decide(
     _require_finite(close, forecasts)
     targets = strategy.targets(forecasts, book)
     reopen = strategy.rebalance == "every_close"
-    planned = plan(targets, book, strategy.band, capital=strategy.capital, reopen=reopen)
+    money, cut = cut_to_canary(strategy, targets, book, limits)
+    planned = plan(targets, book, strategy.band, capital=money, reopen=reopen)
     margin = Margin(strategy.leverage, strategy.margin_mode == "isolated")
     legs, refusals = guards.judge(planned.legs, book, limits, margin)
     quantities = _reached(book, targets, legs)
-    return Decision(
-        close, forecasts, targets, quantities, legs, refusals, book.state, _why(targets, legs, refusals, planned.notes)
-    )
+    why = _why(targets, legs, refusals, planned.notes + cut)
+    return Decision(close, forecasts, targets, quantities, legs, refusals, book.state, why)
+
+
+def cut_to_canary(
+    strategy: Strategy, targets: Mapping[str, float], book: Book, limits: Limits
+) -> tuple[Decimal | None, tuple[str, ...]]:
+    """Return what targets are fractions of (None: the equity), and a note where a canary's notional cuts it."""
+    cap, gross = limits.canary_notional, sum((abs(Decimal(repr(target))) for target in targets.values()), Decimal(0))
+    whole = book.equity if strategy.capital is None else strategy.capital
+    if cap is None or gross * whole <= cap:
+        return strategy.capital, ()
+    return cap / gross, (f"canary: {cap} USDT instead of {gross * whole:.2f}",)
 
 
 def _require_finite(close: datetime, forecasts: Mapping[str, Forecast]) -> None:

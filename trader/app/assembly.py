@@ -9,6 +9,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
+from trader.app.disk import require_space
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay, max_outage, wire_limits
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
@@ -27,6 +28,7 @@ from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.gate import Gate
 from trader.live.ports import Gateway
+from trader.live.preflight import require_rights
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
@@ -69,6 +71,7 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         read_tape(tape, loaded.strategy.interval)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
+        require_space(home)
         lock = stack.enter_context(Lock.acquire(home / places.JOURNAL, started=datetime.now(UTC)))
         venue = await open_venue(settings, tape, home, loaded.strategy.interval, speed, stack)
         binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
@@ -77,7 +80,18 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         _remember(journal, loaded)
         # a restart is no way around what the exchange told an earlier process about staying away
         venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
+        if settings.venue == "live":
+            await _require_rights(venue)
+        _enter_stage(settings, loaded, journal, venue.clock.now())
         yield _wire(settings, loaded, venue, journal, lock)
+
+
+async def _require_rights(venue: Venue) -> None:
+    """Refuse a live key that could take money away; the demo exchange does not tell."""
+    await venue.gateway.sync_clock()
+    rights = await venue.gateway.key_rights()
+    if rights is not None:
+        require_rights(rights)
 
 
 def permit(settings: Settings, loaded: Loaded) -> None:
@@ -114,6 +128,13 @@ def _remember(journal: Journal, loaded: Loaded) -> None:
             journal.put(key, value)
 
 
+def _enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: datetime) -> None:
+    """Write a change of stage down, and say it."""
+    notional = limits(settings, loaded).canary_notional
+    if journal.enter_stage(settings.staged, notional, at):
+        structlog.get_logger("trader").warning("stage", stage=settings.staged, notional=str(notional or "uncapped"))
+
+
 def strategy_key(strategy_hash: str) -> str:
     """Return under which key a journal keeps a strategy file."""
     return f"strategy:{strategy_hash}"
@@ -128,9 +149,9 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
     _say_what_it_is_worth(loaded.model, log)
     strategy, clock = loaded.strategy, venue.clock
     gateway: Gateway = venue.gateway
+    money = settings.sim
+    costs = Costs(money.fee, money.slippage, money.spread)
     if settings.dry_run:
-        money = settings.sim
-        costs = Costs(money.fee, money.slippage, money.spread)
         gateway = PaperGateway(venue.gateway, clock, journal, equity=money.equity, costs=costs)
     gateway = bounded(gateway, settings.watchdog.step)
     terms = Terms(
@@ -156,7 +177,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         lock=lock,
         recovery=recovery,
         control=control,
-        startup=Startup(strategy, gateway, journal, clock, recovery, log),
+        startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits.canary_notional),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
         log=log,

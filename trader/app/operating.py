@@ -71,10 +71,11 @@ async def reconcile(settings: Settings) -> dict[str, Any]:
         journal = stack.enter_context(Reader.read(path))
         with venue.clock.working():
             await venue.gateway.sync_clock()
-            return await _compare(journal, venue.gateway)
+            return await compare(journal, venue.gateway)
 
 
-async def _compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
+async def compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
+    """List every difference between a journal and its account."""
     account = await gateway.account()
     found = [str(difference) for difference in differences(journal.positions(), account)]
     found += [f"the order {order.client_id} rests on the exchange" for order in await gateway.open_orders()]

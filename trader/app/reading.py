@@ -12,7 +12,7 @@ from trader.domain.interval import Interval
 from trader.domain.order import Fill
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
-from trader.journal.rows import DecisionRecord, OrderRecord, Status
+from trader.journal.rows import STAGES, DecisionRecord, OrderRecord, StageRecord, Status
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def status(settings: Settings) -> dict[str, Any]:
         points = journal.equity_points(last=1)
         interval = journal.get("interval")
         model = last.model_hash if last else None
+        stage = StageRecord.read(journal.get(STAGES))[-1:]
         positions = {symbol: money(held) for symbol, held in journal.positions().items() if held}
         return {
             "state": state.state.value,
@@ -34,6 +35,8 @@ def status(settings: Settings) -> dict[str, Any]:
             "pid": daemon.pid if daemon else None,
             "venue": binding.venue if binding else settings.venue,
             "dry_run": binding.dry_run if binding else settings.dry_run,
+            "stage": stage[0].stage if stage else None,
+            "canary_notional": money(stage[0].notional) if stage and stage[0].notional is not None else None,
             "tape": binding.tape if binding else None,
             "strategy": binding.strategy if binding else None,
             "model": model,

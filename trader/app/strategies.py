@@ -23,6 +23,7 @@ _SHORTEST_DELAY = timedelta(seconds=60)
 _OUTAGE = timedelta(days=7)
 _DEVIATION = Decimal("0.05")
 _CLOCK_OFFSET = timedelta(seconds=1)
+_CANARY = Decimal(100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def read_model(folder: Path) -> tuple[bytes, bytes]:
 def limits(settings: Settings, loaded: Loaded) -> Limits:
     """Return what guards allow: the settings, else the strategy file, else as wide as the leverage."""
     asked, own = settings.risk, loaded.file.risk
-
+    canary = (asked.canary_notional or own.canary_notional or _CANARY) if settings.staged == "canary" else None
     return Limits(
         max_drawdown=asked.max_drawdown or own.max_drawdown or Decimal(1),
         max_leverage=asked.max_leverage or own.max_leverage or Decimal(loaded.strategy.leverage),
@@ -104,6 +105,7 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
         max_orders=asked.max_orders or own.max_orders,
         min_liquidation_distance=asked.min_liquidation_distance or own.min_liquidation_distance,
         max_funding=asked.max_funding or own.max_funding,
+        canary_notional=canary,
     )
 
 

@@ -34,6 +34,7 @@ class Venue:
     tape: str
     generated: bool
     wake_after_close: timedelta
+    loopback: Loopback | None = None
 
 
 def folder(settings: Settings, tape: TapeChoice, strategy: str) -> Path:
@@ -142,7 +143,7 @@ def _stepped(
     gateway = _gateway(settings, keys, clock, loopback, stack)
     # the name alone would take a fresh ledger on the same tape for the old account
     tape = f"{ready['tape']}#{str(ready['fingerprint'])[:8]}"
-    return Venue(clock, gateway, tape, bool(ready["generated"]), timedelta(0))
+    return Venue(clock, gateway, tape, bool(ready["generated"]), timedelta(0), loopback)
 
 
 def _gateway(

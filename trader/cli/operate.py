@@ -1,10 +1,12 @@
 """Commands that change what the daemon does."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
+from trader.cli.progress import progress
 from trader.cli.values import JsonFlag, StrategyOption, show
 
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -16,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command()(resume)
     app.command()(flatten)
     app.command()(reconcile)
+    app.command()(check)
 
 
 def halt(as_json: JsonFlag = False) -> None:
@@ -55,6 +58,57 @@ def reconcile(strategy: StrategyOption = None, as_json: JsonFlag = False) -> Non
     show(document, as_json=as_json)
     if document["differences"]:
         raise typer.Exit(1)
+
+
+def check(strategy: StrategyOption = None, as_json: JsonFlag = False) -> None:
+    """Check everything that has to hold before the first close, each item with its remedy; nothing is changed.
+
+    `trader run` refuses to start on what fails here. Exit 1 where anything does; what is only warned of can be lived
+    with.
+
+    Examples:
+      trader check
+      TRADER_VENUE=testnet TRADER_STAGE=shadow trader check --json
+    """
+    from trader.app.checking import check as look
+    from trader.app.settings import load_settings
+    from trader.log import configure
+
+    settings = load_settings(strategy=strategy)
+    configure(settings.log)
+    with progress("looking", None):
+        document = asyncio.run(look(settings))
+    if as_json:
+        show(document, as_json=True)
+    else:
+        _show_checks(document["checks"])
+    if not document["ok"]:
+        raise typer.Exit(1)
+
+
+_MARKS = {
+    "passed": "[green]ok[/]",
+    "warned": "[yellow]warn[/]",
+    "failed": "[bold red]FAIL[/]",
+    "skipped": "[dim]skip[/]",
+}
+
+
+def _show_checks(checks: Sequence[Mapping[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in checks:
+        found = Text(one["found"])
+        if one["remedy"]:
+            found.append(f"\n→ {one['remedy']}", style="" if one["verdict"] == "failed" else "dim")
+        table.add_row(_MARKS[one["verdict"]], one["check"], found)
+    Console().print(table)
 
 
 def _ask(kind: str, as_json: bool) -> None:

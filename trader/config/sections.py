@@ -54,6 +54,7 @@ class RiskSettings(Section):
     max_position: Positive | None = None
     max_daily_loss: Fraction | None = None
     max_orders: int | None = Field(None, ge=1)
+    canary_notional: Positive | None = None
     min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
     max_funding: Fraction | None = None
     max_deviation: Fraction | None = None

@@ -26,6 +26,8 @@ from trader.config.sections import (
 from trader.errors import ConfigError, NotPermitted
 
 CONSENT = "I-understand"
+Stage = Literal["shadow", "canary", "full"]
+"""How much a strategy is trusted with: no order at all (a dry run), a capped notional, or what its file says."""
 SHORTEST_TOKEN = 16
 _DOTENV = Path(".env")
 
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     )
 
     venue: Literal["sim", "testnet", "live"] = "sim"
+    stage: Stage | None = None
     dry_run: bool = False
     strategy: str = "ada-ar-16h"
     api_key: SecretStr | None = None
@@ -98,6 +101,24 @@ class Settings(BaseSettings):
         except (OSError, UnicodeDecodeError, SettingsError) as error:
             places = " and ".join(map(str, folders)) or "the environment"
             raise ConfigError(f"The settings in {places} cannot be read: {error}; correct them.") from None
+
+    @property
+    def staged(self) -> Stage:
+        """Return the stage that holds: a dry run is the shadow, and nothing said is the whole size."""
+        return "shadow" if self.dry_run else self.stage or "full"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shadow_is_a_dry_run(cls, said: dict[str, Any]) -> dict[str, Any]:
+        return said | {"dry_run": True} if said.get("stage") == "shadow" else said
+
+    @model_validator(mode="after")
+    def _stage_and_dry_run(self) -> Self:
+        if self.dry_run and self.stage not in (None, "shadow"):
+            raise ConfigError(
+                f"TRADER_STAGE={self.stage} trades and TRADER_DRY_RUN=true does not; leave one of the two out."
+            )
+        return self
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -52,6 +52,17 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What an API key may do; `transfer` is moving money to other wallets or accounts of the same owner."""
+
+    read: bool
+    trade_futures: bool
+    withdraw: bool
+    transfer: bool
+    bound_to_address: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Income:
     """One booking on the wallet: funding, commission, realised profit, transfer or insurance.
 

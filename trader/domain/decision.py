@@ -62,7 +62,8 @@ class Limits:
     equity; `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set. `max_daily_loss`
     is a fraction of the equity the day began with (1 never trips); `max_orders` bounds orders a UTC day;
     `min_liquidation_distance` is how far the liquidation price must be, and `max_funding` what the next funding may
-    cost, as fractions of the price and of equity.
+    cost, as fractions of the price and of equity. `canary_notional` is the gross notional in USDT to which sizes are
+    cut, and beyond which nothing is opened, while a strategy is on trial.
     """
 
     max_drawdown: Decimal
@@ -73,6 +74,7 @@ class Limits:
     max_orders: int | None = None
     min_liquidation_distance: Decimal | None = None
     max_funding: Decimal | None = None
+    canary_notional: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

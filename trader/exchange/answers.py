@@ -135,6 +135,17 @@ class AccountConfig(_Model):
     multi_assets_margin: bool
 
 
+class ApiRestrictions(_Model):
+    """GET apiRestrictions, of the spot host: what the key may do."""
+
+    ip_restrict: bool
+    enable_reading: bool
+    enable_futures: bool
+    enable_withdrawals: bool
+    enable_internal_transfer: bool
+    permits_universal_transfer: bool
+
+
 class SymbolConfig(_Model):
     """One symbol of symbolConfig."""
 
@@ -233,6 +244,7 @@ PREMIUM_INDEX = TypeAdapter(PremiumIndex)
 ROWS_OF_OBJECTS = TypeAdapter(list[dict[str, object]])
 BRACKETS = TypeAdapter(list[SymbolBrackets])
 ACCOUNT = TypeAdapter(AccountAnswer)
+API_RESTRICTIONS = TypeAdapter(ApiRestrictions)
 ACCOUNT_CONFIG = TypeAdapter(AccountConfig)
 SYMBOL_CONFIGS = TypeAdapter(list[SymbolConfig])
 LEVERAGE = TypeAdapter(LeverageAnswer)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from trader.domain.account import Account, Income, MarginMode, Setup
+from trader.domain.account import Account, Income, KeyRights, MarginMode, Setup
 from trader.domain.instrument import Bracket, Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import Fill, Order, OrderRequest
@@ -36,9 +36,11 @@ class BinanceGateway:
     Args:
         calls: its requests.
         algo_orders: whether the venue keeps conditional orders apart, so that they are listed too.
+        tells_rights: whether it can be asked what the key may do; the demo exchange cannot.
     """
 
-    def __init__(self, calls: Calls, *, algo_orders: bool) -> None:
+    def __init__(self, calls: Calls, *, algo_orders: bool, tells_rights: bool = False) -> None:
+        self._tells_rights = tells_rights
         self._calls = calls
         self._clock = calls.clock
         self._limiter = calls.limiter
@@ -163,6 +165,19 @@ class BinanceGateway:
             return mapping.account_of(answer, self._clock.now())
 
         return await self._calls.repeat(once)
+
+    async def key_rights(self) -> KeyRights | None:
+        """Return what the key may do, None where there is no key or the venue does not tell."""
+        if not (self._tells_rights and self.keyed):
+            return None
+        told = await self._calls.ask(endpoints.KEY_RIGHTS, {}, answers.API_RESTRICTIONS)
+        return KeyRights(
+            read=told.enable_reading,
+            trade_futures=told.enable_futures,
+            withdraw=told.enable_withdrawals,
+            transfer=told.enable_internal_transfer or told.permits_universal_transfer,
+            bound_to_address=told.ip_restrict,
+        )
 
     async def setup(self, symbol: str) -> Setup:
         """Return how the account is configured for a symbol."""

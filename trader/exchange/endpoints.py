@@ -22,6 +22,7 @@ PREMIUM_INDEX: Final = Endpoint("fapiPublicGetPremiumIndex", "GET /fapi/v1/premi
 ALL_PREMIUM_INDEX: Final = Endpoint("fapiPublicGetPremiumIndex", "GET /fapi/v1/premiumIndex", 10)
 BRACKETS: Final = Endpoint("fapiPrivateGetLeverageBracket", "GET /fapi/v1/leverageBracket", 1)
 ACCOUNT: Final = Endpoint("fapiPrivateV3GetAccount", "GET /fapi/v3/account", 5)
+KEY_RIGHTS: Final = Endpoint("sapiGetAccountApiRestrictions", "GET /sapi/v1/account/apiRestrictions", 1)
 ACCOUNT_CONFIG: Final = Endpoint("fapiPrivateGetAccountConfig", "GET /fapi/v1/accountConfig", 5)
 SYMBOL_CONFIG: Final = Endpoint("fapiPrivateGetSymbolConfig", "GET /fapi/v1/symbolConfig", 5)
 SET_LEVERAGE: Final = Endpoint("fapiPrivatePostLeverage", "POST /fapi/v1/leverage", 1)

@@ -63,7 +63,7 @@ def open_gateway(
     # One by one over a loopback, so that the n-th request of a run is always the same.
     parallel = 1 if loopback is not None else _PARALLEL
     calls = Calls(wire, clock, limiter, secrets=(key, secret) if key else (), parallel=parallel)
-    return BinanceGateway(calls, algo_orders=loopback is None)
+    return BinanceGateway(calls, algo_orders=loopback is None, tells_rights=venue == "live" or loopback is not None)
 
 
 def _require_fit(

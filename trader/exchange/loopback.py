@@ -58,14 +58,19 @@ def open_session(loopback: Loopback | None) -> aiohttp.ClientSession:
         ConfigError: the loopback's authority cannot be read.
     """
     connector = aiohttp.TCPConnector(
-        ssl=_trust(loopback), resolver=_Pinned(loopback.port) if loopback else None, enable_cleanup_closed=False
+        ssl=trust(loopback), resolver=_Pinned(loopback.port) if loopback else None, enable_cleanup_closed=False
     )
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(connector=connector, trust_env=False, trace_configs=[trace])
 
 
-def _trust(loopback: Loopback | None) -> ssl.SSLContext:
+def trust(loopback: Loopback | None) -> ssl.SSLContext:
+    """Return whom TLS trusts: the loopback's authority alone, else the public roots.
+
+    Raises:
+        ConfigError: the loopback's authority cannot be read.
+    """
     if loopback is None:
         return ssl.create_default_context(cafile=certifi.where())
     try:

@@ -59,7 +59,11 @@ class Wire(binanceusdm):  # type: ignore[misc]
         )
         self.enableLastHttpResponse = self.enableLastJsonResponse = self.enableLastResponseHeaders = False
         if demo:
+            spot = self.urls["api"]["sapi"]
             self.enable_demo_trading(True)
+            if loopback is not None:
+                # the demo exchange tells nobody what a key may do; the embedded one does, under the real host's name
+                self.urls["api"]["sapi"] = spot
 
     def milliseconds(self) -> int:
         """Return venue time, which ccxt signs."""

@@ -113,6 +113,9 @@ def _refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits) -> Refusal 
         return Refusal(leg, "max_position", f"a position of {reached} passes the limit {limits.max_position}")
     if limits.max_notional is not None and notional > limits.max_notional:
         return Refusal(leg, "max_notional", f"a notional of {notional:.2f} passes the limit {limits.max_notional}")
+    cap = limits.canary_notional
+    if cap is not None and notional > cap:
+        return Refusal(leg, "canary_notional", f"a notional of {notional:.2f} passes the canary's {cap}")
     if notional > limits.max_leverage * book.equity:
         return Refusal(
             leg,

@@ -16,7 +16,7 @@ from trader.journal import migrate, schema, statements
 from trader.journal.bookings import Bookings, texts
 from trader.journal.database import Database, create_file
 from trader.journal.queries import COOLDOWN, PAPER, PEAK, require_file
-from trader.journal.rows import INTENDED, OWN_STATUS, Binding, Intent, Outcome, Status
+from trader.journal.rows import INTENDED, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
 
 GUARD = "guard"
 """Who changed the state where a decision did."""
@@ -317,6 +317,14 @@ class Journal(Bookings):
     def load_paper(self) -> str | None:
         """Return the imagined book of a dry run (JSON text), None before its first order."""
         return self.get(PAPER)
+
+    def enter_stage(self, stage: str, notional: Decimal | None, at: datetime) -> bool:
+        """Keep how much the strategy is trusted with from now on; False where that holds already."""
+        known = StageRecord.read(self.get(STAGES))
+        if known and (known[-1].stage, known[-1].notional) == (stage, notional):
+            return False
+        self.put(STAGES, StageRecord.write([*known, StageRecord(stage, notional, at)]))
+        return True
 
     def save_paper(self, snapshot: str) -> None:
         """Keep the imagined book of a dry run (JSON text)."""

@@ -1,6 +1,7 @@
 """What the journal is asked to remember, and how it tells it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,6 +41,11 @@ class Outcome(StrEnum):
     EXPIRED = "expired"
     """Never sent, and too old to be sent now."""
 
+
+_moment = datetime.fromisoformat
+
+STAGES = "stages"
+"""Under which key a journal remembers its stages."""
 
 INTENDED = "INTENDED"
 """An order's status until the exchange, or this side, says another word."""
@@ -159,6 +165,30 @@ class StateRecord:
     why: str
     by: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """How much the strategy is trusted with since `at`; `notional` in USDT is the canary's cap."""
+
+    stage: str
+    notional: Decimal | None
+    at: datetime
+
+    @classmethod
+    def read(cls, text: str | None) -> "list[StageRecord]":
+        """Read what `write` wrote, oldest first; nothing where nothing was written."""
+        rows = json.loads(text or "[]")
+        return [cls(row["stage"], row["notional"] and Decimal(row["notional"]), _moment(row["at"])) for row in rows]
+
+    @staticmethod
+    def write(stages: "Sequence[StageRecord]") -> str:
+        """Write stages as JSON text."""
+        rows = [
+            {"stage": one.stage, "notional": one.notional and format(one.notional, "f"), "at": one.at.isoformat()}
+            for one in stages
+        ]
+        return json.dumps(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,37 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.account import Account, Setup
-from trader.errors import ConfigError, Mismatch, NotPermitted
+from trader.errors import ConfigError, Mismatch
+from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.live.ports import Clock, Gateway
+from trader.live.preflight import (
+    NO_COSTS,
+    require_bracket,
+    require_flat,
+    require_least,
+    require_margin,
+    require_no_resting,
+    require_setup,
+    size_of,
+    words,
+)
 from trader.live.recovery import Recovery
 
 
 class Startup:
-    """Make an account ready to be traded, or say why it is not."""
+    """Make an account ready to be traded, or say why it is not.
+
+    Args:
+        strategy: what is to be traded.
+        gateway: the account.
+        journal: the story so far.
+        clock: the venue's.
+        recovery: settles and explains what is found.
+        log: says what was done.
+        costs: what trading is expected to cost, for which margin has to be left.
+        cap: the largest gross notional, where the stage has one.
+    """
 
     def __init__(
         self,
@@ -24,7 +47,11 @@ class Startup:
         clock: Clock,
         recovery: Recovery,
         log: FilteringBoundLogger,
+        costs: Costs = NO_COSTS,
+        cap: Decimal | None = None,
     ) -> None:
+        self._costs = costs
+        self._cap = cap
         self._strategy = strategy
         self._gateway = gateway
         self._journal = journal
@@ -46,12 +73,12 @@ class Startup:
         await self._gateway.sync_clock()
         setups = [await self._gateway.setup(symbol) for symbol in self._strategy.symbols]
         for setup in setups:
-            self._permit(setup)
+            require_setup(setup, self._strategy.margin_mode)
         if self._journal.has_baseline():
             if not adopt:
                 await self._recovery.require_wallet()
             await self._recovery.settle_open(give_up=adopt)
-        await self._refuse_resting()
+        require_no_resting(await self._gateway.open_orders())
         account = await self._gateway.account()
         await self._set_up(setups, account)
         account = await self._explain(account, adopt)
@@ -78,37 +105,11 @@ class Startup:
                     f"{wanted[1]}; set it by hand on the exchange, then start again."
                 )
 
-    def _permit(self, setup: Setup) -> None:
-        if setup.hedge_mode:
-            raise ConfigError(
-                "The account is in hedge mode, in which one order can open a second position; switch it to one-way "
-                "mode (Binance: Futures > Preferences > Position Mode) while no position is open, then start again."
-            )
-        if setup.multi_assets and self._strategy.margin_mode == "isolated":
-            raise ConfigError(
-                "The account is in multi-assets mode, which allows no isolated margin; switch it to single-asset mode "
-                "(Binance: Futures > Preferences > Asset Mode), then start again."
-            )
-        if not setup.can_trade:
-            raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")
-
-    async def _refuse_resting(self) -> None:
-        foreign = [order.client_id for order in await self._gateway.open_orders()]
-        if foreign:
-            raise Mismatch(
-                f"The account has {len(foreign)} open orders that are not at their end ({', '.join(foreign[:3])}); "
-                "cancel them on the exchange, then start again."
-            )
-
     async def _explain(self, account: Account, adopt: bool) -> Account:
         """Return the account once it is what the journal says, or has become its baseline."""
         if not self._journal.has_baseline():
-            held = {symbol: p.quantity for symbol, p in account.positions.items() if p.quantity}
-            if held and not adopt:
-                raise Mismatch(
-                    f"This journal is new, but the account holds {_words(held)}; close it by hand, or accept it as the "
-                    "baseline with `trader run --adopt`."
-                )
+            if not adopt:
+                require_flat(account)
             await self._adopt(account)
             return account
         if not adopt:
@@ -133,23 +134,16 @@ class Startup:
         self._journal.set_baseline(
             wallet=account.wallet, equity=account.equity, positions=held, last_trades=newest, at=account.time
         )
-        self._log.info("baseline", equity=str(account.equity), holds=_words(held) or "nothing")
+        self._log.info("baseline", equity=str(account.equity), holds=words(held) or "nothing")
 
     async def _afford(self, account: Account) -> None:
-        """Refuse an account on which the strategy's orders would be too small to be sent."""
+        """Refuse an account on which the strategy's orders would be too small, or larger than its margin."""
         prices = await self._gateway.prices(self._strategy.symbols)
         instruments = await self._gateway.instruments(self._strategy.symbols)
-        share = Decimal(repr(self._strategy.exposure)) / len(self._strategy.symbols)
+        leverage = self._strategy.leverage
         for symbol in self._strategy.symbols:
-            rules = instruments[symbol]
-            least = max(rules.min_notional, rules.min_quantity * prices[symbol])
-            if account.equity * share < least and not account.quantity(symbol):
-                raise ConfigError(
-                    f"An equity of {account.equity:.2f} USDT at an exposure of {share} gives orders of "
-                    f"{account.equity * share:.2f} USDT, below the {least:.2f} {symbol} needs at least; hold at "
-                    f"least {least / share:.2f} USDT or raise the exposure."
-                )
-
-
-def _words(held: dict[str, Decimal]) -> str:
-    return ", ".join(f"{symbol} {quantity:+f}" for symbol, quantity in held.items())
+            size = size_of(self._strategy, symbol, account.equity, prices[symbol], self._cap)
+            if not account.quantity(symbol):
+                require_least(size, instruments[symbol])
+            require_bracket(size, instruments[symbol], leverage)
+            require_margin(size, account.equity, leverage, self._costs)

@@ -1,0 +1,180 @@
+"""What must hold before the first close, each refused in a sentence with its remedy.
+
+`Startup` asks all of it and stops at the first refusal; `trader check` asks the same and lists every one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trader.decide import Strategy
+from trader.domain.account import Account, KeyRights, MarginMode, Setup
+from trader.domain.instrument import Instrument
+from trader.domain.order import Order
+from trader.errors import ConfigError, Mismatch, NotPermitted
+from trader.execution.fills import Costs
+
+NO_COSTS = Costs(Decimal(0), Decimal(0), Decimal(0))
+
+
+def require_setup(setup: Setup, margin_mode: MarginMode) -> None:
+    """Refuse an account in which one order could open a second position, or that may not trade.
+
+    Raises:
+        ConfigError: hedge mode, or multi-assets mode where margin is isolated.
+        NotPermitted: the key may not trade futures.
+    """
+    if setup.hedge_mode:
+        raise ConfigError(
+            "The account is in hedge mode, in which one order can open a second position; switch it to one-way "
+            "mode (Binance: Futures > Preferences > Position Mode) while no position is open, then start again."
+        )
+    if setup.multi_assets and margin_mode == "isolated":
+        raise ConfigError(
+            "The account is in multi-assets mode, which allows no isolated margin; switch it to single-asset mode "
+            "(Binance: Futures > Preferences > Asset Mode), then start again."
+        )
+    if not setup.can_trade:
+        raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")
+
+
+def require_rights(rights: KeyRights) -> None:
+    """Refuse a key that cannot trade, or that could take money away.
+
+    Raises:
+        NotPermitted: it may withdraw or transfer, or may not read or trade futures.
+    """
+    much = [name for name, may in (("withdraw", rights.withdraw), ("transfer", rights.transfer)) if may]
+    if much:
+        raise NotPermitted(
+            f"The API key may {' and '.join(much)}, which a daemon never needs and a thief does; switch those rights "
+            "off at the exchange, or make a key that may only read and trade futures."
+        )
+    if not (rights.read and rights.trade_futures):
+        missing = "trade futures" if rights.read else "read"
+        raise NotPermitted(f"The API key may not {missing}; give it that right at the exchange.")
+
+
+def require_no_resting(orders: Sequence[Order]) -> None:
+    """Refuse an account on which orders rest.
+
+    Raises:
+        Mismatch: some do.
+    """
+    if orders:
+        names = ", ".join(order.client_id for order in orders[:3])
+        raise Mismatch(
+            f"The account has {len(orders)} open orders that are not at their end ({names}); cancel them on the "
+            "exchange, then start again."
+        )
+
+
+def require_flat(account: Account) -> None:
+    """Refuse an account that holds something while the journal is new.
+
+    Raises:
+        Mismatch: it does.
+    """
+    held = {symbol: p.quantity for symbol, p in account.positions.items() if p.quantity}
+    if held:
+        raise Mismatch(
+            f"This journal is new, but the account holds {words(held)}; close it by hand, or accept it as the "
+            "baseline with `trader run --adopt`."
+        )
+
+
+def words(held: Mapping[str, Decimal]) -> str:
+    """Write signed quantities by symbol."""
+    return ", ".join(f"{symbol} {quantity:+f}" for symbol, quantity in held.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a strategy would hold of one symbol: a share of `money` in USDT, at a mark price."""
+
+    symbol: str
+    share: Decimal
+    money: Decimal
+    price: Decimal
+
+    @property
+    def notional(self) -> Decimal:
+        """Return the notional in USDT."""
+        return self.share * self.money
+
+
+def size_of(strategy: Strategy, symbol: str, equity: Decimal, price: Decimal, cap: Decimal | None = None) -> Size:
+    """Return what a strategy would hold of a symbol, where several share the exposure evenly.
+
+    Args:
+        strategy: says exposure and capital.
+        symbol: one of its own.
+        equity: the account's, in USDT.
+        price: the mark price.
+        cap: the largest gross notional of all symbols together, None for none.
+    """
+    gross = Decimal(repr(strategy.exposure))
+    money = equity if strategy.capital is None else strategy.capital
+    if cap is not None:
+        money = min(money, cap / gross)
+    return Size(symbol, gross / len(strategy.symbols), money, price)
+
+
+def require_least(size: Size, rules: Instrument) -> None:
+    """Refuse orders too small to be sent.
+
+    Raises:
+        ConfigError: the size is below the minimum notional or quantity.
+    """
+    least = max(rules.min_notional, rules.min_quantity * size.price)
+    if size.notional < least:
+        raise ConfigError(
+            f"{size.money:.2f} USDT at an exposure of {size.share} give orders of {size.notional:.2f} USDT, below the "
+            f"{least:.2f} {size.symbol} needs at least; hold at least {least / size.share:.2f} USDT or raise the "
+            "exposure."
+        )
+
+
+def require_bracket(size: Size, rules: Instrument, leverage: int) -> None:
+    """Refuse a size for which the exchange allows no such leverage.
+
+    Raises:
+        ConfigError: every opening order would be refused with -2027.
+    """
+    if not rules.brackets:
+        return
+    allowed = rules.bracket(size.notional).max_leverage
+    if leverage > allowed or size.notional > rules.brackets[-1].cap:
+        raise ConfigError(
+            f"A position of {size.notional:.2f} USDT in {size.symbol} may have a leverage of {allowed} and the "
+            f"strategy wants {leverage}, so every opening order would be refused with -2027; lower leverage or "
+            "exposure."
+        )
+
+
+def headroom(size: Size, equity: Decimal, leverage: int, costs: Costs) -> Decimal:
+    """Return what share of the equity is free after a change of side; below zero its opening order is refused.
+
+    The side that is closed costs fee and slippage first; what is opened needs its initial margin and its fee at the
+    price it is filled at.
+    """
+    if equity <= 0:
+        return Decimal(-1)
+    exposure, move = size.notional / equity, costs.spread / 2 + costs.slippage
+    return 1 - exposure * ((1 + move) * (1 / Decimal(leverage) + costs.fee) + move + costs.fee)
+
+
+def require_margin(size: Size, equity: Decimal, leverage: int, costs: Costs) -> Decimal:
+    """Refuse an exposure so close to the leverage that no margin is left for fee and price; return the headroom.
+
+    Raises:
+        ConfigError: every opening order would be refused with -2019.
+    """
+    free = headroom(size, equity, leverage, costs)
+    if free < 0:
+        raise ConfigError(
+            f"An exposure of {size.notional / equity if equity > 0 else size.share:.4g} to {size.symbol} at a leverage "
+            f"of {leverage} leaves no margin for fee and slippage ({free:.2%} of the equity), so every opening order "
+            "would be refused with -2019; raise the leverage or lower the exposure."
+        )
+    return free
