@@ -29,6 +29,7 @@ def loss_of(residuals: Array, loss: str) -> float:
         "log-cosh": np.log(np.cosh(residuals)),
         "student-t": 2.5 * np.log(1 + size**2 / 4),
         "expectile-40": np.where(residuals > 0, 0.4, 0.6) * size**2,
+        "quantile-40": np.where(residuals > 0, 0.4, 0.6) * np.where(size < 0.1, 5 * size**2, size - 0.05),
     }
     return float(each[loss].mean())
 

@@ -80,6 +80,19 @@ async def test_a_refusal_for_too_many_requests_is_waited_out(embedded: Embedded,
     assert clock.now() >= asked + timedelta(seconds=95)
 
 
+async def test_a_candle_told_before_its_end_is_kept_only_once_it_is_whole(embedded: Embedded, tmp_path: Path) -> None:
+    clock, store, gateway = embedded.clock, Store(tmp_path), embedded.gateway
+    end = HOUR.ceil(clock.now() + timedelta(minutes=1))
+    await clock.sleep_until(end + timedelta(milliseconds=20))
+    start = end - timedelta(hours=6)
+    await embedded.fault("late_candle", "GET /fapi/v1/klines")
+    assert (await gateway.klines("ADAUSDT", HOUR, start, end)).height == 5
+    await embedded.fault("late_candle", "GET /fapi/v1/klines")
+    assert await Puller(gateway, clock, store, lambda share, words: None).candles("ADAUSDT", HOUR, start, end) == 6
+    await clock.sleep_until(end + timedelta(hours=2))
+    assert store.bars("ADAUSDT", HOUR).equals(await gateway.klines("ADAUSDT", HOUR, start, end))
+
+
 def test_the_command_fetches_lists_and_verifies(
     process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

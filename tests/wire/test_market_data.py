@@ -123,6 +123,21 @@ async def test_a_hole_is_refused_wherever_it_is(back: int) -> None:
         await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
 
 
+@pytest.mark.parametrize(("stale", "last"), [(0, 0), (41, 1), (5 * 60_000, 1)])
+async def test_a_page_of_history_ends_before_a_candle_that_may_still_be_forming(stale: int, last: int) -> None:
+    gateway, session, _ = market(CLOSE + dt.timedelta(milliseconds=40), stale=stale)
+    page = await gateway.klines("ADAUSDT", Interval.parse("1h"), CLOSE - dt.timedelta(hours=5), CLOSE)
+    assert page["close_time"].to_list()[-1] == CLOSE - last * dt.timedelta(hours=1)
+    assert session.limits == [6]
+
+
+async def test_a_candle_of_long_ago_is_whole_though_none_comes_after_it() -> None:
+    gone = {milliseconds(CLOSE) - hours * HOUR for hours in range(-3, 3)}
+    gateway, _, _ = market(CLOSE, missing=gone)
+    page = await gateway.klines("ADAUSDT", Interval.parse("1h"), CLOSE - dt.timedelta(hours=5), CLOSE)
+    assert page["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=2)
+
+
 async def test_a_history_that_is_too_short_is_refused() -> None:
     last = milliseconds(Interval.parse("16h").floor(CLOSE))
     gateway, _, _ = market(CLOSE, missing={last - hours * HOUR for hours in range(40, 1000, 8)})

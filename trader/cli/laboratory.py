@@ -27,7 +27,7 @@ LossOption = Annotated[
     str,
     typer.Option(
         help="l1 (least absolute deviations) or mse (least squares), both exact; by gradient huber, log-cosh,"
-        " student-t, expectile-40, and l1-adam (5,000 epochs, wherever they end)."
+        " student-t, expectile-40, quantile-40, and l1-adam (5,000 epochs, wherever they end)."
     ),
 ]
 

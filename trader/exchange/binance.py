@@ -24,6 +24,7 @@ from trader.exchange.mapping import Funding
 T = TypeVar("T")
 
 _PAGE = 1000
+_SETTLED = timedelta(minutes=10)  # after its close nobody tells a candle as it was before any more
 _BRACKETS_KEPT = timedelta(hours=1)
 _FEW = 10
 
@@ -87,20 +88,22 @@ class BinanceGateway:
     async def klines(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> pl.DataFrame:
         """Return the first closed candles of a native interval in [start, end), a thousand at most; needs no key.
 
-        Where the exchange has none, there is a gap; empty where it has none at all.
+        Where the exchange has none, there is a gap; empty where it has none at all, or none that is surely whole.
         """
-        end = min(end, self._clock.now() - self._clock.error)
-        limit = min(_PAGE, max(1, (end - start) // interval.delta))
+        now = self._clock.now() - self._clock.error
+        end = min(end, now)
+        # one row more: the newest candle is whole where the one after it is told
+        limit = min(_PAGE, max(1, (end - start) // interval.delta) + 1)
         parameters = {
             "symbol": symbol,
             "interval": str(interval),
             "startTime": milliseconds(start),
-            "endTime": milliseconds(end) - 1,
+            "endTime": milliseconds(end),
             "limit": limit,
         }
         endpoint = endpoints.klines(limit)
         rows = await self._calls.ask(endpoint, parameters, answers.ROWS)
-        return page_of(symbol, rows, interval, start, end, endpoint.where)
+        return page_of(symbol, rows, interval, start, end, endpoint.where, settled=now - _SETTLED)
 
     async def _candles(self, symbols: Sequence[str], span: Span) -> pl.DataFrame:
         pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]

@@ -83,14 +83,21 @@ def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame
     return candles
 
 
-def page_of(symbol: str, rows: list[Row], native: Interval, begin: datetime, end: datetime, where: str) -> pl.DataFrame:
+def page_of(
+    symbol: str, rows: list[Row], native: Interval, begin: datetime, end: datetime, where: str, settled: datetime
+) -> pl.DataFrame:
     """Return the native candles among raw rows that lie in [begin, end), with whatever gaps there are.
+
+    The newest counts as whole only where the one after it is told as well, or where it closed before `settled`: an
+    answer from before the close has the same row, not yet at its end.
 
     Raises:
         ExchangeError: a row is not a kline.
     """
     span = Span(native, native, len(rows), milliseconds(begin), milliseconds(end))
     kept = _within(symbol, rows, span, where)
+    if kept and kept[-1] is rows[-1] and _whole(kept[-1][6]) >= milliseconds(settled):
+        kept = kept[:-1]
     return _native([symbol] * len(kept), kept, span, where)
 
 

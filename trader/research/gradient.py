@@ -19,11 +19,13 @@ SMOOTH = {
     "log-cosh": "the logarithm of the hyperbolic cosine",
     "student-t": "Student's t likelihood with 4 degrees of freedom",
     "expectile-40": "squares, of which underestimates weigh 0.4 and overestimates 0.6",
+    "quantile-40": "the smoothed quantile loss: underestimates weigh 0.4 and overestimates 0.6, quadratic near zero",
 }
 ADAM = "l1-adam"
 
 _FLAT = 1e-10  # a gradient this small, per row and robust deviation, is the end
 _STEPS = 300
+_ROUNDED = 0.1  # robust deviations around zero in which the quantile loss has no corner, so that its slope ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,11 @@ def _each(torch: Any, residuals: Any, loss: str) -> Any:
         return size + torch.nn.functional.softplus(-2 * size) - float(np.log(2))
     if loss == "student-t":
         return 2.5 * torch.log1p(residuals**2 / 4)
-    return (0.6 - 0.2 * (residuals > 0).double()) * residuals**2
+    side = 0.6 - 0.2 * (residuals > 0).double()
+    if loss == "quantile-40":
+        size = residuals.abs()
+        return side * torch.where(size <= _ROUNDED, residuals**2 / (2 * _ROUNDED), size - _ROUNDED / 2)
+    return side * residuals**2
 
 
 def _robust(target: Array) -> Array:

@@ -81,8 +81,8 @@ def figures(story: Story, palette: Palette, *, width: int | str = "container") -
 
 
 _EQUITY = (
-    "In USDT after every close. Gross is what it would be had fees, slippage and funding not been paid, at the sizes "
-    "that were traded."
+    "In USDT after every close. The dotted line is gross: what it would be had fees, slippage and funding not been "
+    "paid, at the sizes that were traded."
 )
 _PRICE = "The first price after every close."
 _FORECAST = "The log return of the next candle as forecast at its beginning, in basis points."
