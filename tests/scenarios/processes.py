@@ -29,7 +29,8 @@ class Home:
     def environment(self, **settings: str) -> dict[str, str]:
         """The environment of a process: this home, these settings, nothing else of ours."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("TRADER_")}
-        return plain | {"TRADER_DATA_DIR": str(self.data), "TRADER_LOG__LEVEL": "WARNING"} | settings
+        own = {"TRADER_DATA_DIR": str(self.data), "TRADER_LOG__LEVEL": "WARNING", "TRADER_STATUS__PORT": "0"}
+        return plain | own | settings
 
     def start(self, *words: str, **settings: str) -> subprocess.Popen[str]:
         """Start a command."""

@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Any, Literal
 
 from trader.app.current import journal_path
-from trader.app.results import money, round_trip_rows, stamp
+from trader.app.results import round_trip_rows
+from trader.domain.wording import money, stamp
 from trader.config import Settings
 from trader.domain.account import Income
 from trader.domain.interval import Interval

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trader.app.findings import Findings
 from trader.app.operating import compare
-from trader.app.results import money
+from trader.domain.wording import money
 from trader.app.strategies import Loaded, limits
 from trader.app.venues import Venue
 from trader.config import Settings

@@ -12,6 +12,7 @@ from trader.app.pulse import Pulse, manager
 from trader.app.results import Trade, document
 from trader.app.starts import WINDOW, Starts
 from trader.app.tapes import TapeChoice
+from trader.app.watching import Watch
 from trader.config import Settings
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
@@ -58,16 +59,19 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
         starts = _counted(one, settings.watchdog.crashes)
         before = one.journal.equity_points(last=1)
         interval = one.loaded.strategy.interval
+        watch = Watch(one, settings)
 
         def on_close(report: CloseReport) -> None:
             starts.prosper()
             if options.collect:
                 reports.append(report)
             pulse.status(_status(report, interval))
+            watch.tell()
             options.on_close(report)
 
         def on_ready() -> None:
             one.lock.ready()
+            watch.ready()
             upcoming = interval.following(one.venue.clock.now())
             pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
 
@@ -87,7 +91,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             partial(_cooldown, one, pulse),
         )
         try:
-            async with pulse.beating(), watched(settings.watchdog.stall):
+            async with pulse.beating(), watched(settings.watchdog.stall), watch.shown(settings):
                 await daemon.run(adopt=options.adopt)
         except TapeEnded as ended:
             one.log.info("tape ended", why=str(ended))

@@ -11,13 +11,13 @@ import polars as pl
 
 from trader.app import current, tapes, venues
 from trader.app.instruments import instruments_of
-from trader.app.results import money, stamp
 from trader.app.strategies import Loaded, limits, load_strategy
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.decide import decide
 from trader.domain.decision import Book, Decision, State
 from trader.domain.order import client_id
+from trader.domain.wording import money, stamp
 from trader.errors import ConfigError, DataError
 from trader.live.record import last_forecasts
 from trader.market.candles import spacing

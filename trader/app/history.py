@@ -11,10 +11,10 @@ from typing import Any
 import polars as pl
 
 from trader.app import venues
-from trader.app.results import stamp
 from trader.app.stored import store_of
 from trader.config import Settings
 from trader.domain.interval import Interval
+from trader.domain.wording import stamp
 from trader.errors import ConfigError, DataError
 from trader.exchange.loopback import open_session
 from trader.research.history.archives import ArchiveName

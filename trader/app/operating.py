@@ -8,9 +8,9 @@ from typing import Any
 from trader.app import tapes, venues
 from trader.app.assembly import assembled
 from trader.app.current import journal_path
-from trader.app.results import money
 from trader.app.strategies import load_strategy
 from trader.config import Settings
+from trader.domain.wording import money
 from trader.errors import ConfigError
 from trader.exchange.binance import BinanceGateway
 from trader.execution.reconcile import differences, mispriced

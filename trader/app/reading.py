@@ -1,18 +1,17 @@
 """What the journal tells people."""
 
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Any
 
 from trader.app.current import journal_path
-from trader.app.results import money, stamp
 from trader.app.strategies import load_strategy
 from trader.config import Settings
-from trader.domain.interval import Interval
 from trader.domain.order import Fill
+from trader.domain.wording import money, stamp
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
-from trader.journal.rows import STAGES, DecisionRecord, OrderRecord, StageRecord, Status
+from trader.journal.rows import OrderRecord
+from trader.status.summary import summary
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -20,35 +19,16 @@ def status(settings: Settings) -> dict[str, Any]:
     path = journal_path(settings)
     with Reader.read(path) as journal:
         daemon = holder(path)
-        binding, state = journal.binding(), journal.state()
-        newest = journal.decisions(last=1)
-        last = newest[-1] if newest else None
-        points = journal.equity_points(last=1)
-        interval = journal.get("interval")
-        model = last.model_hash if last else None
-        stage = StageRecord.read(journal.get(STAGES))[-1:]
-        positions = {symbol: money(held) for symbol, held in journal.positions().items() if held}
-        return {
-            "state": state.state.value,
-            "ready": daemon is not None and daemon.ready,
-            "running": daemon is not None,
-            "pid": daemon.pid if daemon else None,
-            "venue": binding.venue if binding else settings.venue,
-            "dry_run": binding.dry_run if binding else settings.dry_run,
-            "stage": stage[0].stage if stage else None,
-            "canary_notional": money(stage[0].notional) if stage and stage[0].notional is not None else None,
-            "tape": binding.tape if binding else None,
-            "strategy": binding.strategy if binding else None,
-            "model": model,
-            "position": positions,
-            "equity": money(points[-1].equity) if points else None,
-            "last_close": stamp(last.close) if last else None,
-            "next_close": stamp(Interval.parse(interval).following(last.close)) if last and interval else None,
-            "last_decision": _decision(last) if last else None,
-            "missed": _missed(journal),
-            "why": state.why,
-            "cooldown": _cooldown(journal, embedded=settings.venue == "sim"),
-        }
+        found = summary(
+            journal,
+            running=daemon is not None,
+            ready=daemon is not None and daemon.ready,
+            pid=daemon.pid if daemon else None,
+        )
+    if found["venue"] is None:
+        # a journal that no daemon has used yet belongs to nobody
+        found |= {"venue": settings.venue, "dry_run": settings.dry_run}
+    return found
 
 
 def upcoming(settings: Settings, count: int) -> list[dict[str, Any]]:
@@ -89,22 +69,6 @@ def equity(settings: Settings, last: int) -> list[dict[str, Any]]:
             }
             for point in journal.equity_points(last=last)
         ]
-
-
-def _missed(journal: Reader) -> list[str]:
-    """List the closes missed since one was last decided, of the newest hundred."""
-    since = takewhile(lambda one: one.status is not Status.CLOSED, reversed(journal.decisions(last=100)))
-    return [stamp(one.close) for one in since if one.status is Status.MISSED][::-1]
-
-
-def _cooldown(journal: Reader, *, embedded: bool) -> str | None:
-    """Say until when the exchange wants no request; an embedded one's clock is known from its last close only."""
-    until, now = journal.cooldown(), journal.last_close() if embedded else datetime.now(UTC)
-    return stamp(until) if until is not None and (now is None or until > now) else None
-
-
-def _decision(record: DecisionRecord) -> dict[str, Any]:
-    return {"close": stamp(record.close), "status": record.status.value, "why": record.why}
 
 
 def _order(record: OrderRecord) -> dict[str, Any]:

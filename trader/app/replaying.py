@@ -5,9 +5,9 @@ from typing import Any
 
 from trader.app.assembly import strategy_key
 from trader.app.current import journal_path
-from trader.app.results import stamp
 from trader.app.strategies import Loaded, compose
 from trader.config import Settings, StrategyFile
+from trader.domain.wording import stamp
 from trader.errors import JournalError, ModelError
 from trader.journal.queries import Reader
 from trader.live.record import Inputs, decode_inputs, encode_decision, recompute

@@ -10,6 +10,7 @@ from trader.decide import Strategy
 from trader.domain.decision import CloseReport
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
+from trader.domain.wording import money, stamp
 from trader.execution.round_trips import Funding, RoundTrip, round_trips
 from trader.research.metrics import Metrics, seed_metrics
 from trader.research.performance import equity_performance, trade_performance
@@ -156,12 +157,6 @@ def _performance(
     }
 
 
-def money(amount: Decimal) -> str:
-    """Write an amount of money or a quantity without an exponent and without idle zeros."""
-    text = format(amount, "f")
-    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
-
-
 def _before_costs(strategy: Strategy, reports: Sequence[CloseReport]) -> dict[str, Any]:
     """Measure signal times close-to-close log return, as the seeds do; the last close has no return yet."""
     symbol = strategy.symbols[0]
@@ -199,9 +194,3 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "fee": money(trade.fee),
         "realised": money(trade.realised),
     }
-
-
-def stamp(moment: datetime) -> str:
-    """Write a time as UTC ISO 8601."""
-    text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
-    return text.replace("+00:00", "Z")

@@ -27,7 +27,10 @@ _WAKE_AFTER_CLOSE = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """An open exchange; `tape` is empty on a real one, `generated` says that the market is not a real one's."""
+    """An open exchange; `tape` is empty on a real one, `generated` says that the market is not a real one's.
+
+    `pace` is venue seconds per second of waiting.
+    """
 
     clock: VenueClock
     gateway: BinanceGateway
@@ -35,6 +38,7 @@ class Venue:
     generated: bool
     wake_after_close: timedelta
     loopback: Loopback | None = None
+    pace: float = 1.0
 
 
 def folder(settings: Settings, tape: TapeChoice, strategy: str) -> Path:
@@ -143,7 +147,7 @@ def _stepped(
     gateway = _gateway(settings, keys, clock, loopback, stack)
     # the name alone would take a fresh ledger on the same tape for the old account
     tape = f"{ready['tape']}#{str(ready['fingerprint'])[:8]}"
-    return Venue(clock, gateway, tape, bool(ready["generated"]), timedelta(0), loopback)
+    return Venue(clock, gateway, tape, bool(ready["generated"]), timedelta(0), loopback, pace)
 
 
 def _gateway(

@@ -66,6 +66,10 @@ class BinanceGateway:
         """
         self._limiter.keep(until, keep)
 
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Return how much of the exchange's limits is used, and how much is ours, by window."""
+        return self._limiter.usage()
+
     async def sync_clock(self) -> timedelta:
         """Measure venue time minus local time and hand it to the clock."""
         return await self._calls.sync_clock()

@@ -133,6 +133,15 @@ class Limiter:
             if told.isdecimal():
                 window.observe(now, int(told))
 
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Return what is used and what is ours to use by window, such as `weight-1m`."""
+        now = self._clock.now()
+        return {
+            f"{kind}-{window.header.rpartition('-')[2]}": (window.used(now), window.limit)
+            for kind, windows in (("weight", self._weights), ("orders", self._orders))
+            for window in windows
+        }
+
     async def admit(self, weight: int) -> None:
         """Count a request, waiting for its turn where the limit is reached.
 

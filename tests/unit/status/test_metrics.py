@@ -1,0 +1,91 @@
+"""What a collector reads."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.unit.status.conftest import FIRST, INTERVAL
+from trader.journal.journal import Journal
+from trader.metrics import Metrics
+from trader.status.board import Facts
+from trader.status.sight import Sight
+
+Labels = dict[str, str]
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics({"version": "0.1.0", "verdict": "NO-GO"}, FIRST - timedelta(seconds=1))
+
+
+@pytest.fixture
+def read(metrics: Metrics, sight: Sight, facts: Facts) -> Callable[..., float]:
+    def value(name: str, **labels: str) -> float:
+        text = metrics.exposition(sight.journal, facts, lag=timedelta(seconds=7), silent=0.5).decode()
+        (found,) = [
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+        return float(found)
+
+    return value
+
+
+def test_an_empty_journal_has_metrics_too(read: Callable[..., float]) -> None:
+    assert read("trader_closes_total", status="closed") == 0
+    assert read("trader_info", verdict="NO-GO") == 1
+    assert read("trader_state", state="ACTIVE") == 1
+    assert read("process_resident_memory_bytes") > 0
+
+
+def test_money_position_and_counts_are_those_of_the_journal(
+    read: Callable[..., float], close_one: Callable[..., None], journal: Journal
+) -> None:
+    close_one(0, equity="10100", quantity="100")
+    journal.miss_all([FIRST + INTERVAL.delta], "asleep", FIRST)
+    assert read("trader_closes_total", status="closed") == 1
+    assert read("trader_closes_total", status="missed") == 1
+    assert read("trader_orders_total", outcome="confirmed") == 1
+    assert read("trader_order_posts_total") == 1
+    assert read("trader_equity_usdt") == 10100
+    assert read("trader_slippage_usdt") == pytest.approx(1.0)
+    assert read("trader_fees_usdt") == 0.5
+    assert read("trader_position", symbol="ADAUSDT") == 100
+    assert read("trader_last_close_timestamp_seconds") == FIRST.timestamp()
+
+
+def test_what_the_loop_tells_is_told(read: Callable[..., float]) -> None:
+    assert read("trader_ready") == 1
+    assert read("trader_clock_offset_seconds") == -0.012
+    assert read("trader_clock_error_seconds") == 0.003
+    assert read("trader_weight_used", window="weight-1m") == 40
+    assert read("trader_weight_limit", window="weight-1m") == 2400
+    assert read("trader_journal_lag_seconds") == 7
+    assert read("trader_loop_silent_seconds") == 0.5
+
+
+def test_every_step_of_a_close_is_observed_once_and_only_when_it_has_ended(
+    read: Callable[..., float], close_one: Callable[..., None], journal: Journal
+) -> None:
+    close_one(0)
+    assert journal.claim(FIRST + INTERVAL.delta, FIRST + INTERVAL.delta)
+    for _ in range(2):
+        assert read("trader_close_step_seconds_count", step="whole") == 1
+        assert read("trader_close_step_seconds_sum", step="wake") == 2
+        assert read("trader_close_step_seconds_sum", step="decide") == 1
+        assert read("trader_close_step_seconds_sum", step="orders") == 2
+        assert read("trader_order_step_seconds_sum", step="send") == 3
+        assert read("trader_order_step_seconds_sum", step="settle") == 1
+
+
+def test_closes_before_this_start_are_not_observed_again(
+    sight: Sight, facts: Facts, close_one: Callable[..., None]
+) -> None:
+    close_one(0)
+    late = Metrics({}, FIRST)
+    text = late.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
+    assert 'trader_close_step_seconds_count{step="whole"}' not in text

@@ -1,0 +1,133 @@
+"""One document of everything there is to see."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.status.conftest import FIRST, INTERVAL
+from trader.domain.decision import State
+from trader.journal.journal import Journal
+from trader.status.page import render
+from trader.status.series import Row, thinned
+from trader.status.sight import Sight
+
+PROMISED = {
+    "state", "ready", "venue", "strategy", "model", "position", "equity", "last_close", "next_close",
+    "last_decision", "why",
+}  # fmt: skip
+
+
+def test_a_journal_without_a_close_is_shown_too(sight: Sight) -> None:
+    told = sight.document()
+    assert told.keys() >= PROMISED
+    assert told["decisions"] == told["orders"] == told["holdings"] == []
+    assert "No close has been decided yet" in render(told)
+    assert sight.series() == {"close": [], "equity": [], "drawdown": [], "position": []}
+
+
+def test_it_says_what_is_held_at_what_exposure_and_what_it_cost(sight: Sight, close_one: Callable[..., None]) -> None:
+    close_one(0, quantity="10000")
+    told = sight.document()
+    (held,) = told["holdings"]
+    assert (held["quantity"], held["price"], held["notional"]) == ("10000", "0.62", "6200")
+    assert held["entry_price"] == "0.63"
+    assert held["exposure"] == 0.62
+    money = told["money"]
+    assert (money["fees"], money["slippage"], money["costs"], money["fills"]) == ("0.5", "100", "100.5", 1)
+    assert money["profit"] == "-0.5"
+
+
+def test_the_last_decisions_come_first_each_with_its_reason(sight: Sight, close_one: Callable[..., None]) -> None:
+    for turn in range(15):
+        close_one(turn, forecast=0.001 * (-1) ** turn)
+    told = sight.document()
+    assert [one["why"] for one in told["decisions"][:2]] == ["it said 0.001", "it said -0.001"]
+    assert len(told["decisions"]) == 12
+    assert told["decisions"][0]["forecast"] == {"ADAUSDT": 0.001}
+    assert told["decisions"][0]["seconds"] == 3.0
+    assert told["orders"][0]["slippage"] == float((Decimal("0.63") / Decimal("0.62") - 1).quantize(Decimal("1e-6")))
+
+
+def test_what_comes_next_follows_state_and_requests(sight: Sight, journal: Journal) -> None:
+    assert "trades to its target" in sight.document()["next"]["what"]
+    journal.set_state(State.REDUCING, "a day's loss", "guard", FIRST)
+    assert "only makes positions smaller" in sight.document()["next"]["what"]
+    journal.set_state(State.HALTED, "drawdown of 21 %", "guard", FIRST)
+    journal.request("flatten", FIRST)
+    told = sight.document()
+    assert told["next"]["what"].startswith("obeys first what was asked for (flatten)")
+    assert told["next"]["close"] == "2024-01-02T00:00:00Z"
+    assert "<b>HALTED:</b> drawdown of 21 %" in render(told)
+
+
+def test_what_is_not_well_is_said_line_by_line(sight: Sight, later: Callable[..., None]) -> None:
+    assert sight.document()["health"]["well"]
+    later(
+        clock_offset=timedelta(seconds=-2),
+        weights={"weight-1m": (2300, 2400)},
+        cooldown=datetime(2024, 1, 1, 0, 5, tzinfo=UTC),
+        ready=False,
+    )
+    health = sight.document()["health"]
+    ill = [line["name"] for line in health["lines"] if not line["well"]]
+    assert ill == ["start", "clock", "weight in 1m", "exchange"]
+    assert not health["well"]
+    assert "−" not in json.dumps(health)
+    assert "wants no request before 2024-01-01 00:05:00 UTC" in render(sight.document())
+
+
+def test_a_close_that_is_due_and_has_no_end_is_a_lag(
+    sight: Sight, journal: Journal, close_one: Callable[..., None], later: Callable[..., None]
+) -> None:
+    close_one(0)
+    later(now=FIRST + INTERVAL.delta - timedelta(seconds=1))
+    assert sight.document()["health"]["journal_lag_seconds"] == 0
+    later(now=FIRST + INTERVAL.delta + timedelta(minutes=20))
+    told = sight.document()["health"]
+    assert told["journal_lag_seconds"] == 1200
+    assert not told["well"]
+    assert journal.claim(FIRST + INTERVAL.delta, FIRST + INTERVAL.delta)
+    assert sight.document()["health"]["journal_lag_seconds"] == 1200
+
+
+def test_a_fill_in_the_middle_of_a_close_does_not_move_the_profit_before_the_equity(
+    sight: Sight, journal: Journal, close_one: Callable[..., None]
+) -> None:
+    close_one(0)
+    before = sight.document()["money"]
+    at = FIRST + INTERVAL.delta
+    assert journal.claim(at, at)
+    journal.record_fills([])
+    assert sight.document()["money"] == before
+
+
+def test_the_series_goes_on_where_it_was(sight: Sight, close_one: Callable[..., None]) -> None:
+    close_one(0, equity="10100")
+    assert sight.series()["equity"] == [10100.0]
+    close_one(1, equity="9900")
+    told = sight.series()
+    assert told["equity"] == [10100.0, 9900.0]
+    assert told["drawdown"] == [0.0, 0.01]
+    assert told["position"] == [10.0, 20.0]
+
+
+def test_every_text_of_the_page_is_escaped(sight: Sight, journal: Journal) -> None:
+    journal.set_state(State.HALTED, "<script>alert(1)</script>", "<b>me</b>", FIRST)
+    text = render(sight.document())
+    assert "<script>alert" not in text
+    assert "<b>me" not in text
+    assert "Luck &lt;would&gt; do." in text
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=400), st.integers(8, 60))
+def test_thinning_keeps_both_ends_the_lowest_and_the_highest(equity: list[float], most: int) -> None:
+    rows: list[Row] = [(place, value, 0.0, 0.0) for place, value in enumerate(equity)]
+    kept = thinned(rows, most)
+    assert len(kept) <= max(most, 1)
+    assert (kept[0], kept[-1]) == (rows[0], rows[-1])
+    assert {min(equity), max(equity)} <= {row[1] for row in kept}
+    assert kept == sorted(kept)
