@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from trader.app.current import journal_path
 from trader.app.results import round_trip_rows
-from trader.domain.wording import money, stamp
 from trader.config import Settings
 from trader.domain.account import Income
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
+from trader.domain.wording import money, stamp
 from trader.errors import JournalError
 from trader.execution.profit import FUNDING, Marked, Profit, profits, together
 from trader.execution.round_trips import Funding, RoundTrip, round_trips

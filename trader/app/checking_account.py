@@ -7,7 +7,6 @@ from pathlib import Path
 
 from trader.app.findings import Findings
 from trader.app.operating import compare
-from trader.domain.wording import money
 from trader.app.strategies import Loaded, limits
 from trader.app.venues import Venue
 from trader.config import Settings
@@ -15,6 +14,7 @@ from trader.decide import cut_to_canary
 from trader.domain.account import Account, Setup
 from trader.domain.decision import Book, Margin, State
 from trader.domain.instrument import Instrument
+from trader.domain.wording import money
 from trader.errors import Mismatch
 from trader.exchange.paper import PaperGateway
 from trader.execution import guards

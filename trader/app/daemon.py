@@ -75,21 +75,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             upcoming = interval.following(one.venue.clock.now())
             pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
 
-        daemon = Daemon(
-            one.loaded.strategy,
-            one.terms,
-            Span(options.cycles, options.tape.end, one.venue.wake_after_close, cycle=settings.watchdog.cycle),
-            one.journal,
-            one.venue.clock,
-            one.startup,
-            one.cycle,
-            one.control,
-            one.flattener,
-            one.log,
-            on_close,
-            on_ready,
-            partial(_cooldown, one, pulse),
-        )
+        daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse))
         try:
             async with pulse.beating(), watched(settings.watchdog.stall), watch.shown(settings):
                 await daemon.run(adopt=options.adopt)
@@ -104,6 +90,31 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             return None
         start_equity = before[-1].equity if before else one.journal.baseline().equity
         return _document(one, reports, start_equity)
+
+
+def _daemon(
+    one: Assembly,
+    settings: Settings,
+    options: RunOptions,
+    on_close: Callable[[CloseReport], None],
+    on_ready: Callable[[], None],
+    cooldown: Callable[[], datetime | None],
+) -> Daemon:
+    return Daemon(
+        one.loaded.strategy,
+        one.terms,
+        Span(options.cycles, options.tape.end, one.venue.wake_after_close, cycle=settings.watchdog.cycle),
+        one.journal,
+        one.venue.clock,
+        one.startup,
+        one.cycle,
+        one.control,
+        one.flattener,
+        one.log,
+        on_close,
+        on_ready,
+        cooldown,
+    )
 
 
 def _counted(one: Assembly, allowed: int) -> Starts:
