@@ -26,10 +26,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The next candle's log return as forecast at a close, and |forecast| over the residual deviation."""
+    """What a forecaster says of a symbol at a close.
+
+    `value` is the next candle's log return, of a cross-section the score against the other symbols; `confidence` the
+    probability that its sign is right, 0 where nobody knows it. A portfolio also reads the `volatility` (standard
+    deviation a candle) and the `spread` (a fraction of the price).
+    """
 
     value: float
     confidence: float
+    volatility: float | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

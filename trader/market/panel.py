@@ -1,0 +1,177 @@
+"""Many symbols side by side, joined by close: what a cross-section reads.
+
+A symbol stands in a panel from its first candle to its last and nowhere else: nothing is filled, and a symbol that was
+delisted stays where it was traded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trader.domain.interval import Interval
+from trader.errors import DataError
+from trader.market.candles import faults
+from trader.market.tables import TIME
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+TENTHS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PaidByLongs:
+    """Funding as the exchange tells it: what longs pay to shorts over a candle, as a fraction of the notional.
+
+    Positive: longs pay and shorts are paid. NaN where nobody knows. Every source states its convention by how it makes
+    one of these.
+    """
+
+    rates: Array
+
+    @classmethod
+    def of_received(cls, rates: Array) -> "PaidByLongs":
+        """Read rates of the other convention: what longs receive."""
+        return cls(-rates)
+
+    @property
+    def carry(self) -> Array:
+        """What holding a long earns over a candle, prices standing still; a short earns minus that."""
+        return -self.rates
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Matrices (closes, symbols): rows in the order of time, columns in the order of the symbols' names.
+
+    `close_times` are int64 milliseconds of consecutive closes. Prices, `dollar_volume` (in quote currency) and `paid`
+    are NaN where a symbol has no candle, `paid` also where its funding is not known.
+    """
+
+    interval: Interval
+    symbols: tuple[str, ...]
+    close_times: NDArray[np.int64]
+    high: Array
+    low: Array
+    close: Array
+    dollar_volume: Array
+    paid: PaidByLongs
+
+    @property
+    def listed(self) -> Mask:
+        """Where a symbol has a candle."""
+        return np.isfinite(self.close)
+
+    def returns(self) -> Array:
+        """Return log returns, close over the close before; NaN at a symbol's first candle."""
+        found = np.full(self.close.shape, np.nan)
+        # polars' logarithm takes one element at a time, whatever stands beside it
+        ratio = pl.Series((self.close[1:] / self.close[:-1]).ravel())
+        found[1:] = ratio.log().to_numpy().reshape(found[1:].shape)
+        return found
+
+
+def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
+    """Lay a validated candle frame out as a panel.
+
+    Dollar volume is `quote_volume`, where the frame has none close times volume. Funding is the frame's `funding_rate`
+    (paid by longs); a frame without the column knows none.
+
+    Raises:
+        DataError: there are no candles.
+    """
+    if candles.is_empty():
+        raise DataError("There are no candles to lay side by side; give a file with at least one usable symbol.")
+    column = candles["symbol"].rle_id().to_numpy().astype(np.int64)
+    names = candles["symbol"].gather(np.flatnonzero(np.diff(column, prepend=-1))).to_list()
+    closes = candles["close_time"].dt.timestamp("ms").to_numpy()
+    first = int(closes.min())
+    row = (closes - first) // interval.milliseconds
+    shape = (int(row.max()) + 1, len(names))
+
+    def laid(values: pl.Series) -> Array:
+        matrix = np.full(shape, np.nan)
+        matrix[row, column] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return matrix
+
+    known = "funding_rate" in candles.columns
+    volume = candles["quote_volume"] if "quote_volume" in candles.columns else candles["close"] * candles["volume"]
+    return Panel(
+        interval=interval,
+        symbols=tuple(names),
+        close_times=first + np.arange(shape[0], dtype=np.int64) * interval.milliseconds,
+        high=laid(candles["high"]),
+        low=laid(candles["low"]),
+        close=laid(candles["close"]),
+        dollar_volume=laid(volume),
+        paid=PaidByLongs(laid(candles["funding_rate"]) if known else np.full(shape, np.nan)),
+    )
+
+
+def closes_of(panel: Panel) -> list[datetime]:
+    """Return the close times of a panel's rows, aware UTC."""
+    moments: list[datetime] = pl.Series(panel.close_times).cast(TIME).to_list()
+    return moments
+
+
+def excluding(candles: pl.DataFrame, interval: Interval) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Leave out every symbol of which a candle is missing or cannot be used; return the rest, and why by name.
+
+    What is left passes `validate`. Nothing is filled and no symbol is cut: a hole may hide anything.
+    """
+    reasons: dict[str, str] = {}
+    for fault in faults(candles, interval):
+        opened = candles["open_time"][fault.row]
+        where = "without a time" if opened is None else f"of {opened:%Y-%m-%dT%H:%MZ}"
+        reasons.setdefault(candles["symbol"][fault.row], f"the candle {where} {fault.reason}")
+    if not reasons:
+        return candles, {}
+    return candles.filter(~pl.col("symbol").is_in(sorted(reasons))), dict(sorted(reasons.items()))
+
+
+def unfunded(candles: pl.DataFrame) -> dict[str, str]:
+    """Return the symbols of which no funding is known at all, and why they cannot stand in a carry panel."""
+    if "funding_rate" not in candles.columns:
+        return dict.fromkeys(candles["symbol"].unique().sort().to_list(), "no funding is known")
+    known = candles.group_by("symbol").agg(pl.col("funding_rate").is_not_null().any().alias("known"))
+    return dict.fromkeys(known.filter(~pl.col("known"))["symbol"].sort().to_list(), "no funding is known")
+
+
+def rolling_mean(values: Array, window: int, least: int) -> Array:
+    """Return the mean of the last `window` values of each column; NaN where fewer than `least` of them are there.
+
+    The values are added from the latest to the earliest, so that no result depends on what lies beside or before them.
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    total, count = filled.copy(), known.astype(np.int64)
+    for lag in range(1, min(window, len(values))):
+        total[lag:] += filled[:-lag]
+        count[lag:] += known[:-lag]
+    enough = known & (count >= least)
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
+
+
+def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int64]:
+    """Rank symbols at each close by their mean dollar volume of the last `window` candles, in tenths from 1 to 10.
+
+    10 holds the most liquid. A symbol with fewer than `least` candles has no rank yet (0). Equal volumes are ranked in
+    the order of names.
+    """
+    volume = rolling_mean(panel.dollar_volume, window, least)
+    ranked = np.isfinite(volume)
+    order = np.argsort(np.where(ranked, volume, np.inf), axis=1, kind="stable")
+    ranks = np.empty(order.shape, dtype=np.int64)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape), axis=1)
+    count = np.maximum(ranked.sum(axis=1, keepdims=True), 1)
+    # whole numbers: a rank that lies on an edge must not fall by a rounding
+    return np.where(ranked, -(-ranks * TENTHS // count), 0)
+
+
+def names_at(panel: Panel, row: int, mask: Mask) -> Mapping[str, int]:
+    """Return the columns of the symbols that a mask marks at a close."""
+    return {panel.symbols[column]: int(column) for column in np.flatnonzero(mask[row])}

@@ -1,0 +1,93 @@
+"""Hold many perpetuals for what holding them earns.
+
+At each close the most liquid symbols are ranked by their carry; the best tenths are held long and the worst short, the
+calmer ones more of, within limits that bind. A symbol that leaves the universe is sold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import polars as pl
+
+from trader.domain.account import MarginMode
+from trader.domain.decision import Book, Forecast, Rebalance
+from trader.domain.interval import Interval
+from trader.errors import ModelError
+from trader.forecast.carry import CarryForecaster
+from trader.portfolio.inverse_volatility import InverseVolatilityAllocator, Wish
+from trader.portfolio.policy import TenthPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class CarryStrategy:
+    """A universe, one interval, a cross-section of carry; `leverage` is the exchange's setting, above the gross limit.
+
+    `symbols` are all that may ever be held; which of them are is decided at every close.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    interval: Interval
+    forecaster: CarryForecaster
+    policy: TenthPolicy
+    allocator: InverseVolatilityAllocator
+    leverage: int
+    margin_mode: MarginMode
+
+    @property
+    def exposure(self) -> float:
+        """Gross target notional over equity, at most."""
+        return self.allocator.gross
+
+    @property
+    def capital(self) -> Decimal | None:
+        """What targets are fractions of: the equity of the moment."""
+        return None
+
+    @property
+    def rebalance(self) -> Rebalance:
+        """When a side that does not change is traded: the allocator has its own buffer."""
+        return "drift"
+
+    @property
+    def band(self) -> float:
+        """Drift up to which an unchanged side is held: none beyond the allocator's buffer."""
+        return 0.0
+
+    @property
+    def warmup(self) -> int:
+        """Closed candles a forecast reads at most; a younger symbol has as many as it has lived."""
+        return self.forecaster.warmup
+
+    def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
+        """Forecast every close of a candle frame that has its full history; columns as in `forecast.carry`."""
+        return self.forecaster.forecast(candles)
+
+    def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
+        """Return the signed fractions of equity to reach, of every symbol that is to be traded.
+
+        A symbol that is held and not forecast has left the universe and is sold; one that the exchange does not trade
+        any more is given up at once.
+
+        Raises:
+            ModelError: a forecast comes without its volatility and spread.
+        """
+        if book.equity <= 0:
+            return {symbol: 0.0 for symbol, quantity in book.positions.items() if quantity}
+        held = {
+            symbol: float(quantity * book.prices[symbol] / book.equity)
+            for symbol, quantity in book.positions.items()
+            if quantity
+        }
+        gone = [symbol for symbol in held if not book.instruments[symbol].trading]
+        open_to = {symbol: one for symbol, one in forecasts.items() if book.instruments[symbol].trading}
+        targets = self.policy.of(open_to)
+        wishes = {symbol: _wish(open_to[symbol], target) for symbol, target in targets.items()}
+        return self.allocator.weights(wishes, held, gone)
+
+
+def _wish(forecast: Forecast, target: float) -> Wish:
+    if forecast.volatility is None or forecast.spread is None:
+        raise ModelError("A forecast of a portfolio comes without its volatility or spread; forecast it again.")
+    return Wish(target, forecast.volatility, forecast.spread)
