@@ -1,5 +1,6 @@
-"""Funding payments as files carry them."""
+"""Funding payments as files carry them, and what they come to candle by candle."""
 
+import numpy as np
 import polars as pl
 
 from trader.errors import DataError
@@ -28,3 +29,50 @@ def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
             where = f"{rates['symbol'][row]} at {rates['funding_time'][row]:%Y-%m-%dT%H:%M:%SZ}"
             raise DataError(f"{name} has {reason} for {where}; fetch or export it again.")
     return rates
+
+
+_LONGEST = 8 * 60 * 60_000  # an exchange settles funding every eight hours, or more often
+_MINUTE = 60_000
+_SYMBOL_STRIDE = 1 << 43  # milliseconds, far beyond any date
+
+
+def with_funding(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.DataFrame:
+    """Give every candle its `funding_rate`: what longs paid in it, the sum over the stamps in (open, close].
+
+    The stamps of a symbol may lie eight, four or one hour apart, or change; those that come some milliseconds late, as
+    the exchange's do, belong to their minute. A candle in which more than eight hours pass without a stamp, or that
+    ends eight hours or more after the last one, has a funding that nobody knows: null, which is not zero. A missing
+    stamp of a symbol that is settled more often leaves no such trace.
+
+    Args:
+        candles: a candle frame, sorted by symbol and close.
+        funding: as `parse_funding` reads it.
+    """
+    symbols = candles["symbol"].unique(maintain_order=True)
+    codes = {symbol: code for code, symbol in enumerate(symbols)}
+    stamps = funding.filter(pl.col("symbol").is_in(symbols.to_list())).sort("funding_time")
+    minutes = stamps["funding_time"].dt.timestamp("ms").to_numpy() // _MINUTE * _MINUTE
+    owners = stamps["symbol"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
+    keys = owners * _SYMBOL_STRIDE + minutes
+    order = np.argsort(keys, kind="stable")
+    keys, rates = keys[order], stamps["funding_rate"].to_numpy()[order]
+    base = candles["symbol"].replace_strict(codes, return_dtype=pl.Int64).to_numpy() * _SYMBOL_STRIDE
+    opens = base + candles["open_time"].dt.timestamp("ms").to_numpy()
+    closes = base + candles["close_time"].dt.timestamp("ms").to_numpy()
+    # every stamp lies in the first candle that ends at or after it, if that has begun
+    place = np.searchsorted(closes, keys, side="left")
+    inside = place < len(closes)
+    inside[inside] = opens[place[inside]] < keys[inside]
+    place, keys_inside = place[inside], keys[inside]
+    total = np.bincount(place, weights=rates[inside], minlength=len(closes))
+    before = np.searchsorted(keys, opens, side="right") - 1
+    latest = np.searchsorted(keys, closes, side="right") - 1
+    first = np.where((before >= 0) & (keys[before] >= base), keys[before], opens) if len(keys) else opens
+    silence = np.zeros(len(closes), dtype=np.int64)
+    if len(keys_inside):
+        alone = np.concatenate([[True], place[1:] != place[:-1]])
+        previous = np.where(alone, first[place], np.concatenate([[0], keys_inside[:-1]]))
+        np.maximum.at(silence, place, keys_inside - previous)
+    last = np.where((latest >= 0) & (keys[latest] >= base), keys[latest], -1) if len(keys) else np.full(len(closes), -1)
+    known = (last >= 0) & (closes - last < _LONGEST) & (silence <= _LONGEST)
+    return candles.with_columns(pl.Series("funding_rate", np.where(known, total, np.nan)).fill_nan(None))

@@ -7,7 +7,7 @@ price, then the decision, sized, filled and marked at that same price.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -22,8 +22,12 @@ from trader.errors import DataError, Rejected
 from trader.execution import guards
 from trader.execution.fills import Costs, Execution, Ledger
 from trader.execution.round_trips import Funding
+from trader.market.funding import with_funding
 from trader.market.resample import resample
 from trader.research.track import Tape
+
+SETTLING = "SETTLING"
+"""What the exchange calls a symbol that is traded no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def run_backtest(
         DataError: the window holds no close, or starts before the forecaster is warm.
     """
     tapes = {symbol: Tape.of(candles, funding, symbol, source) for symbol in strategy.symbols}
-    forecasts, candle_closes = _forecast(strategy, candles, source)
+    forecasts, candle_closes = _forecast(strategy, candles, source, funding)
     result = Backtest(terms.equity)
     ledger = Ledger(terms.equity, terms.costs, strategy.leverage, strategy.margin_mode)
     state, peak = State.ACTIVE, terms.equity
@@ -103,18 +107,20 @@ def run_backtest(
         played = moment
         if taken:
             state = State.HALTED
-        prices = {symbol: tape.price(moment) for symbol, tape in tapes.items()}
+        prices = {symbol: tape.price(moment) for symbol, tape in tapes.items() if tape.start <= moment}
         equity = ledger.equity(prices)
         peak = max(peak, equity)
-        positions = {symbol: ledger.quantity(symbol) for symbol in strategy.symbols}
-        rates = {symbol: tape.rate(moment) for symbol, tape in tapes.items()}
+        positions = _positions(strategy, ledger)
+        rates = {symbol: tapes[symbol].rate(moment) for symbol in prices}
+        rules = _rules(instruments, tapes, moment)
         day, orders = _day_equity(result.closes, close), sent[close.date()]
-        book = Book(equity, peak, positions, prices, instruments, state, day, orders, rates)
+        book = Book(equity, peak, positions, prices, rules, state, day, orders, rates)
         decision = decide(strategy, close, forecasts[close], book, terms.limits)
         state = decision.state
         sent[close.date()] += len(decision.legs)
         _fill(ledger, decision, instruments, prices, result)
-        result.closes.append(_record(decision, ledger, strategy.symbols, prices, candle_closes[close], taken))
+        positions = _positions(strategy, ledger)
+        result.closes.append(_record(decision, ledger, positions, prices, candle_closes[close], taken))
     result.fees, result.funding = ledger.fees, ledger.funding
     return result
 
@@ -125,14 +131,17 @@ def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | Non
 
 
 def _forecast(
-    strategy: Strategy, candles: pl.DataFrame, source: Interval
+    strategy: Strategy, candles: pl.DataFrame, source: Interval, funding: pl.DataFrame | None
 ) -> tuple[dict[datetime, dict[str, Forecast]], dict[datetime, dict[str, float]]]:
     """Forecast all history at once; return forecasts and candle closes by close and symbol."""
     wanted = candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
+    if funding is not None:
+        wanted = with_funding(wanted, funding)
     frame = resample(wanted, source, strategy.interval)
     forecasts: dict[datetime, dict[str, Forecast]] = {}
     for row in strategy.forecast(frame).iter_rows(named=True):
-        forecasts.setdefault(row["close_time"], {})[row["symbol"]] = Forecast(row["forecast"], row["confidence"])
+        told = Forecast(row["forecast"], row["confidence"], row.get("volatility"), row.get("spread"))
+        forecasts.setdefault(row["close_time"], {})[row["symbol"]] = told
     closes: dict[datetime, dict[str, float]] = {}
     for symbol, close_time, price in frame.select("symbol", "close_time", "close").iter_rows():
         closes.setdefault(close_time, {})[symbol] = price
@@ -141,14 +150,32 @@ def _forecast(
 
 def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> list[datetime]:
     """Return the closes the daemon would decide in the window."""
-    first = terms.start or max(tape.start for tape in tapes.values())
-    last = min([tape.end for tape in tapes.values()] + ([terms.end] if terms.end else []))
+    first = terms.start or min(tape.start for tape in tapes.values())
+    last = max(tape.end for tape in tapes.values())
+    last = min(last, terms.end) if terms.end else last
     close = strategy.interval.floor(first)
     if first - close > terms.max_delay:
         close = strategy.interval.following(first)
     if close > last:
         raise DataError(f"No close of {strategy.interval} lies between {first} and {last}; widen the window.")
     return list(islice(strategy.interval.closes(close, last), terms.cycles))
+
+
+def _positions(strategy: Strategy, ledger: Ledger) -> dict[str, Decimal]:
+    """Return what is held by symbol; a strategy of one symbol is told of that one even when it holds nothing."""
+    held = {symbol: ledger.quantity(symbol) for symbol in strategy.symbols}
+    return held if len(held) == 1 else {symbol: quantity for symbol, quantity in held.items() if quantity}
+
+
+def _rules(
+    instruments: Mapping[str, Instrument], tapes: Mapping[str, Tape], moment: datetime
+) -> Mapping[str, Instrument]:
+    """Return the trading rules at a moment: a symbol whose bars have ended before the tape's is settled."""
+    end = max(tape.end for tape in tapes.values())
+    ended = [symbol for symbol, tape in tapes.items() if tape.end <= moment and tape.end < end]
+    if not ended:
+        return instruments
+    return {**instruments, **{symbol: replace(instruments[symbol], status=SETTLING) for symbol in ended}}
 
 
 def _play(
@@ -200,7 +227,7 @@ def _fill(
 def _record(
     decision: Decision,
     ledger: Ledger,
-    symbols: Sequence[str],
+    positions: Mapping[str, Decimal],
     prices: Mapping[str, Decimal],
     candle_closes: Mapping[str, float],
     taken: Sequence[str],
@@ -210,7 +237,7 @@ def _record(
         close=decision.close,
         forecasts=decision.forecasts,
         targets=decision.targets,
-        positions={symbol: ledger.quantity(symbol) for symbol in symbols},
+        positions=positions,
         equity=ledger.equity(prices),
         prices=prices,
         candle_closes=candle_closes,
