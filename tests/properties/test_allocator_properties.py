@@ -38,7 +38,7 @@ def traded(held: dict[str, float], weights: dict[str, float]) -> float:
 def within(made: InverseVolatilityAllocator, held: dict[str, float]) -> dict[str, float]:
     if not held:
         return {}
-    found = made.within(np.array([list(held.values())]))[0]
+    found = made.within(np.array(list(held.values())))
     return dict(zip(held, found.tolist(), strict=True))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from trader.app.instruments import instruments_of
+from trader.app.portfolios import play_portfolio, portfolio_text
 from trader.app.results import Trade, document
-from trader.app.stored import Stored, tape_of
+from trader.app.stored import Stored, tape_of, unstored
 from trader.app.strategies import Loaded, limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
@@ -55,7 +56,10 @@ def backtest(
     stored: Stored | None = None,
     tell: Tell | None = None,
 ) -> dict[str, Any]:
-    """Backtest the strategy of the settings over a tape and return its document."""
+    """Backtest the strategy of the settings, of one symbol or a portfolio, over a tape and return its document."""
+    portfolio = portfolio_text(settings)
+    if portfolio is not None:
+        return play_portfolio(settings, portfolio, unstored(choice, stored), cycles, tell).document()
     return play(settings, choice, cycles, stored=stored, tell=tell).document()
 
 

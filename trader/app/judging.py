@@ -1,18 +1,28 @@
 """Judge models in folders: by the files at hand, and by every fit that was ever recorded here."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from trader.app import places
+from trader.app.portfolios import compose_portfolio, read_market
 from trader.app.stored import candles_of, funding_of
 from trader.app.strategies import read_model
-from trader.config import Settings
+from trader.app.tapes import TapeChoice
+from trader.config import PortfolioFile, Settings
+from trader.domain.interval import Interval
 from trader.execution.fills import Costs
 from trader.forecast.artifact import load
+from trader.market.resample import resample
+from trader.research.dataset import data_hash
+from trader.research.evidence.baskets import judge_basket
 from trader.research.evidence.judge import judge
-from trader.research.evidence.trials import TrialStore
+from trader.research.evidence.trials import Trial, TrialStore, sharpes
 
 
 def evidence(
@@ -45,6 +55,49 @@ def evidence(
     )
     about = {"model": model.name, "hash": model.hash, "symbol": symbol, "lags": list(model.card.lags)}
     return {**about, "candle": str(model.card.interval), "loss": model.card.loss, **found.document()}
+
+
+def portfolio_evidence(
+    settings: Settings, file: tuple[Path, str], choice: TapeChoice, *, step: Callable[[], object]
+) -> dict[str, Any]:
+    """Judge a portfolio over a candle file of many symbols, and count its settings among those that were tried.
+
+    Raises:
+        ConfigError: the strategy file cannot be used, or no candle file is named.
+        DataError: candles or funding cannot be used.
+    """
+    path, text = file
+    interval = Interval.parse(PortfolioFile.parse(text, str(path)).interval)
+    market = read_market(choice, interval)
+    portfolio = compose_portfolio(text, str(path), market.candles["symbol"].unique().to_list())
+    strategy = portfolio.strategy
+    candles = resample(market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols))), market.source, interval)
+    settled = portfolio.file.model_dump_json(exclude={"name", "risk"})
+    own = Trial(
+        symbol=f"{portfolio.file.kind} {interval}",
+        interval=interval,
+        lags=(),
+        loss="",
+        data_hash=data_hash(candles),
+        first_close=candles["close_time"].to_list()[0],
+        last_close=max(candles["close_time"].to_list()),
+        rows=candles.height,
+        sharpe=None,
+        closes=0,
+        purpose="evidence",
+        kind=portfolio.file.kind,
+        detail=hashlib.sha256(settled.encode()).hexdigest(),
+    )
+    store = trial_store(settings)
+    tried = [one for one in store.of(own.symbol) if one.detail != own.detail]
+    known = sharpes(tried, interval).tolist()
+    settings_tried = len({one.detail for one in tried}) + 1
+    found = judge_basket(strategy, candles, costs_of(settings), known=known, trials=settings_tried, step=step)
+    ratio = found.numbers["performance"]["sharpe"]
+    closes = found.numbers["horizon"]["closes"]
+    store.record([replace(own, sharpe=None if ratio is None else ratio / interval.per_year**0.5, closes=closes)])
+    about = {"model": strategy.name, "hash": portfolio.hash, "symbol": f"{len(strategy.symbols)} symbols"}
+    return {**about, "candle": str(interval), "excluded": dict(market.excluded), **found.document()}
 
 
 def costs_of(settings: Settings) -> Costs:

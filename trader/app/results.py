@@ -40,6 +40,7 @@ def document(
     bookings: Sequence[Funding],
     forced: Sequence[Fill] = (),
     generated: bool,
+    before_costs: Metrics | None = None,
 ) -> dict[str, Any]:
     """Write closes, trades and metrics as the command line promises them, round trips and performance beside them.
 
@@ -52,12 +53,13 @@ def document(
         bookings: funding in order.
         forced: fills of orders the exchange sent, liquidations.
         generated: whether the market was a generated one.
+        before_costs: what was earned close to close; None for that of a signal of one symbol.
     """
     symbols = strategy.symbols
     end_equity = reports[-1].equity if reports else start_equity
     traded = sum((abs(trade.quantity) * trade.price for trade in trades), Decimal(0))
     mean_equity = sum((report.equity for report in reports), Decimal(0)) / len(reports) if reports else start_equity
-    metrics = _before_costs(strategy, reports) | {
+    metrics: dict[str, Any] = (_before_costs(strategy, reports) if before_costs is None else before_costs) | {
         "turnover": float(traded / mean_equity) if mean_equity else 0.0,
         "fees": money(fees),
         "funding": money(sum((booking.amount for booking in bookings), Decimal(0))),

@@ -92,3 +92,14 @@ def tape_of(
             lent = replace(lent, funding=Path(folder) / f"{stored.symbol}_funding.parquet")
             rates.write_parquet(Path(folder) / f"{stored.symbol}_funding.parquet")
         yield lent
+
+
+def unstored(choice: TapeChoice, stored: Stored | None) -> TapeChoice:
+    """Return a choice for a portfolio, which is played on files only.
+
+    Raises:
+        ConfigError: a symbol of the store is asked for.
+    """
+    if stored is not None:
+        raise ConfigError("A portfolio holds many symbols; give a candle file with --candles in place of a --symbol.")
+    return choice

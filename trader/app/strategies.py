@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from trader.app import places
-from trader.config import Settings, StrategyFile
+from trader.config import Settings, StrategyFile, kind_of
 from trader.decide import Strategy
 from trader.domain.decision import Limits
 from trader.domain.interval import Interval
@@ -51,6 +51,11 @@ def load_strategy(settings: Settings) -> Loaded:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
+    if kind_of(text) == "carry":
+        raise ConfigError(
+            f"The strategy {path.stem} is a portfolio, which nothing but research plays yet; use it with `trader "
+            "backtest`, `trader evidence` or `trader report`, or name a strategy of one symbol."
+        )
     file = StrategyFile.parse(text, str(path))
     card, weights = read_model(places.model_path(file.model, path.parent))
     return compose(text, file, card, weights)

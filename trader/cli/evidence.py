@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def evidence(
-    model: Annotated[Path, typer.Argument(help="A model folder, or the name of a shipped model.")],
+    model: Annotated[
+        Path, typer.Argument(help="A model folder, the name of a shipped model, or a portfolio's strategy file.")
+    ],
     candles: Annotated[
         Path | None,
         typer.Option(help="A candle file that reaches beyond the model's training; without one the store."),
@@ -50,14 +52,23 @@ def evidence(
       trader evidence ada-ar-16h --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet
       trader evidence models/mine --candles ADAUSDT_1h.parquet --json
       trader evidence models/mine --json
+      trader evidence perp-carry-1d --candles perpetuals_1d.parquet
     """
     from trader.app.judging import evidence as judge_it
+    from trader.app.judging import portfolio_evidence
+    from trader.app.portfolios import portfolio_named
     from trader.app.settings import load_settings, money
+    from trader.app.tapes import TapeChoice
     from trader.research.evidence.judge import STEPS
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
+    portfolio = portfolio_named(str(model))
     with progress("weighing", STEPS) as step:
-        document = judge_it(settings, model, candles, funding=funding, since=since, step=step)
+        if portfolio is not None:
+            choice = TapeChoice(candles, funding, start=since)
+            document = portfolio_evidence(settings, portfolio, choice, step=step)
+        else:
+            document = judge_it(settings, model, candles, funding=funding, since=since, step=step)
     if as_json:
         show(document, as_json=True)
     else:
@@ -82,7 +93,8 @@ def page(document: Mapping[str, Any]) -> "RenderableType":
     )
     period = (
         f"{horizon['closes']} closes, {horizon['days']:.0f} days, from {horizon['first_close']} to "
-        f"{horizon['last_close']}; none of them was seen by the fit."
+        f"{horizon['last_close']}; "
+        + ("nothing was fitted." if document["no_bias"] is None else "none of them was seen by the fit.")
     )
     return Group(head, Text(period), "", _gates(document), "", _rules(document), "", *_notes(document))
 
@@ -105,8 +117,10 @@ def _rules(document: Mapping[str, Any]) -> "Table":
     spa = document["spa"] or {}
     for name in _RULES:
         rule = document[name]
+        if rule is None:
+            continue
         words = "this model" if name == "performance" else name.replace("_", " ")
-        numbers = [_number(rule[key]) for key in ("sharpe", "net_sharpe", "net_log_return", "changes_of_side")]
+        numbers = [_number(rule.get(key)) for key in ("sharpe", "net_sharpe", "net_log_return", "changes_of_side")]
         table.add_row(words, *numbers, "" if name == "performance" else _number(spa.get(name, {}).get("p_value")))
     table.add_row("cash", "0", "0", "0", "0", _number(spa.get("cash", {}).get("p_value")))
     return table
@@ -151,9 +165,10 @@ def _walked(walk: Mapping[str, Any] | None) -> list[str]:
         return ["Nobody knows how it was fitted, so that it was not walked forward."]
     marks = "".join("[green]+[/]" if fold["net_ev"] > 0 else "[red]-[/]" for fold in walk["folds"])
     sentence = (
-        f"Refitted every {walk['test']} candles to the {walk['train']} before them: {walk['positive']} of "
-        f"{walk['count']} folds earned something after costs {marks}"
-    )
+        f"Refitted every {walk['test']} candles to the {walk['train']} before them"
+        if walk["train"]
+        else f"Cut into stretches of {walk['test']} candles (nothing is fitted)"
+    ) + f": {walk['positive']} of {walk['count']} folds earned something after costs {marks}"
     return [sentence]
 
 

@@ -13,7 +13,8 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError
 
 
-def _interval(text: str) -> str:
+def interval_text(text: str) -> str:
+    """Return an interval as it is written; raises ValueError, as pydantic wants it."""
     try:
         return str(Interval.parse(text))
     except ConfigError as error:
@@ -68,7 +69,7 @@ class StrategyFile(Section):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
     kind: Literal["ar"]
     symbol: str = Field(min_length=1, max_length=40)
-    interval: Annotated[str, AfterValidator(_interval)]
+    interval: Annotated[str, AfterValidator(interval_text)]
     model: str = Field(min_length=1)
     policy: PolicySection = PolicySection()
     allocation: AllocationSection = AllocationSection()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trader.errors import DataError
 from trader.forecast.features import significant
@@ -16,6 +17,17 @@ from trader.forecast.volatility import blended_volatility, realised_volatility
 from trader.market.candles import spacing
 from trader.market.panel import TENTHS, Array, Mask, Panel, liquidity_tenths, panel_of
 from trader.market.tables import TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Universe, score, tenth (1 to 10, else 0), volatility a candle and spread of every close: (closes, symbols)."""
+
+    members: Mask
+    score: Array
+    tenth: NDArray[np.int64]
+    volatility: Array
+    spread: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class CarryForecaster:
     least_history: int = 30
     winsor: float = 0.05
     spans: tuple[int, int] = (21, 90)
-    volatility_window: int = 180
+    volatility_window: int = 120
     realised_window: int = 30
 
     @property
@@ -59,15 +71,8 @@ class CarryForecaster:
                 "Carry is funding, and these candles have none; give --funding, or candles with funding_rate."
             )
         panel = panel_of(candles, spacing(candles))
-        returns = panel.returns()
-        members = self.universe(panel)
-        score = standardised(winsorised(panel.paid.carry, members, self.winsor), members)
-        members &= np.isfinite(score)
-        score = np.where(members, significant_matrix(score), np.nan)
-        rank = tenths(score, members)
-        volatility = blended_volatility(returns, members, self.spans, self.volatility_window)
-        realised = realised_volatility(returns, members, self.realised_window)
-        columns, rows = np.nonzero(members.T)
+        found = self.section(panel)
+        columns, rows = np.nonzero(found.members.T)
 
         def told(matrix: Array) -> Array:
             return significant(matrix[rows, columns])
@@ -76,14 +81,29 @@ class CarryForecaster:
             {
                 "symbol": pl.Series(panel.symbols, dtype=pl.String).gather(columns),
                 "close_time": pl.Series(panel.close_times[rows]).cast(TIME),
-                "forecast": score[rows, columns],
+                "forecast": found.score[rows, columns],
                 "confidence": np.zeros(len(rows)),
                 "carry": told(panel.paid.carry * panel.interval.per_year),
-                "tenth": rank[rows, columns],
-                "volatility": told(volatility),
-                "realised": told(realised),
-                "spread": told((panel.high - panel.low) / (panel.high + panel.low)),
+                "tenth": found.tenth[rows, columns],
+                "volatility": told(found.volatility),
+                "realised": told(realised_volatility(panel.returns(), found.members, self.realised_window)),
+                "spread": told(found.spread),
             }
+        )
+
+    def section(self, panel: Panel) -> Section:
+        """Score every close of a panel at once; `forecast` lists what this lays side by side."""
+        members = self.universe(panel)
+        score = standardised(winsorised(panel.paid.carry, members, self.winsor), members)
+        members &= np.isfinite(score)
+        rounded = np.full(score.shape, np.nan)
+        rounded[members] = significant(score[members])
+        return Section(
+            members=members,
+            score=rounded,
+            tenth=tenths(rounded, members),
+            volatility=blended_volatility(panel.returns(), members, self.spans, self.volatility_window),
+            spread=(panel.high - panel.low) / (panel.high + panel.low),
         )
 
     def universe(self, panel: Panel) -> Mask:
@@ -92,8 +112,3 @@ class CarryForecaster:
         # a first candle has no return to measure
         seasoned = np.cumsum(panel.listed, axis=0) >= max(self.least_history, 2)
         return liquid & seasoned & np.isfinite(panel.paid.rates)
-
-
-def significant_matrix(values: Array) -> Array:
-    """Round each number of a matrix as forecasts are rounded."""
-    return significant(values.ravel()).reshape(values.shape)

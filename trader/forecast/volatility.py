@@ -22,14 +22,17 @@ def blended_volatility(returns: Array, wanted: Mask, spans: tuple[int, int], win
     squares = np.zeros((returns.shape[1], window - 1 + returns.shape[0]))
     squares[:, window - 1 :] = np.where(known, returns, 0.0).T ** 2
     age = np.minimum(np.cumsum(known, axis=0), window)[rows, columns]
-    latest = columns * squares.shape[1] + rows + window - 1
+    where = columns * squares.shape[1] + rows + window - 1
     flat = squares.ravel()
     decays = [1.0 - 2.0 / (span + 1.0) for span in spans]
     sums = [np.zeros(len(rows)) for _ in spans]
+    square, weighted = np.empty(len(rows)), np.empty(len(rows))
     for lag in range(window):
-        square = flat[latest - lag]
+        np.take(flat, where, out=square, mode="clip")
         for decay, running in zip(decays, sums, strict=True):
-            running += decay**lag * square
+            np.multiply(square, decay**lag, out=weighted)
+            running += weighted
+        where -= 1
     blended = np.zeros(len(rows))
     for decay, running in zip(decays, sums, strict=True):
         weights = np.cumsum(decay ** np.arange(window, dtype=np.float64))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trader.forecast.section import total
+from trader.forecast.section import Places, total
 from trader.market.panel import Array, Mask
 
 
@@ -59,82 +59,102 @@ class InverseVolatilityAllocator:
         if not names:
             return {}
         known = [wishes.get(name) for name in names]
-        member = np.array([[wish is not None for wish in known]])
-        rows = np.array([[(w.target, w.volatility, w.spread) if w else (0.0, np.nan, np.nan) for w in known]])
-        before = np.array([[held.get(name, 0.0) for name in names]])
-        lost = np.array([[name in gone for name in names]])
-        wished = self.wished(rows[..., 0], rows[..., 1], member)
-        after = self.rebalanced(before, wished, self.buffer(rows[..., 1], rows[..., 2], member), member, lost)[0]
+        member = np.array([wish is not None for wish in known])
+        rows = np.array([(w.target, w.volatility, w.spread) if w else (0.0, 1.0, 0.0) for w in known]).T
+        targets, volatility, spread = rows[:, np.newaxis, :]
+        before = np.array([held.get(name, 0.0) for name in names])
+        lost = np.array([name in gone for name in names])
+        wished = self.wished(targets, volatility, member[np.newaxis])[0]
+        after, _ = self.rebalanced(before, wished, self.buffer(volatility, spread)[0], member, lost)
         return {
             name: float(after[place])
             for place, name in enumerate(names)
-            if after[place] != before[0, place] or (lost[0, place] and before[0, place])
+            if after[place] != before[place] or (lost[place] and before[place])
         }
 
     def wished(self, targets: Array, volatility: Array, member: Mask) -> Array:
-        """Return the weights that would be held without costs; matrices (closes, symbols), 0 where not a member."""
+        """Return the weights that would be held without costs, within the limits; (closes, symbols), 0 where no member.
+
+        `volatility` is positive everywhere, whatever it is where there is no member.
+        """
+        places = Places.of(member)
         raw = np.where(member, targets / volatility, 0.0)
-        gross = total(np.abs(raw), member)
-        share = np.divide(raw, gross, out=np.zeros(raw.shape), where=gross > 0)
-        risk = np.where(member, share * volatility, 0.0)
-        deviation = np.sqrt(total(risk * risk, member) * self.per_year)
-        scale = np.divide(self.target_volatility, deviation, out=np.zeros(deviation.shape), where=deviation > 0)
-        return self.within(share * scale)
+        gross = total(np.abs(raw), places)
+        share = raw / np.where(gross > 0, gross, 1.0)
+        risk = share * volatility
+        deviation = np.sqrt(total(risk * risk, places) * self.per_year)
+        return self.within(share * (self.target_volatility / np.where(deviation > 0, deviation, np.inf)))
 
-    def forecast_volatility(self, weights: Array, volatility: Array, member: Mask) -> Array:
-        """Return the volatility a year that weights are expected to have, symbols taken as independent; (closes, 1)."""
-        risk = np.where(member, weights * volatility, 0.0)
-        return np.sqrt(total(risk * risk, member) * self.per_year)
-
-    def buffer(self, volatility: Array, spread: Array, member: Mask) -> Array:
-        """Return how far from its wish a held weight may be before it is traded; 0 where not a member."""
-        variance = volatility * volatility * self.per_year
-        return np.where(member, self.patience * spread / (self.risk_aversion * variance), 0.0)
+    def buffer(self, volatility: Array, spread: Array) -> Array:
+        """Return how far from its wish a held weight may be before it is traded; of any shape."""
+        return np.asarray(self.patience * spread / (self.risk_aversion * self.per_year * volatility * volatility))
 
     def within(self, weights: Array) -> Array:
-        """Bring weights within cap, gross and net, never enlarging one; what is within already is the same, exactly."""
-        everywhere = np.ones(weights.shape, dtype=bool)
-        capped = np.clip(weights, -self.cap, self.cap)
-        capped = capped * _share(self.gross, total(np.abs(capped), everywhere))
-        if self.net is None:
-            return capped
-        longs, shorts = total(capped, capped > 0), -total(capped, capped < 0)
-        long_share, short_share = _share(shorts + self.net, longs), _share(longs + self.net, shorts)
-        return capped * np.where(capped > 0, long_share, short_share)
+        """Bring weights within cap, gross and net, enlarging none; the symbols of a close are along the last axis.
 
-    def rebalanced(self, held: Array, wished: Array, buffer: Array, member: Mask, gone: Mask) -> Array:
-        """Return the weights after one close, from those held when it was decided; all (1, symbols) or (symbols,).
+        What is within already comes back the same, exactly.
+        """
+        sizes = np.abs(weights)
+        if np.maximum.reduce(sizes, axis=None) > self.cap:
+            weights = np.minimum(np.maximum(weights, -self.cap), self.cap)
+            sizes = np.abs(weights)
+        gross = np.add.reduce(sizes, axis=-1, keepdims=True)
+        if np.maximum.reduce(gross, axis=None) > self.gross:
+            weights = weights * np.where(gross > self.gross, self.gross / np.where(gross > 0, gross, 1.0), 1.0)
+        return weights if self.net is None else self._balanced(weights, self.net)
+
+    def _balanced(self, weights: Array, most: float) -> Array:
+        """Take from the heavier side what its lead over the other is too large by."""
+        net = np.add.reduce(weights, axis=-1, keepdims=True)
+        excess = np.maximum(np.abs(net) - most, 0.0)
+        if not np.maximum.reduce(excess, axis=None) > 0.0:
+            return weights
+        heavy = (weights > 0) == (net > 0)
+        side = np.add.reduce(np.where(heavy, np.abs(weights), 0.0), axis=-1, keepdims=True)
+        return np.where(heavy, weights * ((side - excess) / np.where(side > 0, side, 1.0)), weights)
+
+    def rebalanced(
+        self, held: Array, wished: Array, buffer: Array, member: Mask, gone: Mask | None = None
+    ) -> tuple[Array, float]:
+        """Return the weights after one close and what was traded for them; all arguments (symbols,).
 
         Args:
             held: before it.
-            wished: as `wished` says; read where `member`.
-            buffer: as `buffer` says.
-            member: who is wished at all; what is held and no member is left.
+            wished: as `wished` says.
+            buffer: as `buffer` says, finite everywhere.
+            member: who is wished at all; what is held and no member has left.
             gone: what can be traded no more and is given up in full.
         """
-        before = np.atleast_2d(held)
-        must = self.within(np.where(gone, 0.0, before))
-        left = self.turnover - np.abs(must - before).sum()
-        after, left = _towards(must, self.within(np.where(member, must, 0.0)), left)
-        apart = np.where(member & ~np.asarray(gone), wished - after, 0.0)
-        beyond = np.where(after == 0.0, apart, np.sign(apart) * np.maximum(np.abs(apart) - buffer, 0.0))
-        after, _ = _towards(after, self.within(after + beyond), left)
-        return after.reshape(np.shape(held))
-
-
-def _share(most: float | Array, amount: Array) -> Array:
-    """Return what an amount is to be multiplied by so that it is at most `most`: 1 exactly where it is."""
-    return np.where(amount > most, most / np.where(amount > 0, amount, 1.0), 1.0)
+        after = self.within(held if gone is None else np.where(gone, 0.0, held))
+        left = self.turnover
+        forced = 0.0
+        if after is not held:
+            forced = float(np.add.reduce(np.abs(after - held)))
+            left -= forced
+        leaving = after[~member]
+        if np.count_nonzero(leaving):
+            after, spent = _towards(after, self.within(np.where(member, after, 0.0)), left)
+            forced, left = forced + spent, left - spent
+            # what is not sold yet is sold first at the next close, and nothing else is done to it
+            wished = np.where(member, wished, after)
+        if gone is not None:
+            wished = np.where(gone, 0.0, wished)
+        apart = wished - after
+        beyond = np.abs(apart)
+        beyond -= buffer * (after != 0.0)
+        np.maximum(beyond, 0.0, out=beyond)
+        aim = after + np.copysign(beyond, apart)
+        after, spent = _towards(after, self.within(aim), left)
+        return after, forced + spent
 
 
 def _towards(start: Array, end: Array, left: float) -> tuple[Array, float]:
-    """Go from one book to another as far as the turnover that is left reaches; return where, and what is left then.
+    """Go from one book to another as far as the turnover that is left reaches; return where, and what it took.
 
     Both ends are within the limits, and so is every book on the straight way between them.
     """
-    distance = float(np.abs(end - start).sum())
-    if distance == 0.0 or left <= 0.0:
-        return start, max(left, 0.0)
+    change = end - start
+    distance = float(np.add.reduce(np.abs(change)))
     if distance <= left:
-        return end, left - distance
-    return start + (end - start) * (left / distance), 0.0
+        return end, distance
+    return (start + change * (left / distance), left) if left > 0.0 else (start, 0.0)

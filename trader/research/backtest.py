@@ -110,17 +110,15 @@ def run_backtest(
         prices = {symbol: tape.price(moment) for symbol, tape in tapes.items() if tape.start <= moment}
         equity = ledger.equity(prices)
         peak = max(peak, equity)
-        positions = _positions(strategy, ledger)
-        rates = {symbol: tapes[symbol].rate(moment) for symbol in prices}
-        rules = _rules(instruments, tapes, moment)
+        positions, rules = _positions(strategy, ledger), _rules(instruments, tapes, moment)
         day, orders = _day_equity(result.closes, close), sent[close.date()]
+        rates = {symbol: tapes[symbol].rate(moment) for symbol in prices}
         book = Book(equity, peak, positions, prices, rules, state, day, orders, rates)
         decision = decide(strategy, close, forecasts[close], book, terms.limits)
         state = decision.state
         sent[close.date()] += len(decision.legs)
         _fill(ledger, decision, instruments, prices, result)
-        positions = _positions(strategy, ledger)
-        result.closes.append(_record(decision, ledger, positions, prices, candle_closes[close], taken))
+        result.closes.append(_record(decision, strategy, ledger, prices, candle_closes[close], taken))
     result.fees, result.funding = ledger.fees, ledger.funding
     return result
 
@@ -226,8 +224,8 @@ def _fill(
 
 def _record(
     decision: Decision,
+    strategy: Strategy,
     ledger: Ledger,
-    positions: Mapping[str, Decimal],
     prices: Mapping[str, Decimal],
     candle_closes: Mapping[str, float],
     taken: Sequence[str],
@@ -237,7 +235,7 @@ def _record(
         close=decision.close,
         forecasts=decision.forecasts,
         targets=decision.targets,
-        positions=positions,
+        positions=_positions(strategy, ledger),
         equity=ledger.equity(prices),
         prices=prices,
         candle_closes=candle_closes,

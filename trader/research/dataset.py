@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trader.errors import DataError
 from trader.forecast.features import lagged, log_returns
-from trader.market.candles import parse_candles
+from trader.market.candles import parse_bars, parse_candles
 from trader.market.funding import parse_funding
 
 
@@ -46,6 +46,15 @@ def read_candles(path: Path, symbol: str | None = None) -> pl.DataFrame:
         if path.name in str(error):
             raise
         raise DataError(f"{path.name}: {error}") from error
+
+
+def read_bars(path: Path) -> pl.DataFrame:
+    """Read the candles of many symbols, whatever is wrong with any of them.
+
+    Raises:
+        DataError: the file cannot be read as candles at all.
+    """
+    return parse_bars(_read(path), path.name)
 
 
 def read_funding(path: Path, symbol: str | None = None) -> pl.DataFrame:

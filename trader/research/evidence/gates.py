@@ -80,16 +80,17 @@ def verdict_of(gates: Mapping[str, Gate]) -> Verdict:
     return "GO" if gates and all(gate.passed for gate in gates.values()) else "NO-GO"
 
 
-def failures(measured: Measured, gates: Mapping[str, Gate]) -> list[str]:
-    """Say what each failed gate found, as clauses that can follow `because`."""
+def failures(measured: Measured, gates: Mapping[str, Gate], *, fitted: bool = True) -> list[str]:
+    """Say what each failed gate found, as clauses that can follow `because`; of a fit, or of a rule that needs none."""
+    known, tried = ("after its training are known", "fits for this symbol") if fitted else ("are known", "settings")
     worst = max(measured.p_values, key=lambda name: measured.p_values[name], default=None)
     deflated, twice = measured.deflated_sharpe, measured.net_at_twice_the_cost
     said = {
-        "closes": f"only {measured.closes} closes after its training are known ({LEAST_CLOSES} needed)",
+        "closes": f"only {measured.closes} closes {known} ({LEAST_CLOSES} needed)",
         "deflated_sharpe": (
             "too few closes tell its Sharpe ratio from luck"
             if deflated is None
-            else f"after {measured.trials} fits for this symbol its Sharpe ratio is above zero with a probability of "
+            else f"after {measured.trials} {tried} its Sharpe ratio is above zero with a probability of "
             f"{deflated:.2f} only ({LEAST_DEFLATED} needed)"
         ),
         "superiority": (
@@ -99,7 +100,7 @@ def failures(measured: Measured, gates: Mapping[str, Gate]) -> list[str]:
             f"{measured.p_values[worst]:.2f} (below {GREATEST_P} needed)"
         ),
         "walk_forward": (
-            "its history is too short, or its fit unknown, to be walked forward"
+            f"its history is too short{', or its fit unknown,' if fitted else ''} to be walked forward"
             if not measured.folds
             else f"only {measured.folds_positive} of {measured.folds} walk-forward folds earned anything "
             f"({LEAST_FOLDS:.0%} needed)"

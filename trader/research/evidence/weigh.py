@@ -144,7 +144,7 @@ def weigh(
     }
     gates = gates_of(measured)
     said = _said(case, own, performances)
-    return Evidence(_plain(numbers), case.trials, gates, verdict_of(gates), _reason(said, failures(measured, gates)))
+    return Evidence(plain(numbers), case.trials, gates, verdict_of(gates), _reason(said, failures(measured, gates)))
 
 
 def _deviation(case: Case) -> tuple[float, str]:
@@ -312,9 +312,10 @@ def _round(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(significant(np.array([value]), 10)[0])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return plain JSON, with numbers of as many digits as every processor agrees on."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return _round(value) if isinstance(value, float) else value

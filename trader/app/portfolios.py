@@ -1,0 +1,276 @@
+"""Backtest a portfolio as the command line asks for it."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trader.app import places
+from trader.app.instruments import rules_of
+from trader.app.results import Trade, document, money, stamp
+from trader.app.tapes import TapeChoice
+from trader.config import PortfolioFile, Settings, kind_of
+from trader.config.sections import RiskSettings
+from trader.domain.decision import Limits
+from trader.domain.interval import Interval
+from trader.domain.order import Fill
+from trader.errors import ConfigError, DataError
+from trader.execution.fills import Costs
+from trader.forecast.carry import CarryForecaster
+from trader.market.candles import spacing
+from trader.market.funding import with_funding
+from trader.market.panel import excluding, unfunded
+from trader.portfolio.inverse_volatility import InverseVolatilityAllocator
+from trader.portfolio.policy import TenthPolicy
+from trader.research.attribution import by_cause, exposures, portfolio_metrics, realised_volatility, shares
+from trader.research.backtest import Backtest, Terms, run_backtest
+from trader.research.dataset import read_bars, read_funding
+from trader.strategies.carry import CarryStrategy
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """A portfolio strategy over the symbols of a candle file: its own file, text and hash."""
+
+    strategy: CarryStrategy
+    file: PortfolioFile
+    text: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The usable candles of many symbols, their funding in the candles, and who was left out and why."""
+
+    candles: pl.DataFrame
+    funding: pl.DataFrame | None
+    source: Interval
+    excluded: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedPortfolio:
+    """A backtest of a portfolio with everything it was made from."""
+
+    portfolio: Portfolio
+    market: Market
+    result: Backtest
+
+    @property
+    def trades(self) -> list[Trade]:
+        """Return the fills of orders."""
+        return [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in self.result.fills]
+
+    @property
+    def forced(self) -> list[Fill]:
+        """Return the fills of liquidations."""
+        gone = self.result.liquidations
+        return [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in gone]
+
+    def document(self) -> dict[str, Any]:
+        """Return what the command line promises of a backtest, and what a portfolio has besides."""
+        strategy, result = self.portfolio.strategy, self.result
+        found = document(
+            strategy,
+            result.closes,
+            self.trades,
+            start_equity=result.start_equity,
+            fees=result.fees,
+            bookings=result.bookings,
+            forced=self.forced,
+            generated=False,
+            before_costs=portfolio_metrics(result.closes, strategy.interval),
+        )
+        return found | {"portfolio": _besides(result, self.market, strategy.interval)}
+
+
+def portfolio_text(settings: Settings) -> tuple[Path, str] | None:
+    """Return the strategy file the settings name and its text, if it is of a portfolio.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
+    """
+    path = places.strategy_path(settings.strategy)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
+    return (path, text) if kind_of(text) == "carry" else None
+
+
+def portfolio_named(name: str) -> tuple[Path, str] | None:
+    """Return a strategy file of a portfolio by path or shipped name; None where it names anything else."""
+    beside = Path(name).expanduser()
+    shipped = places.shipped() / "strategies" / f"{name}.toml"
+    path = beside if beside.suffix == ".toml" and beside.is_file() else shipped
+    if not path.is_file():
+        return None
+    text = path.read_text()
+    return (path, text) if kind_of(text) == "carry" else None
+
+
+def compose_portfolio(text: str, where: str, symbols: Sequence[str]) -> Portfolio:
+    """Put a portfolio together from its file's text, over the symbols there are.
+
+    Raises:
+        ConfigError: the file says something that cannot be traded.
+    """
+    file = PortfolioFile.parse(text, where)
+    interval = Interval.parse(file.interval)
+    universe, moves, ranking, basket = file.universe, file.volatility, file.ranking, file.allocation
+    strategy = CarryStrategy(
+        name=file.name,
+        symbols=tuple(sorted(set(symbols) - set(universe.exclude))),
+        interval=interval,
+        forecaster=CarryForecaster(
+            liquidity_window=universe.window,
+            tenths_kept=universe.tenths,
+            least_history=universe.least_history,
+            winsor=ranking.winsor,
+            spans=moves.spans,
+            volatility_window=moves.window,
+            realised_window=moves.realised,
+        ),
+        policy=TenthPolicy(ranking.direction, ranking.slope, ranking.offset, ranking.bound),
+        allocator=InverseVolatilityAllocator(
+            per_year=interval.per_year,
+            target_volatility=basket.target_volatility,
+            cap=basket.cap,
+            gross=basket.gross,
+            net=basket.net,
+            turnover=basket.turnover,
+            patience=basket.patience,
+            risk_aversion=basket.risk_aversion,
+        ),
+        leverage=basket.leverage,
+        margin_mode=basket.margin_mode,
+    )
+    return Portfolio(strategy, file, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def read_market(choice: TapeChoice, interval: Interval) -> Market:
+    """Read the candles and funding of many symbols; what cannot be used is left out by name.
+
+    Raises:
+        ConfigError: no candle file is named.
+        DataError: the files cannot be read, hold nothing usable, or no bars of which the interval is made.
+    """
+    if choice.candles is None:
+        raise ConfigError("A portfolio is played on candles of many symbols; give a file with --candles.")
+    bars = read_bars(choice.candles)
+    source = spacing(bars)
+    if interval.minutes % source.minutes:
+        raise DataError(f"{choice.candles.name} holds {source} bars, of which no {interval} candles can be made.")
+    usable, excluded = excluding(bars, source)
+    funding = None if choice.funding is None else read_funding(choice.funding)
+    blind = unfunded(usable if funding is None else with_funding(usable, funding))
+    usable = usable.filter(~pl.col("symbol").is_in(sorted(blind)))
+    if usable.is_empty():
+        why = next(iter({**excluded, **blind}.items()), ("", "it is empty"))
+        raise DataError(
+            f"{choice.candles.name} holds no usable symbol ({why[0]}: {why[1]}); give candles with funding."
+        )
+    return Market(usable, funding, source, dict(sorted({**excluded, **blind}.items())))
+
+
+def play_portfolio(
+    settings: Settings,
+    file: tuple[Path, str],
+    choice: TapeChoice,
+    cycles: int | None,
+    tell: Callable[[float, str], object] | None = None,
+) -> PlayedPortfolio:
+    """Backtest a portfolio over a candle file of many symbols; without a start, from the first close it can decide."""
+    path, text = file
+    interval = Interval.parse(PortfolioFile.parse(text, str(path)).interval)
+    market = read_market(choice, interval)
+    portfolio = compose_portfolio(text, str(path), market.candles["symbol"].unique().to_list())
+    strategy, sim = portfolio.strategy, settings.sim
+    candles = market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
+    terms = Terms(
+        equity=sim.equity,
+        costs=Costs(sim.fee, sim.slippage, sim.spread),
+        limits=_limits(settings, portfolio),
+        start=choice.start or _first_close(candles, strategy),
+        end=choice.end,
+        cycles=cycles,
+        max_delay=_max_delay(settings, portfolio),
+    )
+    rules = rules_of(choice, strategy.symbols)
+    result = run_backtest(strategy, candles, market.source, market.funding, rules, terms, tell)
+    return PlayedPortfolio(portfolio, replace(market, candles=candles), result)
+
+
+def _first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:
+    """Return the first close at which a symbol that was there from the start is old enough."""
+    first: datetime = candles["open_time"].to_list()[0] if candles.is_empty() else min(candles["open_time"].to_list())
+    seasoned = max(strategy.forecaster.least_history, 2)
+    return strategy.interval.ceil(first) + seasoned * strategy.interval.delta
+
+
+def _limits(settings: Settings, portfolio: Portfolio) -> Limits:
+    """Return what guards allow: the settings, else the strategy file, else as wide as the leverage."""
+    asked, own = settings.risk, portfolio.file.risk
+    return Limits(
+        max_drawdown=asked.max_drawdown or own.max_drawdown or Decimal(1),
+        max_leverage=asked.max_leverage or own.max_leverage or Decimal(portfolio.strategy.leverage),
+        **{
+            name: getattr(asked, name) or getattr(own, name)
+            for name in ("max_notional", "max_position", "max_orders", "min_liquidation_distance", "max_funding")
+        },
+        max_daily_loss=asked.max_daily_loss or own.max_daily_loss or Decimal(1),
+    )
+
+
+def _max_delay(settings: Settings, portfolio: Portfolio) -> timedelta:
+    risks: tuple[RiskSettings, RiskSettings] = (settings.risk, portfolio.file.risk)
+    seconds = next((risk.max_delay for risk in risks if risk.max_delay), None)
+    interval = portfolio.strategy.interval
+    return interval.delta / 10 if seconds is None else timedelta(seconds=seconds)
+
+
+def _besides(result: Backtest, market: Market, interval: Interval) -> dict[str, Any]:
+    """Write exposures, attribution, volatility beside its forecast, and who was left out."""
+    parts = shares(result.fills, result.liquidations, result.bookings, result.closes)
+    held = exposures(result.closes, result.fills, interval)
+    forecast = [one.forecast_volatility for one in held if one.forecast_volatility is not None]
+    return {
+        "closes": [
+            {
+                "close": stamp(one.close),
+                "gross": one.gross,
+                "net": one.net,
+                "largest": one.largest,
+                "names": one.names,
+                "universe": one.universe,
+                "turnover": one.turnover,
+                "forecast_volatility": one.forecast_volatility,
+            }
+            for one in held
+        ],
+        "attribution": {
+            "total": {name: money(amount) for name, amount in by_cause(parts).items()},
+            "symbols": {
+                one.symbol: {
+                    "fills": one.fills,
+                    "traded": money(one.traded),
+                    "prices": money(one.prices),
+                    "slippage": money(one.slippage),
+                    "fees": money(one.fees),
+                    "funding": money(one.funding),
+                    "net": money(one.net),
+                }
+                for one in parts
+            },
+        },
+        "volatility": {
+            "forecast": sum(forecast) / len(forecast) if forecast else None,
+            "realised": realised_volatility([report.equity for report in result.closes], interval),
+        },
+        "excluded": dict(market.excluded),
+    }

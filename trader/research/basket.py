@@ -1,0 +1,91 @@
+"""A portfolio close by close in plain numbers: matrices for what is known, one small loop for what is held.
+
+Money is a factor here, prices move from close to close, and nothing is rounded: for sweeps, folds and simple rules.
+`backtest` makes the daemon's own decisions in money.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trader.forecast.carry import CarryForecaster, Section
+from trader.market.panel import Array, Mask, Panel
+from trader.portfolio.inverse_volatility import InverseVolatilityAllocator
+from trader.portfolio.policy import TenthPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    """What a portfolio did, one row a close.
+
+    `weights` (closes, symbols) are those held after it, `traded` what was traded for them, `cost` what that took, all
+    as fractions of the equity before it. `prices` and `funding` are what the candle after it brought (0 after the
+    last), `earned` that candle's simple return after the costs of its beginning.
+    """
+
+    weights: Array
+    traded: Array
+    cost: Array
+    prices: Array
+    funding: Array
+
+    @property
+    def earned(self) -> Array:
+        """Return the simple return of each candle, costs paid at its beginning."""
+        return np.asarray((1.0 - self.cost) * (1.0 + self.prices + self.funding) - 1.0)
+
+
+def wishes_of(section: Section, policy: TenthPolicy, allocator: InverseVolatilityAllocator) -> tuple[Array, Array]:
+    """Return the weights wished and the buffers around them, of every close at once."""
+    volatility = np.where(section.members, section.volatility, 1.0)
+    wished = allocator.wished(policy.targets(section.tenth), volatility, section.members)
+    return wished, allocator.buffer(volatility, np.where(section.members, section.spread, 0.0))
+
+
+def walk(
+    panel: Panel, members: Mask, wished: Array, buffer: Array, allocator: InverseVolatilityAllocator, cost: float
+) -> Basket:
+    """Hold what is wished, close after close.
+
+    A symbol whose candles end before the panel's is given up at the close of its last one. Funding that nobody knows of
+    a symbol that is held counts as none.
+
+    Args:
+        panel: prices and funding.
+        members: who may be held from each close on.
+        wished: as `wishes_of` says.
+        buffer: as `wishes_of` says.
+        allocator: its limits, and how it trades towards a wish.
+        cost: of trading one unit of notional.
+    """
+    closes, symbols = panel.close.shape
+    moves = np.zeros((closes, symbols))
+    moves[:-1] = np.nan_to_num(panel.close[1:] / panel.close[:-1] - 1.0)
+    paid = np.zeros((closes, symbols))
+    paid[:-1] = np.nan_to_num(panel.paid.rates[1:])
+    grown = 1.0 + moves
+    listed = panel.listed
+    gone: Mask = np.zeros((closes, symbols), dtype=np.bool_)
+    gone[:-1] = listed[:-1] & ~listed[1:]
+    leaving = set(np.flatnonzero(gone.any(axis=1)).tolist())
+    weights = np.zeros((closes, symbols))
+    traded, prices, funding = np.zeros(closes), np.zeros(closes), np.zeros(closes)
+    held = np.zeros(symbols)
+    for row in range(closes):
+        lost = gone[row] if row in leaving else None
+        after, traded[row] = allocator.rebalanced(held, wished[row], buffer[row], members[row], lost)
+        weights[row] = after
+        prices[row] = price = after @ moves[row]
+        funding[row] = received = -(after @ paid[row])
+        growth = 1.0 + price + received
+        held = after * (grown[row] / growth) if growth > 0 else np.zeros(symbols)
+    return Basket(weights, traded, cost * traded, prices, funding)
+
+
+def carry_basket(
+    panel: Panel, forecaster: CarryForecaster, policy: TenthPolicy, allocator: InverseVolatilityAllocator, cost: float
+) -> Basket:
+    """Walk the carry strategy over a panel."""
+    section = forecaster.section(panel)
+    wished, buffer = wishes_of(section, policy, allocator)
+    return walk(panel, section.members, wished, buffer, allocator, cost)
