@@ -12,13 +12,14 @@ import polars as pl
 
 from trader.app import places
 from trader.app.instruments import rules_of
-from trader.app.results import Trade, document, money, stamp
+from trader.app.results import Trade, document
 from trader.app.tapes import TapeChoice
 from trader.config import PortfolioFile, Settings, kind_of
 from trader.config.sections import RiskSettings
 from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
+from trader.domain.wording import money, stamp
 from trader.errors import ConfigError, DataError
 from trader.execution.fills import Costs
 from trader.forecast.carry import CarryForecaster
