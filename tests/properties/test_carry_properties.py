@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.perpetuals_at_hand import DAY, SMALL, backtest, carry, perpetuals
 from trader.forecast.section import standardised, tenths, winsorised
 from trader.market.panel import panel_of
+from trader.research.attribution import shares
 
 DAYS = 40
 markets = st.builds(perpetuals, st.integers(0, 2**31), st.integers(6, 24), st.just(DAYS))
@@ -68,6 +69,8 @@ def test_all_profit_is_somebodys_and_a_symbol_that_vanished_was_traded_away(
     for report in result.closes:
         gone = [symbol for symbol, end in ends.items() if end <= report.close]
         assert not [symbol for symbol in gone if report.positions.get(symbol)]
+    parts = shares(result.fills, result.liquidations, result.bookings, result.closes)
+    assert sum((part.net for part in parts), Decimal(0)) == result.closes[-1].equity - result.start_equity
     symbols = {symbol for report in result.closes for symbol in report.positions}
     for symbol in symbols:
         traded = sum((e.quantity for _, e in result.fills if e.symbol == symbol), Decimal(0))

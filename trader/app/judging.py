@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from trader.app import places
-from trader.app.portfolios import compose_portfolio, read_market
+from trader.app.portfolios import Market, Portfolio, compose_portfolio, read_market
 from trader.app.stored import candles_of, funding_of
 from trader.app.strategies import read_model
 from trader.app.tapes import TapeChoice
@@ -23,6 +23,7 @@ from trader.research.dataset import data_hash
 from trader.research.evidence.baskets import judge_basket
 from trader.research.evidence.judge import judge
 from trader.research.evidence.trials import Trial, TrialStore, sharpes
+from trader.research.evidence.weigh import Evidence
 
 
 def evidence(
@@ -67,15 +68,31 @@ def portfolio_evidence(
         DataError: candles or funding cannot be used.
     """
     path, text = file
-    interval = Interval.parse(PortfolioFile.parse(text, str(path)).interval)
-    market = read_market(choice, interval)
+    market = read_market(choice, Interval.parse(PortfolioFile.parse(text, str(path)).interval))
     portfolio = compose_portfolio(text, str(path), market.candles["symbol"].unique().to_list())
+    found = weighed(settings, portfolio, market, since=choice.start, step=step)
+    count = f"{len(portfolio.strategy.symbols)} symbols"
+    about = {"model": portfolio.strategy.name, "hash": portfolio.hash, "symbol": count}
+    candle = str(portfolio.strategy.interval)
+    return {**about, "candle": candle, "excluded": dict(market.excluded), **found.document()}
+
+
+def weighed(
+    settings: Settings,
+    portfolio: Portfolio,
+    market: Market,
+    *,
+    since: datetime | None = None,
+    step: Callable[[], object] | None = None,
+) -> Evidence:
+    """Judge a portfolio, and record its settings as a trial; the same settings on the same candles count once."""
     strategy = portfolio.strategy
-    candles = resample(market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols))), market.source, interval)
+    candles = market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
+    candles = resample(candles, market.source, strategy.interval)
     settled = portfolio.file.model_dump_json(exclude={"name", "risk"})
     own = Trial(
-        symbol=f"{portfolio.file.kind} {interval}",
-        interval=interval,
+        symbol=f"{portfolio.file.kind} {strategy.interval}",
+        interval=strategy.interval,
         lags=(),
         loss="",
         data_hash=data_hash(candles),
@@ -90,14 +107,19 @@ def portfolio_evidence(
     )
     store = trial_store(settings)
     tried = [one for one in store.of(own.symbol) if one.detail != own.detail]
-    known = sharpes(tried, interval).tolist()
-    settings_tried = len({one.detail for one in tried}) + 1
-    found = judge_basket(strategy, candles, costs_of(settings), known=known, trials=settings_tried, step=step)
+    found = judge_basket(
+        strategy,
+        candles,
+        costs_of(settings),
+        known=sharpes(tried, strategy.interval).tolist(),
+        trials=len({one.detail for one in tried}) + 1,
+        since=since,
+        step=step,
+    )
     ratio = found.numbers["performance"]["sharpe"]
-    closes = found.numbers["horizon"]["closes"]
-    store.record([replace(own, sharpe=None if ratio is None else ratio / interval.per_year**0.5, closes=closes)])
-    about = {"model": strategy.name, "hash": portfolio.hash, "symbol": f"{len(strategy.symbols)} symbols"}
-    return {**about, "candle": str(interval), "excluded": dict(market.excluded), **found.document()}
+    per_candle = None if ratio is None else ratio / strategy.interval.per_year**0.5
+    store.record([replace(own, sharpe=per_candle, closes=found.numbers["horizon"]["closes"])])
+    return found
 
 
 def costs_of(settings: Settings) -> Costs:

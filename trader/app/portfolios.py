@@ -169,7 +169,8 @@ def read_market(choice: TapeChoice, interval: Interval) -> Market:
         raise DataError(f"{choice.candles.name} holds {source} bars, of which no {interval} candles can be made.")
     usable, excluded = excluding(bars, source)
     funding = None if choice.funding is None else read_funding(choice.funding)
-    blind = unfunded(usable if funding is None else with_funding(usable, funding))
+    usable = usable if funding is None else with_funding(usable, funding)
+    blind = unfunded(usable)
     usable = usable.filter(~pl.col("symbol").is_in(sorted(blind)))
     if usable.is_empty():
         why = next(iter({**excluded, **blind}.items()), ("", "it is empty"))

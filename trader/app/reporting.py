@@ -7,7 +7,9 @@ from typing import Any
 
 from trader import __version__
 from trader.app.backtesting import Played, Tell, play
-from trader.app.stored import Stored
+from trader.app.judging import weighed
+from trader.app.portfolios import PlayedPortfolio, play_portfolio, portfolio_text
+from trader.app.stored import Stored, unstored
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.errors import ConfigError
@@ -33,11 +35,15 @@ def report_backtest(
     # Drawing is slow to import, and nobody else needs it.
     from trader.research.report.page import pictures, render
 
-    played = play(settings, choice, cycles, stored=stored, tell=tell)
+    portfolio = portfolio_text(settings)
+    if portfolio is not None:
+        chosen = unstored(choice, stored)
+        story = portfolio_story(settings, play_portfolio(settings, portfolio, chosen, cycles, tell), chosen)
+    else:
+        played = play(settings, choice, cycles, stored=stored, tell=tell)
+        story = story_of(played, choice.label if stored is None else f"{stored.symbol} of the store")
     if tell is not None:
         tell(1.0, "drawing")
-    label = choice.label if stored is None else f"{stored.symbol} of the store"
-    story = story_of(played, label)
     page = Path(f"{story.name}-backtest.html") if out is None else out
     now = datetime.now(UTC)
     text = render(story, f"Made by trader {__version__} on {now:%-d %B %Y at %H:%M}.").encode()
@@ -80,6 +86,29 @@ def story_of(played: Played, label: str) -> Story:
         performance=document["performance"],
         judged=judged_of(played.loaded.model),
         stops=stops_of(result.closes),
+    )
+
+
+def portfolio_story(settings: Settings, played: PlayedPortfolio, choice: TapeChoice) -> Story:
+    """Tell a backtest of a portfolio, with what its rule is worth on these candles."""
+    strategy, result = played.portfolio.strategy, played.result
+    document = played.document()
+    closes, costs = closes_of(result.closes, played.trades, result.bookings, result.start_equity)
+    found = weighed(settings, played.portfolio, played.market, since=choice.start)
+    told = found.document()
+    return Story(
+        name=strategy.name,
+        symbols=strategy.symbols,
+        interval=strategy.interval,
+        market=f"Backtest on {choice.label}",
+        start_equity=float(result.start_equity),
+        closes=closes,
+        costs=costs,
+        trips=document["round_trips"],
+        performance=document["performance"],
+        judged=Judged(strategy.name, found.verdict, found.reason, told["gates"], told),
+        stops=stops_of(result.closes),
+        portfolio=document["portfolio"],
     )
 
 

@@ -101,6 +101,7 @@ def backtest(
       trader backtest --strategy ada-ar-16h --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet
       trader backtest --strategy ada-ar-12h --candles ADAUSDT_1h.parquet --from 2025-05-01 --json
       trader backtest --symbol ADAUSDT --from 2025-05-01
+      trader backtest --strategy perp-carry-1d --candles perpetuals_1d.parquet
     """
     from trader.app.backtesting import backtest as run_it
     from trader.app.settings import load_settings, money

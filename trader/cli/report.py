@@ -62,6 +62,7 @@ def backtest(
     Examples:
       trader report backtest --candles ADAUSDT_1h.parquet --funding ADAUSDT_funding.parquet --out report.html
       trader report backtest --strategy ada-ar-12h --png figures
+      trader report backtest --strategy perp-carry-1d --candles perpetuals_1d.parquet
     """
     from trader.app.reporting import report_backtest
     from trader.app.settings import load_settings, money

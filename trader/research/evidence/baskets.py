@@ -3,13 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trader.errors import DataError
 from trader.execution.fills import Costs
-from trader.market.panel import Array, Panel, closes_of, panel_of
+from trader.market.panel import Array, Mask, Panel, closes_of, panel_of
 from trader.research.basket import Basket, walk, wishes_of
 from trader.research.evidence.bootstrap import block_length, percentile_interval, resampled_means
 from trader.research.evidence.causality import Causality
@@ -58,6 +60,7 @@ class _Judged:
             "total_log_return": float(self.gross.sum()),
             "net_log_return": float(self.net.sum()),
             "traded": self.traded,
+            "changes_of_side": None,
             "funding": self.funding,
         }
 
@@ -69,6 +72,7 @@ def judge_basket(
     *,
     known: Sequence[float] = (),
     trials: int = 1,
+    since: datetime | None = None,
     step: Callable[[], object] | None = None,
 ) -> Evidence:
     """Weigh a portfolio's rule over every close it can decide.
@@ -81,13 +85,14 @@ def judge_basket(
         costs: what trading costs.
         known: Sharpe ratios per candle of the other settings that were tried.
         trials: settings tried, this one included.
+        since: closes before it are not judged.
         step: called `STEPS` times at most.
     """
     panel = panel_of(candles, strategy.interval)
     cost = per_side(costs)
     baskets = {times: _walked(strategy, panel, times * cost) for times in _STRESS}
     members = strategy.forecaster.section(panel).members
-    first = int(np.argmax(members.any(axis=1))) if members.any() else len(members)
+    first = _first(panel, members, since)
     own = _Judged.of(baskets[1], first)
     rules = {name: _Judged.of(_one_sided(strategy, panel, cost, name), first) for name in RULES}
     year, enough = strategy.interval.per_year, len(own.net) >= _LEAST
@@ -118,8 +123,27 @@ def judge_basket(
         "causality": _told(causality),
         "horizon": _horizon(own, closes_of(panel)[first:], strategy),
     }
+    return _said(numbers, own, rules, measured, year)
+
+
+def _first(panel: Panel, members: Mask, since: datetime | None) -> int:
+    """Return the first close that can be decided and is to be judged.
+
+    Raises:
+        DataError: fewer than two closes are left.
+    """
+    early = [since is not None and close < since for close in closes_of(panel)]
+    ready = np.flatnonzero(members.any(axis=1) & ~np.array(early))
+    if len(ready) == 0 or ready[0] >= len(members) - 1:
+        raise DataError("The candles hold no close that can be decided and judged; give a longer history.")
+    return int(ready[0])
+
+
+def _said(
+    numbers: Mapping[str, Any], own: _Judged, rules: Mapping[str, _Judged], measured: Measured, year: float
+) -> Evidence:
     gates = gates_of(measured)
-    return Evidence(plain(numbers), trials, gates, verdict_of(gates), _reason(own, rules, measured, year))
+    return Evidence(plain(numbers), measured.trials, gates, verdict_of(gates), _reason(own, rules, measured, year))
 
 
 def _numbers(

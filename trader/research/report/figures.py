@@ -1,52 +1,22 @@
 """The figures of a report, each drawn once: in the page with the page's own colours, in a file with fixed ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import altair as alt
 import polars as pl
 
+from trader.research.report.drawing import Figure, Palette, Spec, by_sign, plot, reader, spec, time, when
+from trader.research.report.portfolio import portfolio_figures
 from trader.research.report.story import Story, held_returns, histogram, thinned
-
-Spec = dict[str, Any]
 
 _MOST_POINTS = 3000
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif"
 
 
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """Colours by role; gains and losses differ for every kind of colour vision, in lightness too."""
-
-    ink: str
-    muted: str
-    line: str
-    gain: str
-    loss: str
-    paper: str
-
-
-# The year at its beginning, else the month at its beginning, else the day, else the time; in UTC.
-_DATES = (
-    "utchours(datum.value) || utcminutes(datum.value) ? utcFormat(datum.value, '%H:%M')"
-    " : utcdate(datum.value) > 1 ? utcFormat(datum.value, '%-d %b')"
-    " : utcmonth(datum.value) ? utcFormat(datum.value, '%b') : utcFormat(datum.value, '%Y')"
-)
-
 # The page gives these to light and dark paper, without drawing anything anew.
 IN_PAGE = Palette("var(--ink)", "var(--muted)", "var(--line)", "var(--gain)", "var(--loss)", "transparent")
 ON_PAPER = Palette("#1b1f24", "#6a7380", "#dfe3e8", "#0b62a4", "#c2500a", "#ffffff")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One figure: its name in addresses and files, a title, what it shows in a sentence, and its Vega-Lite."""
-
-    name: str
-    title: str
-    caption: str
-    spec: Spec
 
 
 def figures(story: Story, palette: Palette, *, width: int | str = "container") -> list[Figure]:
@@ -61,6 +31,8 @@ def figures(story: Story, palette: Palette, *, width: int | str = "container") -
     if closes["forecast"].null_count() < closes.height:
         drawn.append(Figure("forecast", "Forecast", _FORECAST, _forecast(closes, palette)))
     drawn.append(Figure("position", "Position", _POSITION, _position(closes, palette)))
+    if story.portfolio is not None:
+        drawn += portfolio_figures(story.portfolio, palette)
     returns = histogram(held_returns(story.closes))
     if not returns.is_empty():
         drawn.append(Figure("returns", "Returns per candle", _RETURNS, _histogram(returns, "candles", palette)))
@@ -113,87 +85,70 @@ def _rows(frame: pl.DataFrame, *columns: str, **scaled: tuple[str, float]) -> li
     return wanted.to_dicts()
 
 
-def _time() -> alt.X:
-    axis = alt.Axis(labelOverlap="greedy", labelSeparation=10, tickCount=6, grid=False, labelExpr=_DATES)
-    return alt.X("close:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
-
-
-def _base(rows: Sequence[Mapping[str, Any]], height: int) -> alt.Chart:
-    return alt.Chart(alt.InlineData(values=list(rows))).properties(height=height)
-
-
-def _spec(chart: Any) -> Spec:
-    spec = cast(Spec, chart.to_dict(validate=False))
-    # An address of a schema is nobody's to load.
-    spec.pop("$schema", None)
-    spec.pop("config", None)
-    return spec
-
-
 def _equity(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
-    base = _base(_rows(closes, "close", "equity", "gross"), 280)
+    base = plot(_rows(closes, "close", "equity", "gross"), 280)
     scale = alt.Scale(zero=False, nice=True)
-    tips = [_when(), alt.Tooltip("equity:Q", title="net", format=",.2f"), alt.Tooltip("gross:Q", format=",.2f")]
+    tips = [when(), alt.Tooltip("equity:Q", title="net", format=",.2f"), alt.Tooltip("gross:Q", format=",.2f")]
     start = alt.Chart(alt.InlineData(values=[{"start": story.start_equity}])).mark_rule(color=palette.line)
-    return _spec(
+    return spec(
         alt.layer(
             start.encode(y=alt.Y("start:Q", scale=scale, title="USDT")),
             base.mark_line(color=palette.muted, strokeWidth=1, strokeDash=[3, 2]).encode(
-                x=_time(), y=alt.Y("gross:Q", scale=scale, title="USDT")
+                x=time(), y=alt.Y("gross:Q", scale=scale, title="USDT")
             ),
-            base.mark_line(color=palette.gain, strokeWidth=1.8).encode(x=_time(), y=alt.Y("equity:Q", scale=scale)),
-            _reader(base, tips),
+            base.mark_line(color=palette.gain, strokeWidth=1.8).encode(x=time(), y=alt.Y("equity:Q", scale=scale)),
+            reader(base, tips),
         )
     )
 
 
 def _drawdown(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = _base(_rows(closes, "close", drawdown=("drawdown", 100.0)), 140)
+    base = plot(_rows(closes, "close", drawdown=("drawdown", 100.0)), 140)
     area = base.mark_area(color=palette.loss, opacity=0.28, line={"color": palette.loss, "strokeWidth": 1.2})
-    tips = [_when(), alt.Tooltip("drawdown:Q", title="drawdown, %", format=".2f")]
-    return _spec(alt.layer(area.encode(x=_time(), y=alt.Y("drawdown:Q", title="%")), _reader(base, tips)))
+    tips = [when(), alt.Tooltip("drawdown:Q", title="drawdown, %", format=".2f")]
+    return spec(alt.layer(area.encode(x=time(), y=alt.Y("drawdown:Q", title="%")), reader(base, tips)))
 
 
 def _price(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
-    base = _base(_rows(closes, "close", "price"), 220)
+    base = plot(_rows(closes, "close", "price"), 220)
     pan = alt.selection_interval(bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]", name="pan")
     line = base.mark_line(color=palette.ink, strokeWidth=1.2).encode(
-        x=_time(), y=alt.Y("price:Q", scale=alt.Scale(zero=False), title=story.symbols[0])
+        x=time(), y=alt.Y("price:Q", scale=alt.Scale(zero=False), title=story.symbols[0])
     )
-    tips = [_when(), alt.Tooltip("price:Q", format=",.6~g")]
-    return _spec(alt.layer(line.add_params(pan), _reader(base, tips)))
+    tips = [when(), alt.Tooltip("price:Q", format=",.6~g")]
+    return spec(alt.layer(line.add_params(pan), reader(base, tips)))
 
 
 def _forecast(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = _base(_rows(closes, "close", forecast=("forecast", 1e4)), 130)
-    bars = base.mark_bar(width=1).encode(x=_time(), y=alt.Y("forecast:Q", title="basis points"))
-    tips = [_when(), alt.Tooltip("forecast:Q", title="forecast, bp", format=".2f")]
-    return _spec(alt.layer(bars.encode(color=_by_sign("forecast", palette)), _reader(base, tips)))
+    base = plot(_rows(closes, "close", forecast=("forecast", 1e4)), 130)
+    bars = base.mark_bar(width=1).encode(x=time(), y=alt.Y("forecast:Q", title="basis points"))
+    tips = [when(), alt.Tooltip("forecast:Q", title="forecast, bp", format=".2f")]
+    return spec(alt.layer(bars.encode(color=by_sign("forecast", palette)), reader(base, tips)))
 
 
 def _position(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = _base(_rows(closes, "close", "exposure"), 130)
-    tips = [_when(), alt.Tooltip("exposure:Q", format=".3f")]
+    base = plot(_rows(closes, "close", "exposure"), 130)
+    tips = [when(), alt.Tooltip("exposure:Q", format=".3f")]
     sides = [
         base.transform_calculate(side=f"{limit}(datum.exposure, 0)")
         .mark_area(interpolate="step-after", color=colour, opacity=0.75)
-        .encode(x=_time(), y=alt.Y("side:Q", title="times equity"))
+        .encode(x=time(), y=alt.Y("side:Q", title="times equity"))
         for limit, colour in (("max", palette.gain), ("min", palette.loss))
     ]
-    return _spec(alt.layer(*sides, _reader(base, tips)))
+    return spec(alt.layer(*sides, reader(base, tips)))
 
 
 def _histogram(bins: pl.DataFrame, what: str, palette: Palette) -> Spec:
     rows = _rows(bins, "count", low=("low", 100.0), high=("high", 100.0))
     tips = [*(alt.Tooltip(f"{end}:Q", format=".3f") for end in ("low", "high")), alt.Tooltip("count:Q", title=what)]
-    bars = _base(rows, 200).mark_bar(binSpacing=1).encode(
+    bars = plot(rows, 200).mark_bar(binSpacing=1).encode(
         x=alt.X("low:Q", bin="binned", title="%", axis=alt.Axis(grid=False, tickCount=8)),
         x2="high:Q",
         y=alt.Y("count:Q", title=what),
-        color=_by_sign("high", palette),
+        color=by_sign("high", palette),
         tooltip=tips,
     )  # fmt: skip
-    return _spec(bars)
+    return spec(bars)
 
 
 def _costs(story: Story, palette: Palette) -> Spec:
@@ -206,21 +161,21 @@ def _costs(story: Story, palette: Palette) -> Spec:
         rows.append({"step": name, "from": at, "to": at + amount, "amount": amount})
         at += amount
     rows.append({"step": "net", "from": 0.0, "to": net, "amount": net})
-    base = _base([{k: v if isinstance(v, str) else round(v, 4) for k, v in row.items()} for row in rows], 180)
+    base = plot([{k: v if isinstance(v, str) else round(v, 4) for k, v in row.items()} for row in rows], 180)
     y = alt.Y("step:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False))
     tips = [alt.Tooltip("step:N"), alt.Tooltip("amount:Q", title="% of the starting equity", format="+.2f")]
     bars = base.mark_bar(height={"band": 0.62}).encode(
         y=y,
         x=alt.X("from:Q", title="% of the starting equity", axis=alt.Axis(tickCount=6)),
         x2="to:Q",
-        color=_by_sign("amount", palette),
+        color=by_sign("amount", palette),
         tooltip=tips,
     )
     end = base.transform_calculate(end="max(datum.from, datum.to)")
     text = end.mark_text(align="left", dx=5, color=palette.ink, fontSize=11).encode(
         y=y, x="end:Q", text=alt.Text("amount:Q", format="+.2f")
     )
-    return _spec(alt.layer(bars, text))
+    return spec(alt.layer(bars, text))
 
 
 def _folds(folds: Sequence[Mapping[str, Any]], palette: Palette) -> Spec:
@@ -229,13 +184,13 @@ def _folds(folds: Sequence[Mapping[str, Any]], palette: Palette) -> Spec:
         for number, fold in enumerate(folds, start=1)
     ]
     tips = [alt.Tooltip("from:T"), alt.Tooltip("to:T"), alt.Tooltip("net:Q", title="net a candle, bp", format="+.2f")]
-    bars = _base(rows, 180).mark_bar().encode(
+    bars = plot(rows, 180).mark_bar().encode(
         x=alt.X("fold:O", title="fold, oldest first", axis=alt.Axis(labelAngle=0, labelOverlap=True)),
         y=alt.Y("net:Q", title="basis points"),
-        color=_by_sign("net", palette),
+        color=by_sign("net", palette),
         tooltip=tips,
     )  # fmt: skip
-    return _spec(bars)
+    return spec(bars)
 
 
 def _calibration(bins: Sequence[Mapping[str, Any]], palette: Palette) -> Spec:
@@ -257,31 +212,18 @@ def _calibration(bins: Sequence[Mapping[str, Any]], palette: Palette) -> Spec:
     scale = alt.Scale(domain=reach, zero=False, nice=False)
     x = alt.X("said:Q", scale=scale, title="probability said, %", axis=alt.Axis(tickCount=5))
     y = alt.Y("true:Q", scale=scale, title="sign was right, %", axis=alt.Axis(tickCount=5))
-    base = _base(rows, 240)
+    base = plot(rows, 240)
     diagonal = alt.Chart(
         alt.InlineData(values=[{"said": reach[0], "true": reach[0]}, {"said": reach[1], "true": reach[1]}])
     )
     tips = [alt.Tooltip("said:Q"), alt.Tooltip("true:Q", title="was right"), alt.Tooltip("count:Q", title="candles")]
-    return _spec(
+    return spec(
         alt.layer(
             diagonal.mark_line(color=palette.muted, strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=y),
             base.mark_rule(color=palette.gain, opacity=0.5).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
             base.mark_point(color=palette.gain, filled=True, size=60, opacity=1).encode(x=x, y=y, tooltip=tips),
         )
     )
-
-
-def _when() -> alt.Tooltip:
-    return alt.Tooltip("close:T", title="close", timeUnit="utcyearmonthdatehoursminutes", format="%Y-%m-%d %H:%M")
-
-
-def _reader(base: alt.Chart, tips: Sequence[alt.Tooltip]) -> alt.Chart:
-    """Return an invisible rule a close, that tells its numbers to a pointer."""
-    return cast(alt.Chart, base.mark_rule(opacity=0, strokeWidth=4).encode(x=_time(), tooltip=list(tips)))
-
-
-def _by_sign(column: str, palette: Palette) -> Any:
-    return alt.condition(f"datum['{column}'] > 0", alt.value(palette.gain), alt.value(palette.loss))
 
 
 def _config(palette: Palette) -> Spec:

@@ -10,7 +10,8 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from trader.research.report.figures import IN_PAGE, ON_PAPER, Figure, figures
+from trader.research.report.drawing import Figure
+from trader.research.report.figures import IN_PAGE, ON_PAPER, figures
 from trader.research.report.story import Story, months
 
 _VEGA_LITE = "6.4"

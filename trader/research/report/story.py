@@ -55,6 +55,7 @@ class Story:
     drawdown (0 or less, of the highest equity so far), earned (the equity's return since the close before). `costs`
     are fees, slippage and funding in USDT, each negative where it was paid. `trips` and `performance` are those of
     the command's document. `stops` are the closes at which it stopped opening positions: close, state, why.
+    `portfolio` is the part of the same name in the document of many symbols.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Story:
     performance: Mapping[str, Any]
     judged: Judged
     stops: Sequence[tuple[datetime, str, str]] = ()
+    portfolio: Mapping[str, Any] | None = None
 
 
 def closes_of(
