@@ -214,6 +214,39 @@ async def test_the_clock_takes_half_the_round_trip_off() -> None:
     assert (clock.offset, clock.error) == (dt.timedelta(seconds=5), dt.timedelta(milliseconds=100))
 
 
+@pytest.mark.parametrize("under_way", [30, 3600, -3600])
+async def test_a_clock_measured_while_the_machine_slept_or_was_set_is_measured_again(under_way: int) -> None:
+    clock = FakeClock()
+    true, moved = dt.timedelta(seconds=5), dt.timedelta(seconds=under_way)
+    replies = [Reply({"serverTime": round((START + true + step).timestamp() * 1000)}) for step in (moved, moved)]
+    gateway, session, _ = scripted(*replies, clock=clock)
+    answer = session.get
+
+    def slow(*args: object, **more: object) -> object:
+        clock.time = START + moved
+        return answer(*args, **more)
+
+    session.get = slow
+    assert await gateway.sync_clock() == true
+    assert (clock.offset, clock.error) == (true, dt.timedelta(0))
+    assert len(session.requests) == 2
+
+
+async def test_on_a_slow_line_the_narrowest_of_four_looks_at_the_clock_counts() -> None:
+    clock, seconds = FakeClock(), iter([4, 2, 6, 8])
+    gateway, session, _ = scripted(*[Reply({"serverTime": round(START.timestamp() * 1000)})] * 5, clock=clock)
+    answer = session.get
+
+    def slow(*args: object, **more: object) -> object:
+        clock.time += dt.timedelta(seconds=next(seconds))
+        return answer(*args, **more)
+
+    session.get = slow
+    await gateway.sync_clock()
+    assert clock.error == dt.timedelta(seconds=1)
+    assert len(session.requests) == 4
+
+
 async def test_setting_what_is_set_already_is_fine() -> None:
     gateway, _, _ = scripted(
         Reply({"code": -4046, "msg": "No need to change margin type."}, 400),

@@ -128,7 +128,7 @@ class Router:
         order = await self._gateway.find(intent.symbol, intent.client_id)
         if order is not None:
             return order
-        await self._clock.sleep_until(sent_at + self._timing.settle)
+        await self._settled(sent_at + self._timing.settle)
         absences = 0
         for look in range(self._timing.looks):
             order = await self._gateway.find(intent.symbol, intent.client_id)
@@ -142,6 +142,14 @@ class Router:
             f"The order {intent.client_id} is not known to the exchange, but trades or position of {intent.symbol} "
             "moved; see `trader reconcile`, then start with --adopt once the account is as you want it."
         )
+
+    async def _settled(self, moment: datetime) -> None:
+        """Return no earlier than `moment` by a clock measured after the wait: ours may have been set meanwhile."""
+        while True:
+            await self._clock.sleep_until(moment)
+            await self._gateway.sync_clock()
+            if self._clock.now() >= moment:
+                return
 
     async def _unchanged(self, symbol: str) -> bool:
         """Whether neither a trade nor the position tells of an order the journal does not know."""

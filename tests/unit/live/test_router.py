@@ -92,6 +92,22 @@ async def test_what_is_not_known_is_believed_absent_only_when_it_can_no_longer_b
     assert world.record(opening).sends == 2
 
 
+@pytest.mark.fault(18, 27)
+async def test_a_clock_that_is_set_meanwhile_does_not_shorten_the_wait(world: World) -> None:
+    """It is measured after the wait, before absence is believed."""
+    world.boot().begin()
+    (opening,) = world.decide(("o", "8"))
+    world.exchange.plan = [REPLIES["never"]]
+    sent = world.clock.now()
+    world.clock.overshoots[sent + SETTLE] = sent + timedelta(hours=1)
+    hooks = {("sync_clock", 0): lambda: setattr(world.clock, "time", sent + timedelta(seconds=1))}
+    world.take_steps(Steps(hooks={**hooks}))
+    assert await world.carry_all() is None
+    (first, _, _), (second, _, _) = world.exchange.posts
+    assert SETTLE < second - first < timedelta(minutes=1)
+    assert world.record(opening).sends == 2
+
+
 @pytest.mark.fault(33)
 async def test_an_order_is_sent_again_under_its_own_name_only(world: World) -> None:
     world.boot().begin()

@@ -1,0 +1,69 @@
+"""The proof in its short form: every single fault over a whole cycle, two thousand random plans, every planted bug.
+
+Each runs as `make proof` runs it, in processes of its own: the machine replaces clock, network and disk of its process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PARTS = 4
+SEEDS = 2000
+
+
+def proof(folder: Path, root: Path, *words: str) -> dict[str, Any]:
+    """Run the machine and return its last line; whatever it found is in the failure."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.proof", "--workers", "1", "--state", str(folder / "state.json"), *words],
+        cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last
+
+
+@pytest.mark.fault(
+    1, 2, 8, 13, 17, 18, 19, 20, 21, 23, 25, 26, 27, 28, 30, 31, 32, 33, 34, 35, 36, 37, 38, 41, 42, 43, 45
+)
+@pytest.mark.fault(50, 51, 54, 56, 59, 62, 63, 64, 65, 66, 68, 81)
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_no_single_fault_anywhere_in_a_cycle_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "singles", "--part", f"{part}/{PARTS}")
+    assert said["violations"] == 0
+    assert said["plans"] > 200
+
+
+@pytest.mark.fault(1, 2, 8, 21, 26, 27, 30, 37, 41, 43, 50, 81)
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_no_random_plan_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "seeds", "--seeds", str(SEEDS), "--part", f"{part}/{PARTS}")
+    assert said["violations"] == 0
+    assert said["plans"] >= SEEDS // PARTS - 100
+
+
+def test_every_planted_bug_is_found_by_the_plan_that_is_known_for_it(tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "known")
+    assert said["planted"] >= 10
+    assert said["found"] == said["planted"]
+
+
+def test_what_breaks_a_promise_is_shrunk_to_the_fault_that_does(root: Path) -> None:
+    def told(*words: str) -> list[str]:
+        command = [sys.executable, "-m", "tests.proof", *words]
+        environment = os.environ | {"PYTHONPATH": str(root)}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.splitlines()
+
+    steps = told("--plan", "{}")
+    opening = [line.split()[0] for line in steps if "POST /fapi/v1/order" in line][1]
+    plan = json.dumps({opening: "lose_answer", str(int(opening) + 4): "hang"})
+    found = json.loads(told("--bug", "retry_around_send", "--plan", plan)[-1])
+    assert list(json.loads(found["plan"]).values()) == ["lose_answer"]
+    assert "2 times" in found["said"]
