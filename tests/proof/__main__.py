@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
@@ -64,17 +64,27 @@ def chosen(given: argparse.Namespace) -> list[Task]:
     return found[part - 1 :: of]
 
 
+def job_of(task: Task) -> Callable[[Task, int], Outcome]:
+    """Return what does a task."""
+    return run_process_task if task.phase == "processes" else work
+
+
 def outcomes(todo: list[Task], given: argparse.Namespace, until: float) -> Iterator[Outcome]:
-    """Do tasks side by side; stop giving out new ones when the time is over."""
+    """Do tasks side by side, or here where one worker is enough; stop giving out new ones when the time is over."""
     waiting, running = iter(todo), set[Future[Outcome]]()
+    if given.workers == 1:
+        for task in waiting:
+            if time.monotonic() >= until:
+                return
+            yield job_of(task)(task, given.seeds)
+        return
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
         while True:
             while len(running) < given.workers + 1 and time.monotonic() < until:
                 task = next(waiting, None)
                 if task is None:
                     break
-                job = run_process_task if task.phase == "processes" else work
-                running.add(pool.submit(job, task, given.seeds))
+                running.add(pool.submit(job_of(task), task, given.seeds))
             if not running:
                 return
             finished, running = wait(running, return_when=FIRST_COMPLETED)

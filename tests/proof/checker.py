@@ -5,6 +5,7 @@ It imports nothing of the product: orders are named again here, candles are buil
 
 import hashlib
 import json
+import re
 import sqlite3
 import zlib
 from collections import defaultdict
@@ -18,6 +19,7 @@ from typing import Any
 FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
 _STEP = 3_600_000
 """By how much a stepped clock may deceive a daemon until it measures it again, before the next order."""
+_SIGNED = re.compile(rb"signature=[0-9a-f]{64}")
 _LATE = 5000 + 1000
 """Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
@@ -58,7 +60,7 @@ class Case:
     ended_well: bool = True
     due: Sequence[int] = ()
     canaries: Sequence[str] = ()
-    output: str = ""
+    written: Mapping[str, bytes] = field(default_factory=dict)
     terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
 
     def client(self, order_id: int) -> str:
@@ -352,6 +354,17 @@ def _due(case: Case) -> Iterator[str]:
 
 
 def _secrets(case: Case) -> Iterator[str]:
-    for canary in case.canaries:
-        if canary in case.output:
-            yield "a secret was written"
+    """No secret, and no signed address, is in anything that was written, nor in what is packed in the journal."""
+    packed = b"".join(
+        zlib.decompress(row[name]) for row in case.journal["transcripts"] for name in ("inputs", "output")
+    )
+    yield from leaks(case.canaries, {**case.written, "the journal's transcripts": packed})
+
+
+def leaks(canaries: Iterable[str], written: Mapping[str, bytes]) -> Iterator[str]:
+    """Say where a secret or a signed address was written."""
+    for place, text in written.items():
+        if any(canary.encode() in text for canary in canaries):
+            yield f"a secret is in {place}"
+        if _SIGNED.search(text):
+            yield f"a signed address is in {place}"

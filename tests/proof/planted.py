@@ -4,20 +4,22 @@ A bug is a context manager that replaces a method of a real class while its body
 one on: they live here, in the tests.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from tests.proof.plan import COMMIT, KLINES, ORDER
 from trader.domain.decision import State
 from trader.errors import JournalError, NotSent, OutcomeUnknown
-from trader.exchange import klines
+from trader.exchange import klines, outcome
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import WallClock
+from trader.exchange.wire import Wire
 from trader.journal.database import Database
 from trader.journal.journal import Journal
 from trader.journal.rows import Outcome
@@ -284,6 +286,33 @@ def restart_sends_first(right: Any) -> Any:
     return carry
 
 
+@bug(outcome, "order_failure")
+def secret_in_the_message(right: Any) -> Any:
+    """Tell with a refused order what it was signed with, to find out why."""
+
+    def order_failure(error: BaseException, where: str, now: datetime, secrets: tuple[str, ...] = ()) -> Any:
+        failure = right(error, where, now, secrets)
+        failure.args = (f"{failure} (signed by {secrets})",)
+        return failure
+
+    return order_failure
+
+
+class Listener(logging.Handler):
+    """Writes to where the log goes, and knows nothing of secrets."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cast(Any, logging.getLogger().handlers[0]).stream.write(f"{record.getMessage()}\n")
+
+
+@bug(Wire, "logger")
+def client_heard_at_debug(right: Any) -> Any:
+    """Listen to the client at DEBUG through a handler of its own."""
+    listener = logging.Logger("listener", logging.DEBUG)  # noqa: LOG001
+    listener.addHandler(Listener())
+    return listener
+
+
 BUGS: dict[str, Bug] = {
     plant.__name__: plant
     for plant in (
@@ -306,8 +335,13 @@ BUGS: dict[str, Bug] = {
         opens_on_a_failed_close,
         open_orders_forgotten,
         restart_sends_first,
+        secret_in_the_message,
+        client_heard_at_debug,
     )
 }
+
+OPENED_WITH = ("unsynced_journal", "client_heard_at_debug")
+"""The bugs that are in the way journal or client are opened."""
 
 KNOWN: dict[str, tuple[Where, str] | None] = {
     "naive_retry": (Where(ORDER, 0), "lose_answer"),
@@ -329,5 +363,7 @@ KNOWN: dict[str, tuple[Where, str] | None] = {
     "opens_on_a_failed_close": (Where(ORDER, 0), "code:-4131"),
     "open_orders_forgotten": (Where(ORDER, 1), "die_after"),
     "restart_sends_first": (Where(ORDER, 1), "die_after"),
+    "secret_in_the_message": (Where(ORDER, 0), "code:-4131"),
+    "client_heard_at_debug": None,
 }
 """One fault that finds each bug, and where it has to strike; none where every run does."""

@@ -129,16 +129,20 @@ def killed_at(folder: Path, point: KillPoint) -> list[str]:
     return [f"{point}: {name} differ from an undisturbed run" for name in differs] + canary
 
 
+READINGS = ("status", "next", "orders", "fills", "trades", "equity", "pnl")
+
+
 def _canary(home: Home, said: str) -> list[str]:
-    """Return where a secret of the run was written, beside the file it is kept in."""
+    """Return where a secret of the run was written beside the file it is kept in: files, output, what is told later."""
     secrets = json.loads((home.exchange / "keys.json").read_text())
     token = (home.exchange / "control.token").read_text().strip()
-    written = {path.name: path.read_bytes() for path in home.exchange.iterdir() if path.is_file()}
+    written = {path.name: path.read_bytes() for path in home.data.rglob("*") if path.is_file()}
     for kept in ("keys.json", "control.token"):
         del written[kept]
-    places = {"output": said.encode(), **written}
-    return [f"a secret is in {name}" for name, text in places.items() for secret in (*secrets.values(), token)
-            if secret.encode() in text]  # fmt: skip
+    told = [home.run(*words) for words in (*((name, "--json") for name in READINGS), ("check",))]
+    pages = "".join(one.stdout + one.stderr for one in told)
+    return list(checker.leaks([*secrets.values(), token], {"the output": said.encode(), "a page": pages.encode(),
+                                                           **written}))  # fmt: skip
 
 
 # --- a thousand closes -----------------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ def _judged(home: Home, said: str, end: datetime) -> list[str]:
     bars = {round(time.timestamp() * 1000) + _HOUR: price for time, price in candles["open_time", "close"].iter_rows()}
     terms = checker.Terms("sim/main/ada-ar-16h", 16 * _HOUR, 16 * _HOUR // 10, bars, Decimal(10**9))
     with closing(sqlite3.connect(home.exchange / "ledger.db")) as ledger:
-        case = checker.read(ledger, home.exchange / "journal.db", terms=terms, output=said)
+        case = checker.read(ledger, home.exchange / "journal.db", terms=terms)
     broken = checker.violations(case) + _canary(home, said)
     price = Decimal(repr(next(price for time, price in opens.items() if time.timestamp() == end.timestamp())))
     (position,) = home.ledger()["positions"] or [("", "0", "0", "0")]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-PARTS = 4
+PARTS = 2
 SEEDS = 2000
 
 

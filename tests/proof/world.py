@@ -1,5 +1,6 @@
 """One account, one exchange, one journal, and the lives of a daemon between them, under a plan."""
 
+import traceback
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -75,6 +76,7 @@ class World:
         self.trace: list[str] = []
         self.posted: list[Posted] = []
         self.ends: list[str] = []
+        self.raised: list[str] = []
         self.foreign: list[int] = []
         self.asked: list[tuple[int, str, int]] = []
         self.internal: str | None = None
@@ -204,6 +206,9 @@ class World:
             self.dealer.over = True
             self.time.suspend(SHORT_PAUSE)
             self.live(closes + 1)
+        if "--adopt" in self.ends[-1] and any(is_event(kind) for kind in self.dealer.dealt.values()):
+            # what a person is told to do has to work
+            self.live(closes + 1, adopt=True)
         return self
 
     def _gives_up(self) -> bool:
@@ -211,33 +216,38 @@ class World:
         last = self.ends[-3:]
         return len(last) == 3 and last[0] != "killed" and len(set(last)) == 1
 
-    def live(self, closes: int, *, running: bool = False) -> None:
+    def live(self, closes: int, *, running: bool = False, adopt: bool = False) -> None:
         """Live one life of a process."""
         self.dead = False
         self.pause = SHORT_PAUSE
         end = "done"
         try:
-            self.loop.run_until_complete(self._daemon(closes, running))
+            self.loop.run_until_complete(self._daemon(closes, running, adopt))
         except Crash:
             end = "killed"
         except TraderError as error:
-            end = f"{type(error).__name__}: {error}"
+            end = self._raised(error)
         except Exception as error:  # an end that no error of ours explains is a finding of its own
-            end = self.internal = f"{type(error).__name__}: {error}"
+            end = self.internal = self._raised(error)
         self.dead = True
         self.loop.clear()
         if self.stage.disk.left is not None:
             self.stage.disk.begin_again(self.stage.disk.left)
         self.ends.append(end)
 
-    async def _daemon(self, closes: int, running: bool) -> None:
+    def _raised(self, error: Exception) -> str:
+        """Keep an error with everything it was raised from, and return it in one line."""
+        self.raised += traceback.format_exception(error)
+        return f"{type(error).__name__}: {error}"
+
+    async def _daemon(self, closes: int, running: bool, adopt: bool) -> None:
         one = self._assemble()
         span = Span(None, market.closes(closes)[-1], timedelta(0), POLL)
         self.daemon = Daemon(
             one.loaded.strategy, one.terms, span, one.journal, one.venue.clock,
             cast(Startup, Started()) if running else one.startup, one.cycle, one.control, one.flattener, one.log,
         )  # fmt: skip
-        await self.daemon.run()
+        await self.daemon.run(adopt=adopt)
 
     def _assemble(self) -> assembly.Assembly:
         clock = WallClock(self.time.wall)
@@ -257,6 +267,11 @@ class World:
         self.loop.close()
         self.stage.disk.step = None
         output = self.stage.output.getvalue() + "\n".join(self.ends)
+        written = {
+            "the log": output.encode(),
+            "an exception": "".join(self.raised).encode(),
+            "the journal's file": self.stage.serialize(),
+        }
         outside = frozenset(kind for kind in self.dealer.dealt.values() if is_event(kind))
         case = checker.read(
             self.exchange.ledger._db,
@@ -267,7 +282,7 @@ class World:
             due=[round(close.timestamp() * 1000) for close in self.due] if self._only_set_up_wrongly() else [],
             ended_well=self.ends[-1] == "done",
             canaries=CANARIES,
-            output=output,
+            written=written,
             terms=self.stage.terms,
         )
         found = checker.violations(case)

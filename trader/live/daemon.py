@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.errors import ExchangeError, JournalError, TraderError
+from trader.errors import ExchangeError, JournalError, Rejected, TraderError
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
@@ -21,6 +21,7 @@ from trader.live.startup import Startup
 
 _RETRY_FIRST = timedelta(seconds=1)
 _RETRY_LONGEST = timedelta(seconds=30)
+_REFUSED_LONGEST = timedelta(minutes=10)
 _POLL_LONGEST = 60.0
 
 
@@ -241,7 +242,9 @@ class Daemon:
                     await self._obey_requests()
                 return await self._run(close)
             except ExchangeError as error:
-                pause = min(2 * pause, _RETRY_LONGEST) or _RETRY_FIRST
+                # a refusal is mended by a person, and asking on and on gets an address banned
+                longest = _REFUSED_LONGEST if isinstance(error, Rejected) else _RETRY_LONGEST
+                pause = min(2 * pause, longest) or _RETRY_FIRST
                 if self._clock.now() + pause > self._deadline(close):
                     self._fail(close, error)
                     raise

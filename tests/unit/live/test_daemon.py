@@ -13,7 +13,7 @@ from tests.unit.live.exchange import ADA, REPLIES, flat_candles
 from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, World
 from trader.domain.decision import Limits, State
-from trader.errors import ConfigError, DataError, JournalError, ModelError
+from trader.errors import ConfigError, DataError, ExchangeError, JournalError, ModelError, NotSent, Rejected
 from trader.journal.rows import Outcome, Status
 
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -107,6 +107,19 @@ async def test_a_clock_set_back_decides_no_older_close(world: World) -> None:
     await world.run(end=NEXT)
     assert reported(world) == [CLOSE, NEXT]
     assert len(world.log.said("the clock is behind the last close")) == 1
+
+
+@pytest.mark.fault(59)
+@pytest.mark.parametrize(
+    ("error", "least", "most"), [(Rejected("no such key", code=-2015), 8, 12), (NotSent("no route"), 38, 50)]
+)
+async def test_an_exchange_that_says_no_is_asked_ever_less_often(
+    error: ExchangeError, least: int, most: int, world: World
+) -> None:
+    world.exchange.faults = {("candles", turn): error for turn in range(100)}
+    await world.run(end=CLOSE)
+    assert least <= world.steps.names.count("candles") <= most
+    assert world.statuses() == {CLOSE: Status.FAILED}
 
 
 @pytest.mark.fault(63)
