@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,34 @@ PAIRED_COMMIT_KINDS = ("die_before", "die_after", "full")
 
 
 @dataclass(frozen=True)
+class Where:
+    """The n-th step of a name, from 0, and how many steps after it."""
+
+    name: str
+    turn: int
+    after: int = 0
+
+    def number(self, trace: Sequence[str]) -> int:
+        """Return the step's number in an undisturbed run."""
+        if self.name == "boot":
+            return -1
+        return [step for step, name in enumerate(trace) if name == self.name][self.turn] + self.after
+
+
+KEPT = (
+    (1, {Where(ORDER, 1): "late:3000", Where(ORDER, 1, 1): "clock:3600"}),
+    (1, {Where(ORDER, 0): "late:4900", Where(ORDER, 0, 1): "suspend:30"}),
+    (1, {Where("GET /fapi/v1/time", 0): "suspend:30"}),
+    (1, {Where("GET /fapi/v1/time", 1): "suspend:30"}),
+    (1, {Where(KLINES, 0): "suspend:7000"}),
+    (1, {Where("GET /fapi/v1/userTrades", 0): "key"}),
+    (2, {Where(ORDER, 0, -4): "adl", Where(ORDER, 0): "hang_not_executed"}),
+    (2, {Where(ORDER, 0): "hang_not_executed", Where(ORDER, 0, 5): "liquidate"}),
+)
+"""Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Faults by the number of the step they meet, and, for a plan that is drawn as it goes, its seed."""
 
@@ -79,6 +107,11 @@ class Plan:
         if text.startswith("seed:"):
             return cls(seed=int(text.removeprefix("seed:")))
         return cls({int(step): kind for step, kind in json.loads(text).items()})
+
+    @classmethod
+    def at(cls, strikes: Mapping[Where, str], trace: Sequence[str]) -> "Plan":
+        """Place faults along the steps of an undisturbed run."""
+        return cls({where.number(trace): kind for where, kind in strikes.items()})
 
     def without(self, step: int) -> "Plan":
         """Leave one fault out."""

@@ -5,15 +5,15 @@ one on: they live here, in the tests.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from tests.proof.plan import COMMIT, KLINES, ORDER
+from tests.proof.plan import COMMIT, KLINES, ORDER, Where
 from trader.domain.decision import State
 from trader.errors import JournalError, NotSent, OutcomeUnknown
 from trader.exchange import klines, outcome
@@ -28,21 +28,6 @@ from trader.live.recovery import Recovery
 from trader.live.router import Router
 
 Bug = Callable[[], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True)
-class Where:
-    """The n-th step of a name, from 0, and how many steps after it."""
-
-    name: str
-    turn: int
-    after: int = 0
-
-    def number(self, trace: Sequence[str]) -> int:
-        """Return the step's number in an undisturbed run."""
-        if self.name == "boot":
-            return -1
-        return [step for step, name in enumerate(trace) if name == self.name][self.turn] + self.after
 
 
 @contextmanager
@@ -129,6 +114,16 @@ def one_look(right: Any) -> Any:
         return await self._gateway.find(intent.symbol, intent.client_id)
 
     return settle
+
+
+@bug(Router, "_settled")
+def wall_clock_believed(right: Any) -> Any:
+    """Wait by the machine's clock, and never ask whether somebody has set it meanwhile."""
+
+    async def settled(self: Router, moment: datetime) -> None:
+        await self._clock.sleep_until(moment)
+
+    return settled
 
 
 @bug(Database, "_prepare")
@@ -321,6 +316,7 @@ BUGS: dict[str, Bug] = {
         new_id_on_retry,
         query_then_resend,
         one_look,
+        wall_clock_believed,
         unsynced_journal,
         forming_candle,
         local_time,
@@ -343,27 +339,28 @@ BUGS: dict[str, Bug] = {
 OPENED_WITH = ("unsynced_journal", "client_heard_at_debug")
 """The bugs that are in the way journal or client are opened."""
 
-KNOWN: dict[str, tuple[Where, str] | None] = {
-    "naive_retry": (Where(ORDER, 0), "lose_answer"),
-    "retry_around_send": (Where(ORDER, 1), "lose_answer"),
-    "new_id_on_retry": (Where(ORDER, 1), "drop_request"),
-    "query_then_resend": (Where(ORDER, 1), "late:3000"),
-    "one_look": (Where(ORDER, 1), "hidden_lost:17200"),
-    "unsynced_journal": (Where(ORDER, 1, 2), "power"),
-    "forming_candle": (Where(KLINES, 0), "late_candle"),
-    "local_time": (Where("boot", 0), "clock:5"),
-    "fills_not_awaited": (Where(ORDER, 1), "hidden:8000"),
-    "guard_after_send": (Where(ORDER, 1, -3), "halt"),
-    "reconcile_skipped": (Where(COMMIT, 0), "hand:37"),
-    "empty_is_flat": (Where("GET /fapi/v3/account", 0), "no_positions"),
-    "unknown_is_rejected": (Where(ORDER, 1), "lose_answer"),
-    "written_after_the_post": None,
-    "full_disk_ignored": (Where(ORDER, 1, -1), "full"),
-    "age_not_looked_at": (Where(ORDER, 0), "die_before_long"),
-    "opens_on_a_failed_close": (Where(ORDER, 0), "code:-4131"),
-    "open_orders_forgotten": (Where(ORDER, 1), "die_after"),
-    "restart_sends_first": (Where(ORDER, 1), "die_after"),
-    "secret_in_the_message": (Where(ORDER, 0), "code:-4131"),
-    "client_heard_at_debug": None,
+KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
+    "naive_retry": ((Where(ORDER, 0), "lose_answer"),),
+    "retry_around_send": ((Where(ORDER, 1), "lose_answer"),),
+    "new_id_on_retry": ((Where(ORDER, 1), "drop_request"),),
+    "query_then_resend": ((Where(ORDER, 1), "late:3000"),),
+    "one_look": ((Where(ORDER, 1), "hidden_lost:17200"),),
+    "wall_clock_believed": ((Where(ORDER, 1), "late:3000"), (Where(ORDER, 1, 1), "clock:3600")),
+    "unsynced_journal": ((Where(ORDER, 1, 2), "power"),),
+    "forming_candle": ((Where(KLINES, 0), "late_candle"),),
+    "local_time": ((Where("boot", 0), "clock:5"),),
+    "fills_not_awaited": ((Where(ORDER, 1), "hidden:8000"),),
+    "guard_after_send": ((Where(ORDER, 1, -3), "halt"),),
+    "reconcile_skipped": ((Where(COMMIT, 0), "hand:37"),),
+    "empty_is_flat": ((Where("GET /fapi/v3/account", 0), "no_positions"),),
+    "unknown_is_rejected": ((Where(ORDER, 1), "lose_answer"),),
+    "written_after_the_post": (),
+    "full_disk_ignored": ((Where(ORDER, 1, -1), "full"),),
+    "age_not_looked_at": ((Where(ORDER, 0), "die_before_long"),),
+    "opens_on_a_failed_close": ((Where(ORDER, 0), "code:-4131"),),
+    "open_orders_forgotten": ((Where(ORDER, 1), "die_after"),),
+    "restart_sends_first": ((Where(ORDER, 1), "die_after"),),
+    "secret_in_the_message": ((Where(ORDER, 0), "code:-4131"),),
+    "client_heard_at_debug": (),
 }
-"""One fault that finds each bug, and where it has to strike; none where every run does."""
+"""The faults that find each bug, and where they have to strike; none where every run does."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.proof.plan import Plan, firsts, seconds, singles
+from tests.proof.plan import KEPT, Plan, firsts, seconds, singles
 from tests.proof.planted import BUGS, KNOWN, OPENED_WITH
 from tests.proof.stage import Stage, new_stage
 from tests.proof.world import Told, World, beginning
@@ -84,6 +84,11 @@ class Search:
         """Give all plans of one fault over one close and the start after it."""
         return singles(self.trace())
 
+    def kept(self) -> list[tuple[Plan, int]]:
+        """Give the plans that once broke a promise, with their closes."""
+        trace = self.trace()
+        return [(Plan.at(strikes, trace), closes) for closes, strikes in KEPT]
+
     def pairs(self, first: Plan) -> Iterator[Plan]:
         """Give all plans of two faults that begin with this one, along the steps it really takes."""
         return seconds(first, self.run(first).trace)
@@ -106,8 +111,7 @@ class Search:
 
     def known(self, name: str) -> Plan:
         """Return the plan that is known to find a bug, which must find nothing without it."""
-        strike = KNOWN[name]
-        plan = Plan() if strike is None else Plan({strike[0].number(self.trace()): strike[1]})
+        plan = Plan.at(dict(KNOWN[name]), self.trace())
         if clean := self.run(plan).violations:
             raise AssertionError(f"{plan} breaks a promise without {name}: {clean}")
         return plan
@@ -115,7 +119,8 @@ class Search:
     def _hunting_plans(self) -> list[Plan]:
         plans = list(self.singles())
         random.Random(2026).shuffle(plans)
-        return [Plan(), *plans, *(Plan(seed=seed) for seed in range(2000))]
+        kept = [plan for plan, closes in self.kept() if closes == 1]
+        return [Plan(), *plans, *kept, *(Plan(seed=seed) for seed in range(2000))]
 
     @contextlib.contextmanager
     def _own_stage(self, name: str) -> Iterator[None]:

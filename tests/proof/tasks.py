@@ -11,7 +11,7 @@ from tests.proof.search import Found, Search
 SEEDS_A_TASK = 200
 SINGLES = 16
 """Into how many pieces the plans of one fault are cut."""
-PHASES = ("planted", "singles", "pairs", "seeds")
+PHASES = ("planted", "kept", "singles", "pairs", "seeds")
 """Beside these there is `known`: each planted bug with the one plan that is known to find it."""
 
 
@@ -41,6 +41,8 @@ def tasks(phase: str, firsts: int, seeds: int) -> Iterator[Task]:
     match phase:
         case "planted" | "known":
             yield from (Task(phase, name) for name in BUGS)
+        case "kept":
+            yield Task(phase, "0")
         case "singles":
             yield from (Task(phase, str(part)) for part in range(SINGLES))
         case "pairs":
@@ -72,6 +74,8 @@ def work(task: Task, seeds: int) -> Outcome:
 def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]:
     number = int(task.which)
     match task.phase:
+        case "kept":
+            yield from search.kept()
         case "singles":
             yield from ((plan, 1) for plan in list(search.singles())[number::SINGLES])
         case "pairs":

@@ -47,6 +47,13 @@ def test_no_random_plan_breaks_a_promise(part: int, tmp_path: Path, root: Path) 
     assert said["plans"] >= SEEDS // PARTS - 100
 
 
+@pytest.mark.fault(17, 18, 20, 27, 54, 59)
+def test_no_plan_that_once_broke_a_promise_breaks_it_again(tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "kept")
+    assert said["violations"] == 0
+    assert said["plans"] >= 8
+
+
 def test_every_planted_bug_is_found_by_the_plan_that_is_known_for_it(tmp_path: Path, root: Path) -> None:
     said = proof(tmp_path, root, "--only", "known")
     assert said["planted"] >= 10
