@@ -85,6 +85,15 @@ KEPT = (
     (1, {Where("GET /fapi/v1/time", 1): "suspend:30"}),
     (1, {Where(KLINES, 0): "suspend:7000"}),
     (1, {Where("GET /fapi/v1/userTrades", 0): "key"}),
+    (
+        2,
+        {
+            Where(ORDER, 0): "hidden_lost:8000",
+            Where(ORDER, 0, 5): "die_after",
+            Where(ORDER, 0, 6): "wake",
+            Where(ORDER, 0, 24): "hidden:8000",
+        },
+    ),
     (2, {Where(ORDER, 0, -4): "adl", Where(ORDER, 0): "hang_not_executed"}),
     (2, {Where(ORDER, 0): "hang_not_executed", Where(ORDER, 0, 5): "liquidate"}),
 )

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,8 @@ CLOSE = timedelta(hours=16)
 PIECES = 8
 RUNS = 5
 CLOSES = 1000
+WARM, GROWTH = 50, 5.0
+"""After how many closes of a life its memory is looked at, and by how many MB it may grow from there."""
 _HOUR = 3_600_000
 
 ORDER_FAULTS: list[Any] = [
@@ -129,20 +131,23 @@ def killed_at(folder: Path, point: KillPoint) -> list[str]:
     return [f"{point}: {name} differ from an undisturbed run" for name in differs] + canary
 
 
-READINGS = ("status", "next", "orders", "fills", "trades", "equity", "pnl")
+KEEPERS = ("keys.json", "control.token", "ca-key.pem", "server-key.pem")
+READINGS = ("status", "next", "orders", "fills", "trades", "equity", "pnl", "check")
 
 
-def _canary(home: Home, said: str) -> list[str]:
-    """Return where a secret of the run was written beside the file it is kept in: files, output, what is told later."""
+def _canary(home: Home, said: str, readings: Iterable[str] = ()) -> list[str]:
+    """Return where a secret of the run was written, beside the files it is kept in, or is told by a later command."""
     secrets = json.loads((home.exchange / "keys.json").read_text())
     token = (home.exchange / "control.token").read_text().strip()
-    written = {path.name: path.read_bytes() for path in home.data.rglob("*") if path.is_file()}
-    for kept in ("keys.json", "control.token"):
-        del written[kept]
-    told = [home.run(*words) for words in (*((name, "--json") for name in READINGS), ("check",))]
+    written = {str(path.relative_to(home.data)): path for path in home.data.rglob("*") if path.is_file()}
+    # what keeps the secrets of the embedded exchange is for its user alone
+    kept = [name for name, path in written.items() if path.name in KEEPERS or path.parent.name == "ports"]
+    texts = {name: path.read_bytes() for name, path in written.items() if name not in kept}
+    open_to_all = [f"{name} may be read by others" for name in kept if written[name].stat().st_mode & 0o077]
+    told = [home.run(name, "--json") for name in readings]
     pages = "".join(one.stdout + one.stderr for one in told)
-    return list(checker.leaks([*secrets.values(), token], {"the output": said.encode(), "a page": pages.encode(),
-                                                           **written}))  # fmt: skip
+    texts |= {"the output": said.encode(), "a page": pages.encode()}
+    return [*checker.leaks([*secrets.values(), token], texts), *open_to_all]
 
 
 # --- a thousand closes -----------------------------------------------------------------------------------------------
@@ -156,12 +161,15 @@ class Thousand:
     lives: int = 0
     orders: int = 0
     faults: int = 0
-    memory: list[tuple[int, int]] = field(default_factory=list)
+    memory: list[list[tuple[int, int]]] = field(default_factory=list)
 
-    def growth(self, after: int) -> float:
-        """Return the growth of resident memory, in MB, from the first sample after so many closes on."""
-        late = [kilobytes for closes, kilobytes in self.memory if closes >= after]
-        return (late[-1] - late[0]) / 1024 if late else 0.0
+    def growth(self) -> float:
+        """Return by how many MB resident memory grew in the life that grew most, once it had decided some closes."""
+        grown = [0.0]
+        for life in self.memory:
+            warm = [kilobytes for closes, kilobytes in life if closes >= life[0][0] + WARM]
+            grown += [(warm[-1] - warm[0]) / 1024] if warm else []
+        return max(grown)
 
 
 def thousand(folder: Path, seed: int, closes: int) -> Thousand:
@@ -194,6 +202,8 @@ def thousand(folder: Path, seed: int, closes: int) -> Thousand:
     decided = home.journal("select count(*) from decisions where status = 'closed'")[0][0]
     if decided < closes * 0.97:
         told.broken.append(f"only {decided} of {closes} closes were decided")
+    if told.growth() >= GROWTH:
+        told.broken.append(f"memory grew by {told.growth():.1f} MB")
     return told
 
 
@@ -205,10 +215,10 @@ def _watched(home: Home, words: tuple[str, ...], settings: dict[str, str], told:
             [sys.executable, "-m", "tests.proof.failpoint", *words], cwd=home.data, stdin=subprocess.DEVNULL,
             env=home.environment(**settings) | {"PYTHONPATH": str(ROOT)}, stdout=file, stderr=file,
         )  # fmt: skip
-        told.memory = []
+        told.memory.append([])
         while _runs_on(process, 0.5):
             if (sample := _sample(home, process.pid)) is not None:
-                told.memory.append(sample)
+                told.memory[-1].append(sample)
     return process.returncode, output.read_text()
 
 
@@ -240,7 +250,7 @@ def _judged(home: Home, said: str, end: datetime) -> list[str]:
     terms = checker.Terms("sim/main/ada-ar-16h", 16 * _HOUR, 16 * _HOUR // 10, bars, Decimal(10**9))
     with closing(sqlite3.connect(home.exchange / "ledger.db")) as ledger:
         case = checker.read(ledger, home.exchange / "journal.db", terms=terms)
-    broken = checker.violations(case) + _canary(home, said)
+    broken = checker.violations(case) + _canary(home, said, READINGS)
     price = Decimal(repr(next(price for time, price in opens.items() if time.timestamp() == end.timestamp())))
     (position,) = home.ledger()["positions"] or [("", "0", "0", "0")]
     equity = case.wallet + Decimal(position[1]) * price - Decimal(position[2])

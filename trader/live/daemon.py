@@ -88,7 +88,9 @@ class Daemon:
         await self._wait_out()
         if self._stop.is_set():
             return
-        await self._startup.run(adopt=adopt)
+        async with self._one_at_a_time:
+            # whoever wakes the daemon meanwhile would settle the same orders beside the start
+            await self._startup.run(adopt=adopt)
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
         trigger = GridTrigger(self._strategy.interval, self._scheduler.zone, self._span.delay)

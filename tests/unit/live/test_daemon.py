@@ -1,5 +1,6 @@
 """The loop: wake, decide once, try again, obey, drain and stop."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -90,6 +91,16 @@ async def test_closes_missed_while_it_was_down_are_written_down_at_the_next_star
         Status.MISSED,
         Status.CLOSED,
     ]
+
+
+async def test_whoever_wakes_it_during_the_start_waits_for_the_end_of_it(world: World) -> None:
+    """Both settle what an earlier life left open, and two who settle one order may send it twice."""
+    woken = []
+    hooks = {("sync_clock", 0): lambda: woken.append(asyncio.ensure_future(world.daemon._wake()))}
+    await world.run(Steps(hooks={**hooks}), cycles=1)
+    await woken[0]
+    names = world.steps.names
+    assert names.index("set_baseline") < names.index("claim")
 
 
 @pytest.mark.fault(19)
