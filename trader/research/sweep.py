@@ -18,6 +18,7 @@ from trader.research.walk import Deal, Outcome, walk
 
 _CLOSE_ENOUGH = 4e-16
 _ROUNDS = 40
+_CERTAIN = 3  # rounds of which none is ever the last
 _PIECE = 16384
 """Closes worked out at a time: arrays that fit into a cache, because fetching memory costs more than arithmetic."""
 _DOUBT = 1e-9
@@ -122,15 +123,20 @@ def _one(side: Sides, path: Path, deal: Deal) -> Outcome | None:
             before[first:stop] = worth[: stop - first]
         whole = stop == len(side)
         ended, begun = held[:-1], held if whole else held[:-1]
-        fees += float(np.abs(ended) @ (at.price[1:] * (1 - at.side[:-1] * deal.move)))
-        fees += float(np.abs(begun) @ (at.price * (1 + at.side * deal.move))[: len(begun)])
-        funding -= float(ended @ np.diff(at.funding))
+        fees += _product(np.abs(ended), at.price[1:] * (1 - at.side[:-1] * deal.move))
+        fees += _product(np.abs(begun), (at.price * (1 + at.side * deal.move))[: len(begun)])
+        funding -= _product(ended, np.diff(at.funding))
         if whole:
             funding -= float(held[-1] * (path.funding[last] - at.funding[-1]))
         first, money, owed = stop, float(piece.money[-1]), float(piece.closed[-1])
     if before is not None and _breached(before, deal):
         return None
     return Outcome(equity, deal.fee * fees, funding, -1)
+
+
+def _product(left: Floats, right: Floats) -> float:
+    """Return the sum of products in one thread; a library would wake others, and wait for them longer than it works."""
+    return float(np.einsum("i,i", left, right))
 
 
 def _cut(side: Sides, first: int, deal: Deal) -> int:
@@ -153,11 +159,17 @@ def _piece(side: Sides, path: Path, first: int, before: tuple[float, float], dea
         np.not_equal(side[1:], side[:-1], out=changed[1:])
     starts = np.flatnonzero(changed)
     places = starts + first
-    at = _Stretches(starts, side[starts].astype(np.float64), path.prices[places], path.funding[places])
-    opening = np.abs(at.side) * (deal.move + deal.fee * (1 + at.side * deal.move))
+    sign = side[starts]
+    at = _Stretches(starts, sign.astype(np.float64), path.prices[places], path.funding[places])
+    # per unit of notional, by side: numpy counts -1 from the end
+    each = np.array([0.0, 1.0, -1.0])
+    opening = (np.abs(each) * (deal.move + deal.fee * (1 + each * deal.move)))[sign]
     # what the close at the start of the next stretch costs, per unit of base
-    closing = np.abs(at.side[:-1]) * at.price[1:] * (deal.move + deal.fee * (1 - at.side[:-1] * deal.move))
-    gain = at.side[:-1] * (np.diff(at.price) - np.diff(at.funding))
+    closing = (np.abs(each) * (deal.move + deal.fee * (1 - each * deal.move)))[sign[:-1]]
+    closing *= at.price[1:]
+    gain = np.diff(at.price)
+    gain -= np.diff(at.funding)
+    gain *= at.side[:-1]
     if deal.capital is None:
         found = _compounded(at, gain, opening, closing, before, deal)
         if found is None:
@@ -185,24 +197,37 @@ def _compounded(
     a thousand, so that putting r into its own right side gains as many digits each time.
     """
     money, owed = before
-    kept = 1 + deal.exposure * (gain / at.price[:-1] - opening[:-1])
+    kept = gain / at.price[:-1]
+    kept -= opening[:-1]
+    kept *= deal.exposure
+    kept += 1
     kept[:1] -= owed / money
-    lost = deal.exposure * closing[:-1] / at.price[:-2]
-    ratio = kept.copy()
-    if len(lost) and (deal.fee or deal.move):
-        with np.errstate(all="ignore"):
-            for _ in range(_ROUNDS):
-                again = kept.copy()
-                again[1:] -= lost / ratio[:-1]
-                change = np.abs(again - ratio).max()
-                ratio = again
-                if not change > _CLOSE_ENOUGH:
-                    break
-            else:
-                return None
-    if not (ratio > 0).all():
+    ratio = kept
+    if len(kept) > 1 and (deal.fee or deal.move):
+        lost = closing[:-1] / at.price[:-2]
+        lost *= deal.exposure
+        found = _ratio(kept, lost)
+        if found is None:
+            return None
+        ratio = found
+    if not ratio.min(initial=1.0) > 0:
         return None
     return money * np.concatenate(([1.0], np.cumprod(ratio)))
+
+
+def _ratio(kept: Floats, lost: Floats) -> Floats | None:
+    """Solve r[j] = kept[j] - lost[j] / r[j-1]; None where that does not settle."""
+    ratio, again, change = kept.copy(), kept.copy(), np.empty_like(lost)
+    with np.errstate(all="ignore"):
+        for number in range(_ROUNDS):
+            np.divide(lost, ratio[:-1], out=change)
+            np.subtract(kept[1:], change, out=again[1:])
+            ratio, again = again, ratio
+            if number >= _CERTAIN:
+                np.subtract(ratio[1:], again[1:], out=change)
+                if not max(change.max(), -change.min()) > _CLOSE_ENOUGH:
+                    return ratio
+    return None
 
 
 def _doubtful(piece: _Piece, path: Path, first: int, last: int, deal: Deal) -> bool:
