@@ -36,6 +36,8 @@ WORKDIR /data
 VOLUME /data
 # The answer comes from a heartbeat that the daemon's own loop writes; asking loads neither torch nor ccxt.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["trader", "health"]
+# The status page; it is on the container's own loopback until TRADER_STATUS__HOST and TRADER_STATUS_TOKEN say otherwise.
+EXPOSE 8787
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["trader"]
 CMD ["run"]

@@ -38,7 +38,7 @@ install_it() {
 	cp "$here"/docs/*.md "$prefix/share/doc/"
 	install -d -m 0755 "$etc"
 	install -d -m 0700 "$etc/credentials"
-	for name in trader_api_key trader_api_secret; do
+	for name in trader_api_key trader_api_secret trader_status_token; do
 		[ -e "$etc/credentials/$name" ] || install -m 0600 /dev/null "$etc/credentials/$name"
 	done
 	[ -e "$etc/trader.env" ] || settings >"$etc/trader.env"

@@ -1,6 +1,7 @@
 """Run the daemon as the command line asks for it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,7 +34,7 @@ class RunOptions:
     """What the command line adds to the settings.
 
     `speed` is infinite for `max` and None for the venue's own pace; `collect` keeps every close for a document at the
-    end; `on_close` is told of each.
+    end; `on_close` is told of each, and `show` what there is to see for as long as the daemon runs.
     """
 
     tape: TapeChoice
@@ -42,6 +43,7 @@ class RunOptions:
     adopt: bool = False
     collect: bool = False
     on_close: Callable[[CloseReport], None] = lambda report: None
+    show: Callable[[Watch], AbstractContextManager[None]] = lambda watch: nullcontext()
 
 
 async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] | None:
@@ -78,7 +80,8 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
         daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse))
         try:
             async with pulse.beating(), watched(settings.watchdog.stall), watch.shown(settings):
-                await daemon.run(adopt=options.adopt)
+                with options.show(watch):
+                    await daemon.run(adopt=options.adopt)
         except TapeEnded as ended:
             one.log.info("tape ended", why=str(ended))
         except TraderError:

@@ -1,7 +1,10 @@
 """`trader run` and `trader decide`."""
 
 import asyncio
-from typing import Annotated, Any
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -21,6 +24,10 @@ from trader.cli.values import (
     pace,
     show,
 )
+
+if TYPE_CHECKING:
+    from trader.app.watching import Watch
+    from trader.config import LogSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -59,16 +66,34 @@ def run(
     from trader.app.daemon import RunOptions, run_daemon
     from trader.app.settings import load_settings, money
     from trader.app.tapes import TapeChoice
-    from trader.log import configure
 
     settings = load_settings(strategy=strategy, sim=money(equity=equity, fee=fee, slippage=slippage))
-    configure(settings.log)
     choice = TapeChoice(tape, funding, instruments, start, end)
     collect = as_json or cycles is not None
-    options = RunOptions(choice, cycles, speed, adopt, collect)
-    document = asyncio.run(run_daemon(settings, options))
+    with _terminal(settings.log) as table:
+        options = RunOptions(choice, cycles, speed, adopt, collect, show=table)
+        document = asyncio.run(run_daemon(settings, options))
     if document is not None:
         show(document, as_json=as_json, text=summary(document))
+
+
+@contextmanager
+def _terminal(options: "LogSettings") -> "Iterator[Callable[[Watch], AbstractContextManager[None]]]":
+    """Send log lines to stderr; on a terminal that is not to have JSON, yield what shows the table below them."""
+    from trader.log import configure
+
+    if not sys.stderr.isatty() or options.format == "json":
+        configure(options)
+        yield lambda watch: nullcontext()
+        return
+    from trader.cli.table import Screen
+
+    try:
+        with Screen(sys.stderr) as screen:
+            configure(options, cast(TextIO, screen.lines))
+            yield screen.show
+    finally:
+        configure(options)
 
 
 def decide(

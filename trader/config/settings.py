@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _page_is_guarded(self) -> Self:
         token = "" if self.status_token is None else self.status_token.get_secret_value()
-        if self.status_token is not None and len(token) < SHORTEST_TOKEN:
+        if token and len(token) < SHORTEST_TOKEN:
             raise ConfigError(
                 f"TRADER_STATUS_TOKEN is shorter than {SHORTEST_TOKEN} characters and could be guessed; make one with "
                 "`openssl rand -hex 24`."

@@ -1,15 +1,13 @@
 """The page: the document in words and tables, ready to read before any script has run."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cache
 from typing import Any
 
 import jinja2
 
 from trader.status import assets
-
-_DASH = "–"
+from trader.status.readable import amount, measured, minute, only, percent, points, quantity, tone
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -40,53 +38,6 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def amount(value: str | float | None) -> str:
-    """Write an amount of USDT with two decimals and a true minus sign; a dash where it is not known."""
-    return _DASH if value is None else _signed(f"{float(value):,.2f}")
-
-
-def quantity(value: str | None) -> str:
-    """Write a quantity or a price with all its digits, grouped."""
-    if value is None:
-        return _DASH
-    whole, point, rest = value.partition(".")
-    return _signed(f"{int(whole):,}" if whole.lstrip("-") != "0" else whole) + point + rest
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """Write a fraction in per cent."""
-    return _DASH if value is None else _signed(f"{value * 100:,.{digits}f}") + " %"
-
-
-def points(value: float | None) -> str:
-    """Write a log return in basis points."""
-    return _DASH if value is None else _signed(f"{value * 1e4:+,.1f}") + " bp"
-
-
-def measured(value: float | None) -> str:
-    """Write what a gate measured: a count whole, anything else with three decimals."""
-    if value is None:
-        return _DASH
-    return _signed(f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:,.3f}")
-
-
-def minute(value: str | None) -> str:
-    """Write a time to the minute, without its letters."""
-    return _DASH if value is None else datetime.fromisoformat(value).strftime("%Y-%m-%d %H:%M")
-
-
-def tone(value: str | float | None) -> str:
-    """Return the class of a number: a gain, a loss, or neither."""
-    if value is None or float(value) == 0:
-        return ""
-    return "gain" if float(value) > 0 else "loss"
-
-
-def only(values: Mapping[str, Any]) -> Any:
-    """Return the value of a strategy of one symbol, None where there is none."""
-    return next(iter(values.values()), None)
-
-
 def _holds(document: Mapping[str, Any]) -> str:
     """Say in a few words what is held."""
     held = document["holdings"]
@@ -94,7 +45,3 @@ def _holds(document: Mapping[str, Any]) -> str:
         return "Holds nothing"
     parts = [f"{quantity(one['quantity'])} {one['symbol']}" for one in held]
     return f"Holds {', '.join(parts)}"
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", "−")

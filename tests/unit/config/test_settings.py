@@ -320,3 +320,12 @@ def test_a_page_on_a_name_is_refused_because_a_name_can_mean_another_address(mon
     monkeypatch.setenv("TRADER_STATUS__HOST", "trader.example")
     with pytest.raises(ConfigError, match="TRADER_STATUS__HOST in the environment is refused: it is no IP address"):
         Settings.load()
+
+
+def test_an_empty_token_file_is_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "trader_status_token").write_text("\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert Settings.load().status.local
+    (tmp_path / "trader_status_token").write_text("too short\n")
+    with pytest.raises(ConfigError, match="shorter than 16 characters"):
+        Settings.load()

@@ -1,7 +1,9 @@
 """What a collector reads."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,3 +91,15 @@ def test_closes_before_this_start_are_not_observed_again(
     late = Metrics({}, FIRST)
     text = late.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
     assert 'trader_close_step_seconds_count{step="whole"}' not in text
+
+
+def test_every_metric_that_the_operators_page_names_is_there(
+    root: Path, metrics: Metrics, sight: Sight, facts: Facts, close_one: Callable[..., None]
+) -> None:
+    close_one(0)
+    text = metrics.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
+    named = set(re.findall(r"`(trader_[a-z_]+)(?=[`{])", (root / "docs/operations.md").read_text())) - {
+        "trader_status_token"
+    }
+    assert len(named) > 12
+    assert {name for name in named if not re.search(rf"^{name}(_count)?[{{ ]", text, re.MULTILINE)} == set()
