@@ -107,7 +107,7 @@ def decide(
     targets = strategy.targets(forecasts, book)
     reopen = strategy.rebalance == "every_close"
     money, cut = cut_to_canary(strategy, targets, book, limits)
-    planned = plan(targets, book, strategy.band, capital=money, reopen=reopen)
+    planned = plan(targets, book, strategy.band, limits.max_slippage, capital=money, reopen=reopen)
     margin = Margin(strategy.leverage, strategy.margin_mode == "isolated")
     legs, refusals = guards.judge(planned.legs, book, limits, margin)
     quantities = _reached(book, targets, legs)
@@ -146,7 +146,7 @@ def _reached(book: Book, targets: Mapping[str, float], legs: tuple[Leg, ...]) ->
     """Return the positions after the approved legs, for every symbol targeted or held."""
     reached = {symbol: book.positions.get(symbol, Decimal(0)) for symbol in {*targets, *book.positions}}
     for leg in legs:
-        reached[leg.symbol] += leg.quantity
+        reached[leg.symbol] = leg.reaches(reached[leg.symbol])
     return {symbol: reached[symbol] for symbol in sorted(reached)}
 
 

@@ -150,7 +150,7 @@ def test_an_isolated_position_of_ours_is_liquidated_where_usdt_margin_says(
     rules = instrument(brackets=flat_bracket("0.005"), step="1", min_quantity="1")
     account = ledger("1000", leverage)
     price = at("200")[SYMBOL]
-    account.market(rules, type(price)(quantity), price, reduce_only=False)
+    account.trade(rules, type(price)(quantity), price, reduce_only=False)
     assert account.liquidate(rules, at(kept)[SYMBOL]) is None
     gone = account.liquidate(rules, at(taken)[SYMBOL])
     assert gone is not None

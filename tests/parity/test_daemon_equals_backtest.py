@@ -139,6 +139,47 @@ def test_both_begin_at_the_same_close_where_nobody_says_when(generated: Tape, tm
     assert ran["generated"] is True
 
 
+@pytest.mark.parametrize(
+    ("bound", "more"),
+    [("0.01", ""), ("0.0012", ""), ("0.0012", "top_up = false\n"), ("0.00001", "")],
+    ids=["wide", "tight", "without_a_second_order", "too_tight"],
+)
+def test_orders_with_a_bounded_price_are_filled_alike(
+    bound: str, more: str, generated: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADER_SIM__SLIPPAGE", "0.002")
+    file = strategy(tmp_path, "ada-ar-12h")
+    text = f'\n[execution]\norder_type = "marketable_limit"\nmax_slippage = {bound}\n{more}'
+    file.write_text(file.read_text() + text)
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(file), "--from", "2024-01-01", "--cycles", "16", "--equity", "10000")
+    ran = home.document("run", *common, "--tape", str(generated[0]), "--speed", "max")
+    tested = home.document("backtest", *common, "--candles", str(generated[0]))
+    assert ran["closes"] == tested["closes"]
+    assert ran["trades"] == tested["trades"]
+    assert ran["metrics"] == tested["metrics"]
+    agrees(home)
+    assert home.run("replay", "--all").returncode == 0
+    held = [close["position"] for close in ran["closes"]]
+    if bound == "0.00001":
+        assert set(held) == {"0"}
+    else:
+        assert len(ran["trades"]) > 5
+        assert any(Decimal(one) for one in held)
+
+
+def test_a_leverage_that_the_brackets_do_not_allow_is_lowered_in_both_alike(generated: Tape, tmp_path: Path) -> None:
+    file = strategy(tmp_path, "ada-ar-16h", exposure="3.0", leverage=20)
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(file), "--from", "2024-01-01", "--cycles", "8", "--equity", "200000")
+    ran = home.document("run", *common, "--tape", str(generated[0]), "--speed", "max")
+    tested = home.document("backtest", *common, "--candles", str(generated[0]))
+    assert ran["closes"] == tested["closes"]
+    assert ran["trades"] == tested["trades"]
+    assert ran["closes"][0]["position"] != "0"
+    agrees(home)
+
+
 @pytest.mark.parametrize("name", ["ada-ar-16h", "ada-ar-12h"])
 def test_on_real_candles_for_three_hundred_closes(name: str, real: Tape, tmp_path: Path) -> None:
     document = compare(tmp_path, real, strategy(tmp_path, name), "2023-02-11", 300)

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from tests.proof.plan import COMMIT, KLINES, ORDER, Where
 from trader.domain.decision import State
-from trader.errors import JournalError, NotSent, OutcomeUnknown
+from trader.errors import JournalError, NotSent, OutcomeUnknown, Rejected
 from trader.exchange import klines, outcome
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import WallClock
@@ -162,9 +162,10 @@ def local_time(right: Any) -> Any:
 def fills_not_awaited(right: Any) -> Any:
     """Take the answer's word for the end of an order and its trades for told, however few they are."""
 
-    async def confirm(self: Router, intent: Any, order: Any) -> None:
+    async def confirm(self: Router, intent: Any, order: Any) -> Any:
         self._journal.record_fills(await self._gateway.fills(intent.symbol, order=order))
         self._journal.settle(intent.client_id, order, Outcome.CONFIRMED, final=True, at=self._clock.now())
+        return order, None
 
     return confirm
 
@@ -212,8 +213,7 @@ def unknown_is_rejected(right: Any) -> Any:
         try:
             return await right(self, approved, intent, sent_at)
         except TypeError:
-            self._end(intent, Outcome.REJECTED, "no usable answer")
-            return None, None
+            return Rejected("no usable answer")
         finally:
             self._settle = settle  # type: ignore[method-assign]
 
@@ -255,7 +255,7 @@ def age_not_looked_at(right: Any) -> Any:
 def opens_on_a_failed_close(right: Any) -> Any:
     """Send the opening leg whatever became of the closing one."""
 
-    def left(self: Gate, intent: Any) -> Decimal:
+    async def left(self: Gate, intent: Any, parts: Any) -> Decimal:
         return Decimal(0)
 
     return left
@@ -275,8 +275,8 @@ def open_orders_forgotten(right: Any) -> Any:
 def restart_sends_first(right: Any) -> Any:
     """After a restart send what has no end in the journal, instead of looking for it."""
 
-    async def carry(self: Router, intent: Any, *, sent_at: datetime | None = None) -> None:
-        await right(self, intent)
+    async def carry(self: Router, intent: Any, *, sent_at: datetime | None = None) -> Any:
+        return await right(self, intent)
 
     return carry
 

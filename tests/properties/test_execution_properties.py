@@ -90,12 +90,9 @@ def test_legs_add_up_to_what_is_planned(drawn: tuple[Book, Plan]) -> None:
 
 
 @given(plans())
-def test_every_leg_is_whole_steps_except_for_a_residue_that_is_closed(drawn: tuple[Book, Plan]) -> None:
+def test_every_leg_is_whole_steps(drawn: tuple[Book, Plan]) -> None:
     book, planned = drawn
-    for leg in planned.legs:
-        one = book.instruments[leg.symbol]
-        residue = leg.quantity % one.step
-        assert residue == 0 or (leg.kind == "c" and residue == -book.positions[leg.symbol] % one.step)
+    assert all(leg.quantity % book.instruments[leg.symbol].step == 0 for leg in planned.legs)
 
 
 @given(plans())
@@ -124,11 +121,10 @@ def test_a_position_is_closed_exactly_before_the_other_side_is_opened(drawn: tup
     book, planned = drawn
     for symbol in book.instruments:
         held = book.positions.get(symbol, Decimal(0))
-        closing = sum((leg.quantity for leg in planned.legs if (leg.symbol, leg.kind) == (symbol, "c")), Decimal(0))
+        closing = tuple(leg for leg in planned.legs if (leg.symbol, leg.kind) == (symbol, "c"))
         opened = [leg for leg in planned.legs if (leg.symbol, leg.kind) == (symbol, "o")]
-        assert closing in (0, -held)
-        if opened:
-            assert closing == -held
+        if closing or opened:
+            assert walked(held, closing, symbol)[-1] == 0
         path = walked(held, planned.legs, symbol)
         assert all(before * after >= 0 for before, after in pairwise(path))
 
@@ -149,7 +145,7 @@ def test_reducing_legs_come_first_and_only_reduce(drawn: tuple[Book, Plan]) -> N
     held = dict(book.positions)
     for leg in planned.legs:
         before = held.get(leg.symbol, Decimal(0))
-        held[leg.symbol] = before + leg.quantity
+        held[leg.symbol] = leg.reaches(before)
         assert (abs(held[leg.symbol]) < abs(before)) is leg.reduce_only
 
 
@@ -190,7 +186,7 @@ def test_what_is_opened_anew_is_what_would_be_opened_from_nothing(book: Book, ta
     fresh = plan({SYMBOL: target}, replace(book, positions={}), 0.25, capital=capital)
     assert anew.quantities == fresh.quantities
     closing = tuple(leg for leg in anew.legs if leg.kind == "c")
-    assert sum((leg.quantity for leg in closing), Decimal(0)) == -held
+    assert walked(held, closing)[-1] == 0
     assert anew.legs == closing + fresh.legs
 
 
@@ -212,7 +208,7 @@ def test_no_approved_leg_leads_past_a_limit(drawn: tuple[Book, Plan], under: Lim
     approved, _ = judge(planned.legs, book, under, MARGIN)
     held = dict(book.positions)
     for leg in approved:
-        held[leg.symbol] = held.get(leg.symbol, Decimal(0)) + leg.quantity
+        held[leg.symbol] = leg.reaches(held.get(leg.symbol, Decimal(0)))
         if leg.reduce_only:
             continue
         assert book.state is State.ACTIVE

@@ -65,7 +65,7 @@ class Both:
         if not reduce_only and abs(quantity) * price < RULES.min_notional:
             return
         try:
-            self.ledger.market(RULES, quantity, price, reduce_only=reduce_only)
+            self.ledger.trade(RULES, quantity, price, reduce_only=reduce_only)
         except Rejected as error:
             ours = error.code
         try:

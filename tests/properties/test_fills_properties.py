@@ -58,7 +58,7 @@ class Told:
     def order(self, symbol: str, quantity: Decimal, price: Decimal, *, reduce_only: bool) -> None:
         before = deepcopy(self.account)
         try:
-            self.executions += self.account.market(RULES[symbol], quantity, price, reduce_only=reduce_only)
+            self.executions += self.account.trade(RULES[symbol], quantity, price, reduce_only=reduce_only)
         except Rejected:
             assert self.account == before
 
@@ -145,7 +145,7 @@ def test_a_fill_is_moved_against_us_by_less_than_a_tick_more_than_it_costs(
     quantity: Decimal, price: Decimal, charged: Costs
 ) -> None:
     account = Ledger(Decimal(10**9), charged, 1)
-    paid = account.market(RULES[SYMBOL], quantity, price, reduce_only=False)[0].price
+    paid = account.trade(RULES[SYMBOL], quantity, price, reduce_only=False)[0].price
     against = (paid - price) * (1 if quantity > 0 else -1)
     least = price * (charged.spread / 2 + charged.slippage)
     assert least <= against < least + RULES[SYMBOL].tick
@@ -155,10 +155,10 @@ def test_a_fill_is_moved_against_us_by_less_than_a_tick_more_than_it_costs(
 def test_a_reduce_only_order_never_enlarges_or_turns_a_position(told: Told, quantity: Decimal, price: Decimal) -> None:
     account, held = told.account, told.account.quantity(SYMBOL)
     if held * quantity < 0:
-        account.market(RULES[SYMBOL], quantity, price, reduce_only=True)
+        account.trade(RULES[SYMBOL], quantity, price, reduce_only=True)
     else:
         with pytest.raises(Rejected, match="no position to reduce"):
-            account.market(RULES[SYMBOL], quantity, price, reduce_only=True)
+            account.trade(RULES[SYMBOL], quantity, price, reduce_only=True)
     left = account.quantity(SYMBOL)
     assert abs(left) <= abs(held)
     assert left * held >= 0
@@ -171,18 +171,18 @@ def test_an_order_across_zero_is_its_close_and_its_opening(told: Told, price: De
         return
     rest = -held.copy_sign(held) * 2
     once, twice = deepcopy(account), deepcopy(account)
-    parts = twice.market(RULES[SYMBOL], -held, price, reduce_only=True)
+    parts = twice.trade(RULES[SYMBOL], -held, price, reduce_only=True)
     code = None
     try:
-        parts += twice.market(RULES[SYMBOL], rest + held, price, reduce_only=False)
+        parts += twice.trade(RULES[SYMBOL], rest + held, price, reduce_only=False)
     except Rejected as error:
         code = error.code
     if code is None:
-        assert once.market(RULES[SYMBOL], rest, price, reduce_only=False) == parts
+        assert once.trade(RULES[SYMBOL], rest, price, reduce_only=False) == parts
         assert once == twice
     else:
         with pytest.raises(Rejected) as refused:
-            once.market(RULES[SYMBOL], rest, price, reduce_only=False)
+            once.trade(RULES[SYMBOL], rest, price, reduce_only=False)
         assert refused.value.code == code
         assert once == account
 
@@ -200,7 +200,7 @@ def test_liquidation_is_where_the_formula_of_usdt_margined_contracts_says(
     """A long of one goes at p(1 - 1/L)/(1 - m), a short at p(1 + 1/L)/(1 + m), less the bracket's amount."""
     rules = instrument(tick="0.01", brackets=flat_bracket(str(rate), str(amount)))
     account = ledger("100000", leverage)
-    account.market(rules, Decimal(side), entry, reduce_only=False)
+    account.trade(rules, Decimal(side), entry, reduce_only=False)
     margin = account.holdings[SYMBOL].margin
     assert abs(margin - entry / leverage) <= CENT
     edge = (entry - side * (margin + amount)) / (1 - side * rate)

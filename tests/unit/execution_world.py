@@ -84,7 +84,7 @@ def walked(held: Decimal, legs: tuple[Leg, ...], symbol: str = SYMBOL) -> list[D
     path = [held]
     for leg in legs:
         if leg.symbol == symbol:
-            path.append(path[-1] + leg.quantity)
+            path.append(leg.reaches(path[-1]))
     return path
 
 

@@ -15,7 +15,7 @@ FINE = instrument(tick="0.01", step="0.001", min_quantity="0.001")
 
 def trade(account: Ledger, quantity: str, price: str, *, reduce_only: bool = False) -> list[tuple[str, str, str, str]]:
     """Send a market order; its executions as quantity, price, fee and profit in text."""
-    done = account.market(RULES, Decimal(quantity), Decimal(price), reduce_only=reduce_only)
+    done = account.trade(RULES, Decimal(quantity), Decimal(price), reduce_only=reduce_only)
     return [
         (str(one.quantity), f"{one.price.normalize():f}", f"{one.fee.normalize():f}", f"{one.realised.normalize():f}")
         for one in done
@@ -26,7 +26,7 @@ def refused(account: Ledger, quantity: str, price: str, *, reduce_only: bool = F
     """The code of a refusal, after checking that it changed nothing."""
     before = deepcopy(account)
     with pytest.raises(Rejected) as caught:
-        account.market(RULES, Decimal(quantity), Decimal(price), reduce_only=reduce_only)
+        account.trade(RULES, Decimal(quantity), Decimal(price), reduce_only=reduce_only)
     assert account == before
     return caught.value.code
 
@@ -78,7 +78,7 @@ def test_a_life_of_a_short_worked_by_hand() -> None:
 
 def test_the_equity_of_a_long_of_one_at_100_with_a_balance_of_100_is_115_at_115() -> None:
     account = ledger("100", 1)
-    account.market(FINE, Decimal(1), Decimal(100), reduce_only=False)
+    account.trade(FINE, Decimal(1), Decimal(100), reduce_only=False)
     assert account.equity(at("115")) == 115
     assert account.wallet == 100
 
@@ -86,12 +86,12 @@ def test_the_equity_of_a_long_of_one_at_100_with_a_balance_of_100_is_115_at_115(
 @pytest.mark.parametrize(("quantity", "paid"), [("1", "100.03"), ("-1", "99.97")])
 def test_the_price_is_rounded_to_the_tick_against_us(quantity: str, paid: str) -> None:
     account = ledger("1000", 10, Costs(Decimal(0), Decimal("0.0001"), Decimal("0.00032")))
-    assert account.market(FINE, Decimal(quantity), Decimal("100"), reduce_only=False)[0].price == Decimal(paid)
+    assert account.trade(FINE, Decimal(quantity), Decimal("100"), reduce_only=False)[0].price == Decimal(paid)
 
 
 def test_a_price_on_the_tick_is_not_moved_without_costs() -> None:
     account = ledger("1000", 10)
-    assert account.market(FINE, Decimal(1), Decimal("100.07"), reduce_only=False)[0].price == Decimal("100.07")
+    assert account.trade(FINE, Decimal(1), Decimal("100.07"), reduce_only=False)[0].price == Decimal("100.07")
 
 
 def test_an_order_across_zero_closes_first_and_then_opens_the_rest() -> None:
@@ -256,7 +256,7 @@ def test_an_entry_at_200_with_twice_its_margin_is_liquidated_at_the_printed_pric
 ) -> None:
     rules = instrument(tick="0.01", brackets=flat_bracket("0.005"))
     account = ledger("1000", 2)
-    account.market(rules, Decimal(quantity), Decimal(200), reduce_only=False)
+    account.trade(rules, Decimal(quantity), Decimal(200), reduce_only=False)
     assert not account.liquidate(rules, Decimal(kept))
     assert account.liquidate(rules, Decimal(taken))
     assert account.holdings == {}
@@ -266,7 +266,7 @@ def test_an_entry_at_200_with_twice_its_margin_is_liquidated_at_the_printed_pric
 def test_liquidation_comes_exactly_where_the_margin_meets_its_requirement() -> None:
     rules = instrument(brackets=flat_bracket("0.01"))
     account = ledger("1000", 10)
-    account.market(rules, Decimal(99), Decimal(1), reduce_only=False)  # 99 - 9.9 = 89.1 is 0.99 of 90
+    account.trade(rules, Decimal(99), Decimal(1), reduce_only=False)  # 99 - 9.9 = 89.1 is 0.99 of 90
     exact = Decimal(90) / 99
     assert not account.liquidate(rules, exact + Decimal("1e-20"))
     assert account.liquidate(rules, exact - Decimal("1e-20"))
@@ -275,7 +275,7 @@ def test_liquidation_comes_exactly_where_the_margin_meets_its_requirement() -> N
 def test_a_margin_that_just_meets_its_requirement_is_taken() -> None:
     rules = instrument(brackets=flat_bracket("0.5"))
     account = ledger("1000", 1)
-    account.market(rules, Decimal(100), Decimal(1), reduce_only=False)
+    account.trade(rules, Decimal(100), Decimal(1), reduce_only=False)
     assert not account.liquidate(rules, Decimal("0.00000001"))  # all of the price is margin: half of it is always there
     account.fund(SYMBOL, Decimal("9.5"), Decimal(1))  # 950 of 1,000 paid: the margin is 50 of 100
     assert account.holdings[SYMBOL].margin == 50
@@ -307,7 +307,7 @@ def test_the_tier_is_that_of_the_notional_at_the_price_tested() -> None:
 def test_a_liquidation_takes_the_isolated_margin_and_nothing_else() -> None:
     account = ledger("1000")
     trade(account, "100", "1")
-    account.market(instrument(OTHER), Decimal(50), Decimal(2), reduce_only=False)
+    account.trade(instrument(OTHER), Decimal(50), Decimal(2), reduce_only=False)
     assert account.liquidate(RULES, Decimal("0.5"))
     assert account.wallet == 990
     assert account.quantity(SYMBOL) == 0
@@ -321,11 +321,11 @@ def test_nothing_held_is_never_liquidated() -> None:
 def test_two_symbols_share_the_wallet_and_keep_their_margins_apart() -> None:
     account = ledger("100", 10)
     trade(account, "600", "1")
-    account.market(instrument(OTHER), Decimal(-200), Decimal(2), reduce_only=False)
+    account.trade(instrument(OTHER), Decimal(-200), Decimal(2), reduce_only=False)
     assert account.available() == 0
     assert account.equity({SYMBOL: Decimal("1.1"), OTHER: Decimal("1.5")}) == 100 + 60 + 100
     with pytest.raises(Rejected):
-        account.market(instrument(OTHER), Decimal(-5), Decimal(2), reduce_only=False)
+        account.trade(instrument(OTHER), Decimal(-5), Decimal(2), reduce_only=False)
 
 
 def test_costs_of_zero_leave_the_money_where_it_was() -> None:

@@ -215,7 +215,7 @@ def test_the_distance_to_liquidation_is_where_the_ledger_takes_the_position(
 
     def taken(at: Decimal) -> bool:
         own = ledger("10000", leverage, margin_mode="isolated" if isolated else "cross")
-        own.market(rules, quantity, price, reduce_only=False)
+        own.trade(rules, quantity, price, reduce_only=False)
         return own.liquidate(rules, at)
 
     margin = Margin(leverage, isolated)

@@ -102,9 +102,12 @@ def test_without_a_band_one_step_of_drift_is_followed() -> None:
     assert legs(0.5, book("1000", "2", "250")) == []
 
 
-def test_what_is_held_beyond_whole_steps_is_closed_with_the_rest_and_otherwise_kept() -> None:
-    assert legs(-0.5, book("1000", "2", "173.25")) == [("c", "-173.25"), ("o", "-250")]
-    assert legs(0.0, book("1000", "2", "0.25")) == [("c", "-0.25")]
+@pytest.mark.fault(48)
+def test_what_is_held_beyond_whole_steps_is_closed_by_one_more_step_and_otherwise_kept() -> None:
+    """A reduce-only order is cut to what is held; a quantity that is no whole number of steps is refused with -1111."""
+    assert legs(-0.5, book("1000", "2", "173.25")) == [("c", "-173"), ("c", "-1"), ("o", "-250")]
+    assert legs(0.5, book("1000", "2", "-173.25")) == [("c", "173"), ("c", "1"), ("o", "250")]
+    assert legs(0.0, book("1000", "2", "0.25")) == [("c", "-1")]
     assert legs(0.5, book("1000", "2", "200.25")) == [("i", "49")]
     assert legs(0.5, book("1000", "2", "300.25")) == [("r", "-50")]
     assert legs(0.5, book("1000", "2", "250.25")) == []
@@ -116,7 +119,7 @@ def test_what_is_planned_is_what_is_held_and_the_legs_together() -> None:
         for target in (0.5, -0.5, 0.0, 0.001):
             given = book("1000", "2", held)
             planned = plan({SYMBOL: target}, given, 0.05)
-            assert planned.quantities[SYMBOL] == Decimal(held) + sum(leg.quantity for leg in planned.legs)
+            assert planned.quantities[SYMBOL] == walked(Decimal(held), planned.legs)[-1]
 
 
 @pytest.mark.fault(48)
@@ -184,10 +187,65 @@ def test_a_largest_order_that_is_no_whole_number_of_steps_still_gives_whole_step
     assert legs(1.0, book("210", "1", rules=rules)) == [("o", "72"), ("o", "69"), ("o", "69")]
 
 
-def test_the_residue_of_a_large_close_goes_with_its_last_part() -> None:
+def test_the_residue_of_a_large_close_is_a_part_of_its_own() -> None:
     rules = instrument(max_quantity="100")
-    assert legs(0.0, book("1", "1", "200.5", rules=rules)) == [("c", "-67"), ("c", "-67"), ("c", "-66.5")]
-    assert legs(0.0, book("1", "1", "199.5", rules=rules)) == [("c", "-100"), ("c", "-99.5")]
+    assert legs(0.0, book("1", "1", "200.5", rules=rules)) == [("c", "-100"), ("c", "-100"), ("c", "-1")]
+    assert legs(0.0, book("1", "1", "199.5", rules=rules)) == [("c", "-100"), ("c", "-99"), ("c", "-1")]
+
+
+@pytest.mark.fault(48)
+def test_what_is_less_than_an_order_may_have_is_closed_by_the_least_order_and_named() -> None:
+    rules = instrument(step="0.1", min_quantity="5")
+    planned = plan({SYMBOL: 0.0}, book("1000", "1", "-3.25", rules=rules), 0.0)
+    assert planned.legs == (Leg(SYMBOL, Decimal(5), "c"),)
+    assert planned.quantities[SYMBOL] == 0
+    assert planned.notes[0].startswith(f"{SYMBOL}: 3.25 of what is held is less than an order may have")
+    assert "closed by hand" in planned.notes[0]
+
+
+def test_more_than_all_orders_together_can_close_or_open_follows_at_the_next_close() -> None:
+    rules = instrument(max_quantity="100", max_orders=3)
+    planned = plan({SYMBOL: -0.5}, book("1000", "1", "450.5", rules=rules), 0.0)
+    assert [leg.quantity for leg in planned.legs] == [-100, -100, -100]
+    assert planned.quantities[SYMBOL] == Decimal("150.5")
+    assert "the rest follows at the next close" in planned.notes[0]
+    exactly = plan({SYMBOL: 0.0}, book("1000", "1", "300.5", rules=rules), 0.0)
+    assert exactly.quantities[SYMBOL] == Decimal("0.5")
+    opened = plan({SYMBOL: -0.5}, book("1000", "1", rules=rules), 0.0)
+    assert opened.quantities[SYMBOL] == -300
+    assert "can open" in opened.notes[0]
+
+
+@pytest.mark.fault(47)
+def test_no_position_is_opened_beyond_what_any_leverage_allows() -> None:
+    planned = plan({SYMBOL: 0.5}, book("3000000000", "1", rules=instrument(max_quantity="1e9")), 0.0)
+    assert planned.legs == ()
+    assert "that any leverage allows" in planned.notes[0]
+    grown = plan({SYMBOL: 0.5}, book("3000000000", "1", "900000000", rules=instrument(max_quantity="1e9")), 0.0)
+    assert grown.legs == ()
+    assert grown.quantities[SYMBOL] == 900_000_000
+
+
+def test_a_bounded_slippage_gives_every_leg_the_last_tick_inside_the_bound() -> None:
+    planned = plan({SYMBOL: -0.5}, book("1000", "2.00015", "173"), 0.0, Decimal("0.001"))
+    assert [(leg.kind, leg.limit) for leg in planned.legs] == [("c", Decimal("1.9982")), ("o", Decimal("1.9982"))]
+    planned = plan({SYMBOL: 0.5}, book("1000", "2.00015"), 0.0, Decimal("0.001"))
+    assert [leg.limit for leg in planned.legs] == [Decimal("2.0021")]
+
+
+def test_percent_price_bounds_a_limit_that_the_slippage_would_let_pass() -> None:
+    rules = instrument(multiplier_up="1.01", multiplier_down="0.99")
+    for target, limit in ((0.5, "2.0200"), (-0.5, "1.9800")):
+        planned = plan({SYMBOL: target}, book("1000", "2", rules=rules), 0.0, Decimal("0.5"))
+        assert [leg.limit for leg in planned.legs] == [Decimal(limit)]
+
+
+def test_where_no_tick_lies_within_the_bounds_nothing_is_planned_and_it_says_so() -> None:
+    rules = instrument(tick="0.5", multiplier_up="1.01", multiplier_down="0.99")
+    planned = plan({SYMBOL: 0.5}, book("1000", "2.2", rules=rules), 0.0, Decimal("0.001"))
+    assert planned.legs == ()
+    assert planned.quantities[SYMBOL] == 0
+    assert planned.notes == (f"{SYMBOL}: no tick of 0.5 lies within 0.001 of 2.2",)
 
 
 def test_everything_that_frees_money_comes_before_everything_that_needs_it() -> None:

@@ -1,6 +1,7 @@
 """The imagined account: nothing is sent, nothing is lost over a restart, and it follows the exchange's rules."""
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -289,3 +290,24 @@ async def test_orders_never_rest_and_other_symbols_are_left_alone() -> None:
     (fill,) = await gateway.fills("ADAUSDT", order=order)
     assert await gateway.fills("ADAUSDT", since=fill.trade_id) == []
     await gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "filled", "status"), [("0.51", "600", "FILLED"), ("0.5002", "300", "EXPIRED"), ("0.5", "0", "EXPIRED")]
+)
+def test_an_imagined_limit_takes_what_its_price_reaches_and_never_rests(limit: str, filled: str, status: str) -> None:
+    account = Imagined.opened(Decimal(10000), Costs(Decimal(0), Decimal("0.0006"), Decimal("0.0002")))
+    order = account.trade(OrderRequest("a", "ADAUSDT", Decimal(600), False, Decimal(limit)), ADA, PRICE, START)
+    # the best price is 0.5001, a market order would pay 0.5004
+    assert (order.filled, order.status) == (Decimal(filled), status)
+    assert account.ledger.quantity("ADAUSDT") == Decimal(filled)
+
+
+@pytest.mark.parametrize(
+    ("limit", "quantity", "code"), [("0.50005", 600, -4014), ("0.7", 600, -4016), ("0.3", -600, -4024)]
+)
+def test_an_imagined_limit_is_refused_as_the_exchange_would(limit: str, quantity: int, code: int) -> None:
+    rules = replace(ADA, multiplier_up=Decimal("1.1"), multiplier_down=Decimal("0.9"))
+    with pytest.raises(Rejected) as refused:
+        opened().trade(OrderRequest("a", "ADAUSDT", Decimal(quantity), False, Decimal(limit)), rules, PRICE, START)
+    assert refused.value.code == code

@@ -10,12 +10,13 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
 from trader.app.disk import require_space
-from trader.app.strategies import Loaded, limits, load_strategy, max_delay, max_outage, wire_limits
+from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay, max_outage, wire_limits
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
 from trader.domain.order import client_prefix
 from trader.errors import ModelError, NotPermitted
+from trader.exchange.clock import WallClock
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
 from trader.execution.reconcile import Policies
@@ -27,6 +28,7 @@ from trader.live.bounded import bounded
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.gate import Gate
+from trader.live.leverage import Leverage
 from trader.live.ports import Gateway
 from trader.live.preflight import require_rights
 from trader.live.recovery import Recovery
@@ -36,6 +38,7 @@ from trader.live.startup import Startup
 ACCOUNT = "main"
 _CLOCK_ERROR = timedelta(seconds=1)
 _MARGIN = timedelta(seconds=1)
+_PARALLEL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,19 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
     settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)
     gate = Gate(gateway, journal, clock, control.state, wire_limits(settings, loaded))
-    router = Router(gateway, journal, clock, Timing(settle + _CLOCK_ERROR + _MARGIN), gate, log)
+    leverage = Leverage(gateway, journal, strategy.leverage)
+    router = Router(
+        gateway,
+        journal,
+        clock,
+        Timing(settle + _CLOCK_ERROR + _MARGIN),
+        gate,
+        log,
+        follow_rules(loaded),
+        leverage.ensure,
+        # one by one on an embedded exchange, so that the n-th request of a run is always the same
+        _PARALLEL if isinstance(clock, WallClock) else 1,
+    )
     recovery = Recovery(gateway, journal, clock, router, log, terms.policies, client_prefix(terms.instance))
     return Assembly(
         loaded=loaded,
@@ -178,7 +193,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         recovery=recovery,
         control=control,
         startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits.canary_notional),
-        cycle=Cycle(strategy, gateway, journal, clock, recovery, terms, log),
+        cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
         log=log,
     )

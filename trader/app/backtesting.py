@@ -11,7 +11,7 @@ from trader.app.instruments import instruments_of
 from trader.app.portfolios import play_portfolio, portfolio_text
 from trader.app.results import Trade, document
 from trader.app.stored import Stored, tape_of, unstored
-from trader.app.strategies import Loaded, limits, load_strategy, max_delay
+from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay
 from trader.app.tapes import GENERATED, TapeChoice, read_tape
 from trader.config import Settings
 from trader.domain.order import Fill
@@ -91,6 +91,7 @@ def _play(settings: Settings, loaded: Loaded, choice: TapeChoice, cycles: int | 
         end=choice.end,
         cycles=cycles,
         max_delay=max_delay(settings, loaded),
+        rules=follow_rules(loaded),
     )
     result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms, tell)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]

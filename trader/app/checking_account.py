@@ -154,12 +154,13 @@ class AccountChecks:
                     "size", f"{size.notional:.2f} USDT of {symbol}, at least {rules[symbol].min_notional} are needed"
                 )
             with self._findings.checking("brackets"):
-                require_bracket(size, rules[symbol], strategy.leverage)
+                leverage = rules[symbol].leverage(size.notional, strategy.leverage)
+                require_bracket(size, rules[symbol], leverage)
                 tiers = rules[symbol].brackets
                 most = f"up to {tiers and rules[symbol].bracket(size.notional).max_leverage}x" if tiers else "not told"
                 self._findings.passed("brackets", f"{size.notional:.2f} USDT of {symbol}: {most}")
             with self._findings.checking("margin"):
-                free = require_margin(size, account.equity, strategy.leverage, self._costs)
+                free = require_margin(size, account.equity, leverage, self._costs)
                 said = f"{free:.2%} of the equity are free after a change of side"
                 if free < _TIGHT:
                     self._findings.warned(

@@ -13,6 +13,7 @@ from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
 from trader.execution.guards import WireLimits
+from trader.execution.remainder import Rules
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
 from trader.portfolio.allocator import ExposureAllocator
@@ -111,7 +112,13 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
         min_liquidation_distance=asked.min_liquidation_distance or own.min_liquidation_distance,
         max_funding=asked.max_funding or own.max_funding,
         canary_notional=canary,
+        max_slippage=loaded.file.execution.bound,
     )
+
+
+def follow_rules(loaded: Loaded) -> Rules:
+    """Return what follows on an order that ends short."""
+    return Rules(loaded.file.execution.top_up, loaded.file.execution.smaller)
 
 
 def max_outage(settings: Settings, loaded: Loaded) -> timedelta:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from trader.config.refusals import first
-from trader.config.sections import Positive, RiskSettings, Section
+from trader.config.sections import Fraction, Positive, RiskSettings, Section
 from trader.domain.decision import Rebalance
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
@@ -63,6 +63,25 @@ class AllocationSection(Section):
         return self
 
 
+class ExecutionSection(Section):
+    """How orders are sent.
+
+    A `marketable_limit` order fills at once at no worse than `max_slippage` from the mark price, a fraction, or not at
+    all; a `market` order at any price. `top_up` sends once more what a partial fill left; `smaller` is the share of an
+    order that is sent once more where the margin does not suffice, 0 for standing aside until the next close.
+    """
+
+    order_type: Literal["market", "marketable_limit"] = "market"
+    max_slippage: Fraction = Decimal("0.003")
+    top_up: bool = True
+    smaller: Annotated[Decimal, Field(ge=0, lt=1)] = Decimal(0)
+
+    @property
+    def bound(self) -> Decimal | None:
+        """The slippage an order may have, None where it is not bounded."""
+        return self.max_slippage if self.order_type == "marketable_limit" else None
+
+
 class StrategyFile(Section):
     """A strategy as written in a TOML file."""
 
@@ -73,6 +92,7 @@ class StrategyFile(Section):
     model: str = Field(min_length=1)
     policy: PolicySection = PolicySection()
     allocation: AllocationSection = AllocationSection()
+    execution: ExecutionSection = ExecutionSection()
     risk: RiskSettings = RiskSettings()
 
     @classmethod

@@ -70,7 +70,8 @@ class Limits:
     is a fraction of the equity the day began with (1 never trips); `max_orders` bounds orders a UTC day;
     `min_liquidation_distance` is how far the liquidation price must be, and `max_funding` what the next funding may
     cost, as fractions of the price and of equity. `canary_notional` is the gross notional in USDT to which sizes are
-    cut, and beyond which nothing is opened, while a strategy is on trial.
+    cut, and beyond which nothing is opened, while a strategy is on trial. Where `max_slippage` is set, as a fraction
+    of the mark price, no planned order may pay a worse price.
     """
 
     max_drawdown: Decimal
@@ -82,6 +83,7 @@ class Limits:
     min_liquidation_distance: Decimal | None = None
     max_funding: Decimal | None = None
     canary_notional: Decimal | None = None
+    max_slippage: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +99,23 @@ class Leg:
     """One step towards a target: a signed quantity in whole steps, and why it is sent.
 
     `kind` is `c` close, `r` reduce, `o` open, `i` increase or `f` flatten; the first two and the last only reduce.
+    `limit` is the worst price it may pay, None for a market order.
     """
 
     symbol: str
     quantity: Decimal
     kind: str
+    limit: Decimal | None = None
 
     @property
     def reduce_only(self) -> bool:
         """Whether it may only make the position smaller."""
         return self.kind in "crf"
+
+    def reaches(self, held: Decimal) -> Decimal:
+        """Return the position once it is filled; what would pass zero is not filled where it only reduces."""
+        after = held + self.quantity
+        return Decimal(0) if self.reduce_only and after * held < 0 else after
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,25 @@ CLIENT_ID = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 DONE = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "EXPIRED_IN_MATCH"})
 """Statuses, in the exchange's words, after which an order never changes again."""
 
+FOLLOW_UP = 1000
+"""Added to the attempt of an order for the one order that may follow on it."""
+
 _PLAIN = re.compile(r"[A-Z0-9_]{1,15}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """One market order we intend to send; `quantity` is signed (buy > 0)."""
+    """One order we intend to send; `quantity` is signed (buy > 0).
+
+    `limit` is the worst price it may pay, and it never rests; None for a market order.
+    """
 
     client_id: str
     symbol: str
     quantity: Decimal
     reduce_only: bool
+    limit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def client_id(instance: str, close: datetime, symbol: str, leg: str, attempt: in
         close: the candle close decided on, aware UTC, whole minutes.
         symbol: the exchange's symbol.
         leg: one letter: `c` close, `o` open, `r` reduce, `i` increase, `f` flatten.
-        attempt: 0 for the first; a remainder is a new leg with the next number.
+        attempt: 0 for the first; parts count up, and what follows on a part adds `FOLLOW_UP` to its number.
 
     Returns:
         At most 36 characters of Binance's alphabet.
@@ -83,6 +90,11 @@ def client_id(instance: str, close: datetime, symbol: str, leg: str, attempt: in
     if not CLIENT_ID.fullmatch(text):
         raise ValueError(f"client id {text!r} does not fit the exchange's alphabet")
     return text
+
+
+def follow_up_id(client_id: str, attempt: int) -> str:
+    """Name the one order that may follow on another, whose attempt is given."""
+    return f"{client_id.removesuffix(str(attempt))}{attempt + FOLLOW_UP}"
 
 
 def _base36(number: int) -> str:

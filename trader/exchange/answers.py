@@ -50,15 +50,17 @@ class SymbolInfo(_Model):
 
 
 class PriceFilter(_Model):
-    """PRICE_FILTER."""
+    """PRICE_FILTER; a bound of 0 is none."""
 
     tick_size: Annotated[Decimal, Field(gt=0)]
+    min_price: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    max_price: Annotated[Decimal, Field(ge=0)] = Decimal(0)
 
 
 class LotFilter(_Model):
-    """LOT_SIZE and MARKET_LOT_SIZE."""
+    """LOT_SIZE and MARKET_LOT_SIZE; a step of 0 is none."""
 
-    step_size: Annotated[Decimal, Field(gt=0)]
+    step_size: Annotated[Decimal, Field(ge=0)]
     min_qty: Annotated[Decimal, Field(ge=0)]
     max_qty: Annotated[Decimal, Field(gt=0)]
 
@@ -67,6 +69,19 @@ class NotionalFilter(_Model):
     """MIN_NOTIONAL."""
 
     notional: Annotated[Decimal, Field(ge=0)]
+
+
+class PercentFilter(_Model):
+    """PERCENT_PRICE, of the mark price."""
+
+    multiplier_up: Annotated[Decimal, Field(gt=0)]
+    multiplier_down: Annotated[Decimal, Field(ge=0)]
+
+
+class CountFilter(_Model):
+    """MAX_NUM_ORDERS; a limit of 0, as symbols that are being settled have, is none."""
+
+    limit: Annotated[int, Field(ge=0)]
 
 
 class ExchangeInfo(_Model):
@@ -261,6 +276,8 @@ SYMBOL = TypeAdapter(SymbolInfo)
 PRICE_FILTER = TypeAdapter(PriceFilter)
 LOT_FILTER = TypeAdapter(LotFilter)
 NOTIONAL_FILTER = TypeAdapter(NotionalFilter)
+PERCENT_FILTER = TypeAdapter(PercentFilter)
+COUNT_FILTER = TypeAdapter(CountFilter)
 
 
 def read(adapter: TypeAdapter[T], raw: object, where: str) -> T:

@@ -214,7 +214,7 @@ class BinanceGateway:
                 raise
 
     async def send(self, order: OrderRequest) -> Order:
-        """Post one market order, once; see `live.ports.Gateway.send`.
+        """Post one order, once; see `live.ports.Gateway.send`.
 
         A timestamp the exchange did not accept raises NotSent after the clock was measured again.
         """

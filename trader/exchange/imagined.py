@@ -47,12 +47,12 @@ class Imagined:
         return self.modes.get(symbol, _NEW_SYMBOL)
 
     def set_mode(self, symbol: str, leverage: int, margin_mode: MarginMode) -> None:
-        """Set leverage and margin mode; all symbols of one strategy have the same."""
+        """Set leverage and margin mode; all symbols of one strategy have the same margin mode."""
         self.modes[symbol] = (leverage, margin_mode)
-        self.ledger.leverage, self.ledger.margin_mode = leverage, margin_mode
+        self.ledger.chosen[symbol], self.ledger.margin_mode = leverage, margin_mode
 
     def trade(self, request: OrderRequest, instrument: Instrument, price: Decimal, time: datetime) -> Order:
-        """Fill a market order near a price.
+        """Fill an order near a price, or what its limit reaches; the rest of it expires.
 
         Raises:
             Rejected: the rules or the margin do not allow it, with the code the exchange would give. What it may have
@@ -62,8 +62,10 @@ class Imagined:
         symbol = request.symbol
         if not self.ledger.quantity(symbol) and symbol not in self.unfunded():
             self.funded[symbol] = time
-        done = self.ledger.market(instrument, request.quantity, price, reduce_only=request.reduce_only)
-        order = self._record(request.client_id, request.quantity, request.reduce_only, done, time)
+        done = self.ledger.trade(
+            instrument, request.quantity, price, reduce_only=request.reduce_only, limit=request.limit
+        )
+        order = self._record(request, done, time)
         self._forget(time)
         return order
 
@@ -93,7 +95,8 @@ class Imagined:
         taken = self.ledger.liquidate(replace(instrument, brackets=instrument.brackets or _NO_MAINTENANCE), price)
         if taken is None:
             return False
-        self._record(f"autoclose-{round(time.timestamp() * 1000)}", taken.quantity, True, [taken], time)
+        name = f"autoclose-{round(time.timestamp() * 1000)}"
+        self._record(OrderRequest(name, taken.symbol, taken.quantity, reduce_only=True), [taken], time)
         return True
 
     def account(self, prices: dict[str, Decimal], time: datetime) -> Account:
@@ -115,19 +118,18 @@ class Imagined:
             positions=positions,
         )
 
-    def _record(
-        self, client_id: str, quantity: Decimal, reduce_only: bool, done: list[Execution], time: datetime
-    ) -> Order:
+    def _record(self, request: OrderRequest, done: list[Execution], time: datetime) -> Order:
         filled = sum((execution.quantity for execution in done), _ZERO)
         order = Order(
-            client_id=client_id,
+            client_id=request.client_id,
             exchange_id=str(self._next()),
-            symbol=done[0].symbol,
-            quantity=quantity,
+            symbol=request.symbol,
+            quantity=request.quantity,
             filled=filled,
-            average_price=done[0].price,
-            status="FILLED",
-            reduce_only=reduce_only,
+            average_price=done[0].price if done else _ZERO,
+            # a market order that only reduces is cut to what is held
+            status="FILLED" if request.limit is None or filled == request.quantity else "EXPIRED",
+            reduce_only=request.reduce_only,
             time=time,
         )
         self.orders.append(order)
@@ -187,18 +189,26 @@ def decode(text: str) -> Imagined:
 
 
 def _require_rules(request: OrderRequest, instrument: Instrument, price: Decimal) -> None:
-    size = abs(request.quantity)
-    checks = (
+    size, limit = abs(request.quantity), request.limit
+    notional = size * (limit or price)
+    checks = [
         (not instrument.trading and not request.reduce_only, -4140, f"it is {instrument.status}"),
         (bool(size % instrument.step), -1111, f"{size} is not a whole number of steps of {instrument.step}"),
         (size < instrument.min_quantity or not size, -4003, f"{size} is below the least {instrument.min_quantity}"),
         (size > instrument.max_quantity, -4005, f"{size} is above the most {instrument.max_quantity}"),
         (
-            not request.reduce_only and size * price < instrument.min_notional,
+            not request.reduce_only and notional < instrument.min_notional,
             -4164,
-            f"a notional of {size * price:f} is below the least {instrument.min_notional}",
+            f"a notional of {notional:f} is below the least {instrument.min_notional}",
         ),
-    )
+    ]
+    if limit is not None:
+        buys = request.quantity > 0
+        outside = -4016 if buys else -4024
+        checks += [
+            (bool(limit % instrument.tick), -4014, f"{limit} is not a whole number of ticks of {instrument.tick}"),
+            (instrument.within(limit, price, buys=buys) != limit, outside, f"{limit} is too far from {price}"),
+        ]
     for wrong, code, words in checks:
         if wrong:
             raise Rejected(f"The imagined order of {request.symbol} was refused with {code}: {words}.", code=code)

@@ -1,9 +1,10 @@
 """Between Binance's words and ours: the only place where side and position side exist."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from math import lcm
 
 from trader.domain.account import Account, Income, MarginMode, Position, Setup
 from trader.domain.instrument import Bracket, Instrument
@@ -30,8 +31,8 @@ class Funding:
 
 
 def order_parameters(order: OrderRequest) -> dict[str, object]:
-    """Return the parameters of one market order in one-way mode."""
-    return {
+    """Return the parameters of one order in one-way mode: at the market, or at once or never within its limit."""
+    parameters: dict[str, object] = {
         "symbol": order.symbol,
         "side": "BUY" if order.quantity > 0 else "SELL",
         "positionSide": _ONE_WAY,
@@ -41,6 +42,9 @@ def order_parameters(order: OrderRequest) -> dict[str, object]:
         "newClientOrderId": order.client_id,
         "newOrderRespType": "RESULT",
     }
+    if order.limit is not None:
+        parameters |= {"type": "LIMIT", "timeInForce": "IOC", "price": plain(order.limit)}
+    return parameters
 
 
 def margin_type(mode: MarginMode) -> str:
@@ -86,8 +90,14 @@ def algo_order_of(answer: answers.AlgoOrderAnswer) -> Order:
 
 
 def answers_request(order: Order, request: OrderRequest) -> bool:
-    """Whether an answer speaks of the order that was asked for."""
-    return (order.client_id, order.symbol, order.quantity) == (request.client_id, request.symbol, request.quantity)
+    """Whether an answer speaks of the order that was asked for.
+
+    One that only reduces may have been cut to what is held.
+    """
+    if (order.client_id, order.symbol) != (request.client_id, request.symbol):
+        return False
+    cut = request.reduce_only and 0 <= order.quantity / request.quantity < 1
+    return cut or order.quantity == request.quantity
 
 
 def fill_of(row: answers.TradeRow) -> Fill:
@@ -186,29 +196,49 @@ def setup_of(symbol: answers.SymbolConfig, account: answers.AccountConfig) -> Se
 
 
 def instrument_of(info: answers.SymbolInfo, brackets: tuple[Bracket, ...], where: str) -> Instrument:
-    """Return one symbol's rules; where the two lot filters differ, the stricter.
+    """Return one symbol's rules, under which both lot filters are satisfied.
+
+    The step is the least common multiple of the two, the minimum is raised to whole steps of it.
 
     Raises:
-        ExchangeError: a filter is missing, or the two steps have no common grid.
+        ExchangeError: a filter is missing, or there is no step at all.
     """
     filters = {str(row.get("filterType")): row for row in info.filters}
     missing = {"PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "MIN_NOTIONAL"} - filters.keys()
     if missing:
         raise ExchangeError(f"{where} has no {', '.join(sorted(missing))} for {info.symbol}; it is not used.")
     lots = [answers.read(answers.LOT_FILTER, filters[name], where) for name in ("LOT_SIZE", "MARKET_LOT_SIZE")]
-    step = max(lot.step_size for lot in lots)
-    if any(step % lot.step_size for lot in lots):
-        raise ExchangeError(f"{where} has lot steps for {info.symbol} that do not divide one another; it is not used.")
-    return Instrument(
+    steps = [lot.step_size for lot in lots if lot.step_size]
+    if not steps:
+        raise ExchangeError(f"{where} has no lot step for {info.symbol}; it is not used.")
+    price = answers.read(answers.PRICE_FILTER, filters["PRICE_FILTER"], where)
+    rules = Instrument(
         symbol=info.symbol,
         status=info.status,
-        tick=answers.read(answers.PRICE_FILTER, filters["PRICE_FILTER"], where).tick_size,
-        step=step,
+        tick=price.tick_size,
+        step=_common_step(steps),
         min_quantity=max(lot.min_qty for lot in lots),
         max_quantity=min(lot.max_qty for lot in lots),
         min_notional=answers.read(answers.NOTIONAL_FILTER, filters["MIN_NOTIONAL"], where).notional,
         brackets=brackets,
+        min_price=price.min_price,
+        max_price=price.max_price or Decimal("Infinity"),
     )
+    if "PERCENT_PRICE" in filters:
+        percent = answers.read(answers.PERCENT_FILTER, filters["PERCENT_PRICE"], where)
+        rules = replace(rules, multiplier_up=percent.multiplier_up, multiplier_down=percent.multiplier_down)
+    if "MAX_NUM_ORDERS" in filters:
+        most = answers.read(answers.COUNT_FILTER, filters["MAX_NUM_ORDERS"], where).limit
+        rules = replace(rules, max_orders=most or rules.max_orders)
+    if rules.max_quantity < rules.least:
+        raise ExchangeError(f"{where} has lot sizes for {info.symbol} that allow no order; it is not used.")
+    return replace(rules, min_quantity=rules.least) if rules.min_quantity else rules
+
+
+def _common_step(steps: Sequence[Decimal]) -> Decimal:
+    """Return the smallest step whose multiples are multiples of every one."""
+    unit = Decimal(1).scaleb(min(int(step.normalize().as_tuple().exponent) for step in steps))
+    return unit * lcm(*(int(step / unit) for step in steps))
 
 
 def brackets_of(rows: Iterable[answers.BracketRow]) -> tuple[Bracket, ...]:

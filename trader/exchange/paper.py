@@ -106,7 +106,7 @@ class PaperGateway:
         self._keep(account)
 
     async def send(self, order: OrderRequest) -> Order:
-        """Imagine one market order, once; nothing is sent.
+        """Imagine one order, once; nothing is sent.
 
         Raises:
             Rejected: the exchange's rules or the imagined margin do not allow it.
@@ -153,7 +153,7 @@ class PaperGateway:
         return sorted(found, key=lambda income: (income.time, int(income.id)))
 
     async def open_orders(self) -> list[Order]:
-        """Return nothing: imagined market orders never rest."""
+        """Return nothing: imagined orders never rest."""
         return []
 
     async def close(self) -> None:

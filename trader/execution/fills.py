@@ -54,13 +54,15 @@ class Execution:
 class Ledger:
     """A USDT-margined account in one-way mode.
 
-    Under cross margin it knows one symbol at a time: margin test and liquidation leave the other positions out.
+    `leverage` is the setting of every symbol that has none of its own in `chosen`. Under cross margin it knows one
+    symbol at a time: margin test and liquidation leave the other positions out.
     """
 
     wallet: Decimal
     costs: Costs
     leverage: int
     margin_mode: MarginMode = "isolated"
+    chosen: dict[str, int] = field(default_factory=dict)
     holdings: dict[str, Holding] = field(default_factory=dict)
     fees: Decimal = _ZERO
     funding: Decimal = _ZERO
@@ -83,29 +85,44 @@ class Ledger:
         """Return what is left of the wallet after the margins set aside."""
         return self.wallet - sum((holding.margin for holding in self.holdings.values()), _ZERO)
 
-    def market(
-        self, instrument: Instrument, quantity: Decimal, price: Decimal, *, reduce_only: bool
+    def trade(
+        self,
+        instrument: Instrument,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        reduce_only: bool,
+        limit: Decimal | None = None,
     ) -> list[Execution]:
-        """Fill a market order at a price moved against us by half the spread and the slippage.
+        """Fill an order at once, at a price moved against us by half the spread and the slippage.
+
+        With a limit it takes what its price reaches, and nothing of it rests: the quantity lies evenly on the ticks
+        from the best price to that of a market order, and is paid at the limit where that lies between the two.
 
         Returns:
-            One execution, or two where the order crosses zero (the closing part first).
+            One execution, or two where the order crosses zero (the closing part first); none where a limit reaches
+            nothing.
 
         Raises:
-            Rejected: -2022 where a reduce-only order has nothing to reduce, -2019 where the margin does not suffice,
-                -2027 where the leverage allows no such position; nothing has changed then.
+            Rejected: -2022 where a reduce-only order has nothing to reduce, -2019 where the margin does not suffice for
+                the whole order, -2027 where the leverage allows no such position, -4131 where PERCENT_PRICE allows no
+                market order; nothing has changed then.
         """
         held = self.quantity(instrument.symbol)
-        paid = self._price(instrument, quantity, price)
         crossing = held != 0 and (held > 0) != (quantity > 0)
         if reduce_only and not crossing:
             raise Rejected(f"{instrument.symbol}: a reduce-only order found no position to reduce", code=-2022)
-        closing = _signed(min(abs(quantity), abs(held)), quantity) if crossing else _ZERO
-        opening = _ZERO if reduce_only else quantity - closing
-        if opening:
-            free = self._freed(instrument.symbol, closing, paid) if closing else self._free(instrument.symbol, price)
-            self._require_margin(instrument, opening, paid, free)
-            self._require_bracket(instrument, opening if closing else held + opening, price)
+        if reduce_only:
+            quantity = _signed(min(abs(quantity), abs(held)), quantity)
+        paid = self._price(instrument, quantity, price)
+        filled = quantity
+        if limit is not None:
+            filled, paid = self._reach(instrument, quantity, price, limit)
+        elif not instrument.admits(paid, price):
+            raise Rejected(f"{instrument.symbol}: {paid} is not within PERCENT_PRICE of {price}", code=-4131)
+        self._require_room(instrument, quantity, max(paid, limit or paid), price)
+        closing = _signed(min(abs(filled), abs(held)), quantity) if crossing else _ZERO
+        opening = filled - closing
         done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
         if opening:
             done.append(self._add(instrument.symbol, opening, paid))
@@ -144,16 +161,46 @@ class Ledger:
         return Execution(instrument.symbol, -holding.quantity, bankruptcy, _ZERO, -backing)
 
     def _price(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return what a market order pays."""
+        return self._quote(instrument, quantity, price, self.costs.spread / 2 + self.costs.slippage)
+
+    def _quote(self, instrument: Instrument, quantity: Decimal, price: Decimal, moved: Decimal) -> Decimal:
         buys = quantity > 0
-        moved = price * (1 + (1 if buys else -1) * (self.costs.spread / 2 + self.costs.slippage))
-        return instrument.round_price(moved, up=buys)
+        return instrument.round_price(price * (1 + (1 if buys else -1) * moved), up=buys)
+
+    def _reach(
+        self, instrument: Instrument, quantity: Decimal, price: Decimal, limit: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        """Return how much of a limit order is filled at once, in whole steps, and what is paid."""
+        best = self._quote(instrument, quantity, price, self.costs.spread / 2)
+        worst = self._price(instrument, quantity, price)
+        sign = 1 if quantity > 0 else -1
+        if sign * (limit - worst) >= 0:
+            return quantity, worst
+        levels, taken = sign * (worst - best) / instrument.tick + 1, sign * (limit - best) / instrument.tick + 1
+        return instrument.quantity(instrument.steps(quantity * max(taken, _ZERO) / levels)), limit
+
+    def _require_room(self, instrument: Instrument, quantity: Decimal, paid: Decimal, price: Decimal) -> None:
+        """Check that what a whole order would open at a price paid finds margin and bracket."""
+        held = self.quantity(instrument.symbol)
+        crossing = held != 0 and (held > 0) != (quantity > 0)
+        closing = _signed(min(abs(quantity), abs(held)), quantity) if crossing else _ZERO
+        opening = quantity - closing
+        if not opening:
+            return
+        free = self._freed(instrument.symbol, closing, paid) if closing else self._free(instrument.symbol, price)
+        self._require_margin(instrument, opening, paid, free)
+        self._require_bracket(instrument, opening if closing else held + opening, price)
+
+    def _leverage(self, symbol: str) -> int:
+        return self.chosen.get(symbol, self.leverage)
 
     def _free(self, symbol: str, price: Decimal) -> Decimal:
         """Return what an opening order may bind; a cross position binds its margin and its loss at the price."""
         holding = self.holdings.get(symbol)
         if holding is None or self.margin_mode == "isolated":
             return self.available()
-        bound = booked(abs(holding.quantity) * price / self.leverage)
+        bound = booked(abs(holding.quantity) * price / self._leverage(symbol))
         return self.available() - bound + min(self.unrealised(symbol, price), _ZERO)
 
     def _freed(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
@@ -164,18 +211,19 @@ class Ledger:
 
     def _require_margin(self, instrument: Instrument, quantity: Decimal, price: Decimal, available: Decimal) -> None:
         notional = abs(quantity) * price
-        required = booked(notional / self.leverage) + booked(notional * self.costs.fee)
+        required = booked(notional / self._leverage(instrument.symbol)) + booked(notional * self.costs.fee)
         if required > available:
             raise Rejected(
                 f"{instrument.symbol}: {required} USDT of margin and fee exceed the {available} available", code=-2019
             )
 
     def _require_bracket(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> None:
-        allowed = [bracket.cap for bracket in instrument.brackets if bracket.max_leverage >= self.leverage]
+        leverage = self._leverage(instrument.symbol)
+        allowed = [bracket.cap for bracket in instrument.brackets if bracket.max_leverage >= leverage]
         largest = max(allowed, default=_ZERO)
         if instrument.brackets and abs(quantity) * price > largest:
             raise Rejected(
-                f"{instrument.symbol}: at leverage {self.leverage} a position may be worth {largest} USDT", code=-2027
+                f"{instrument.symbol}: at leverage {leverage} a position may be worth {largest} USDT", code=-2027
             )
 
     def _add(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
@@ -184,7 +232,7 @@ class Ledger:
         holding.quantity += quantity
         holding.cost += quantity * price
         if self.margin_mode == "isolated":
-            holding.margin += booked(notional / self.leverage)
+            holding.margin += booked(notional / self._leverage(symbol))
         return self._pay(symbol, quantity, price, _ZERO)
 
     def _reduce(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:

@@ -91,7 +91,7 @@ def judge(
             if refusal:
                 refused.append(refusal)
                 continue
-        held[leg.symbol] = held.get(leg.symbol, _ZERO) + leg.quantity
+        held[leg.symbol] = leg.reaches(held.get(leg.symbol, _ZERO))
         approved.append(leg)
     return tuple(approved), tuple(refused)
 

@@ -231,8 +231,9 @@ class Journal(Bookings):
         at: datetime,
         code: int | None = None,
         text: str | None = None,
+        follow: Intent | None = None,
     ) -> None:
-        """Keep what is known of an order.
+        """Keep what is known of an order, and in the same breath the order that follows on it.
 
         Args:
             client_id: an intended order.
@@ -242,6 +243,7 @@ class Journal(Bookings):
             at: now.
             code: the exchange's error number.
             text: the error in words, free of secrets.
+            follow: one more order of the same close; the same one a second time changes nothing.
         """
         with self._database.write() as connection:
             known = connection.execute(statements.INTENDED, {"client_id": client_id}).one_or_none()
@@ -269,6 +271,8 @@ class Journal(Bookings):
                     "average_price": order.average_price,
                 }
             connection.execute(statements.SETTLE, values)
+            if follow is not None:
+                self._intend(connection, follow)
 
     def set_state(self, state: State, why: str, by: str, at: datetime) -> None:
         """Change what the daemon may do from now on."""

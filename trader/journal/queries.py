@@ -364,6 +364,7 @@ def _order(row: Row[Any]) -> OrderRecord:
             intended_at=row.intended_at,
             not_after=row.not_after,
             price=row.price,
+            limit=row.limit,
         ),
         sent_at=row.sent_at,
         sends=row.sends,

@@ -78,7 +78,7 @@ class Intent:
     """One order we are about to send.
 
     `quantity` is signed (buy > 0), `not_after` is the last moment it may be sent, `price` the one it was sized at, None
-    where that does not matter.
+    where that does not matter, `limit` the worst price it may pay, None for a market order.
     """
 
     client_id: str
@@ -91,11 +91,12 @@ class Intent:
     intended_at: datetime
     not_after: datetime
     price: Decimal | None = None
+    limit: Decimal | None = None
 
     @property
     def request(self) -> OrderRequest:
         """Return what is sent."""
-        return OrderRequest(self.client_id, self.symbol, self.quantity, self.reduce_only)
+        return OrderRequest(self.client_id, self.symbol, self.quantity, self.reduce_only, self.limit)
 
 
 @dataclass(frozen=True, slots=True)

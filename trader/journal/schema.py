@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -149,6 +149,8 @@ orders = Table(
     Column("final", Boolean(create_constraint=False), nullable=False),
     # the price the order was sized at, null where it was not kept
     Column("price", Amount),
+    # the worst price it may pay, null for a market order
+    Column("limit", Amount),
 )
 Index("open_orders", orders.c.seq, sqlite_where=OPEN)
 Index("orders_by_close", orders.c.close)

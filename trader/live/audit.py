@@ -8,6 +8,7 @@ from trader.domain.order import client_prefix
 from trader.errors import Mismatch
 from trader.execution.reconcile import Author, Finding, Kind, Policies, misconfigured, resting
 from trader.journal.queries import Reader
+from trader.live.leverage import expected_leverage
 from trader.live.ports import Gateway
 
 _REMEDIES = {
@@ -50,7 +51,8 @@ class Audit:
         """
         for symbol in self._strategy.symbols:
             setup = await self._gateway.setup(symbol)
-            for finding in misconfigured(setup, self._strategy.leverage, self._strategy.margin_mode):
+            leverage = expected_leverage(self._journal, symbol, self._strategy.leverage)
+            for finding in misconfigured(setup, leverage, self._strategy.margin_mode):
                 await self._answer(symbol, finding, held=bool(account.quantity(symbol)))
         orders = await self._gateway.open_orders()
         for finding in resting(orders, self._prefix, lambda name: self._journal.order(name) is not None):
@@ -62,7 +64,8 @@ class Audit:
             return
         self._log.warning("set back what somebody changed", what=finding.text)
         if finding.kind is Kind.LEVERAGE:
-            await self._gateway.set_leverage(symbol, self._strategy.leverage)
+            leverage = expected_leverage(self._journal, symbol, self._strategy.leverage)
+            await self._gateway.set_leverage(symbol, leverage)
         else:
             await self._gateway.set_margin_mode(symbol, self._strategy.margin_mode)
 

@@ -10,6 +10,7 @@ from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.domain.order import client_id
 from trader.errors import Mismatch
+from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent
 from trader.live.ports import Clock, Gateway
@@ -88,13 +89,10 @@ class Flattener:
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         instruments = await self._gateway.instruments(list(held)) if held else {}
         for symbol, quantity in held.items():
-            rest = quantity
-            while rest:
-                part = max(-instruments[symbol].max_quantity, min(rest, instruments[symbol].max_quantity))
-                intent = self._intent(symbol, -part)
+            for leg in closing_legs(symbol, quantity, instruments[symbol], "f"):
+                intent = self._intent(symbol, leg.quantity)
                 self._journal.intend(intent)
                 await self._recovery.router.carry(intent)
-                rest -= part
         left = {symbol: p.quantity for symbol, p in (await self._gateway.account()).positions.items() if p.quantity}
         if left:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")

@@ -22,6 +22,7 @@ from trader.execution.reconcile import Policies
 from trader.journal.journal import Journal
 from trader.journal.rows import DecisionRecord, Intent, Status
 from trader.live.audit import Audit
+from trader.live.leverage import Leverage
 from trader.live.ports import Clock, Gateway
 from trader.live.record import (
     Inputs,
@@ -63,6 +64,7 @@ class Cycle:
         journal: Journal,
         clock: Clock,
         recovery: Recovery,
+        leverage: Leverage,
         terms: Terms,
         log: FilteringBoundLogger,
     ) -> None:
@@ -71,6 +73,7 @@ class Cycle:
         self._journal = journal
         self._clock = clock
         self._recovery = recovery
+        self._leverage = leverage
         self._terms = terms
         self._log = log
         self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log)
@@ -133,10 +136,10 @@ class Cycle:
         forecasts = last_forecasts(self._strategy.forecast(candles), close)
         self._require_young(close)
         decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)
+        self._leverage.choose(decision, inputs.book.prices, inputs.book.instruments)
         intents = self._record(inputs, decision)
-        for intent in intents:
-            await self._recovery.router.carry(intent)
         if intents:
+            await self._recovery.router.carry_all(intents)
             account = await self._recovery.reconcile()
         return self._finish(inputs, decision, account)
 
@@ -215,6 +218,7 @@ class Cycle:
             intended_at=now,
             not_after=close + self._terms.max_delay,
             price=price,
+            limit=leg.limit,
         )
 
     async def _finish_left(self, record: DecisionRecord) -> CloseReport:

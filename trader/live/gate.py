@@ -1,13 +1,14 @@
 """The last look before an order leaves: what holds at this very moment, judged by the guards at the wire."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
 from trader.domain.decision import State
+from trader.domain.order import FOLLOW_UP
 from trader.execution.guards import Approved, Moment, WireLimits, Withheld, admit
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent
+from trader.journal.rows import Intent, OrderRecord, Outcome
 from trader.live.ports import Clock, Gateway
 
 
@@ -37,7 +38,12 @@ class Gate:
         Raises:
             ExchangeError: what an opening has to be judged by could not be asked; nothing is sent then.
         """
-        verdict = self._judge(intent)
+        parts = [] if intent.reduce_only else self._parts(intent)
+        refused = _refused(parts, intent)
+        if refused is not None:
+            return Withheld("parts", f"an earlier part was refused: {refused.error_text}")
+        left = await self._left(intent, parts)
+        verdict = self._judge(intent, left)
         if isinstance(verdict, Withheld) or intent.reduce_only:
             return verdict
         offset = mark = None
@@ -46,25 +52,44 @@ class Gate:
         if self._limits.max_deviation is not None and intent.price is not None:
             mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
         # a person may have said halt while the exchange was asked, and time has passed
-        return self._judge(intent, offset, mark)
+        return self._judge(intent, left, offset, mark)
 
     def _judge(
-        self, intent: Intent, offset: timedelta | None = None, mark: Decimal | None = None
+        self, intent: Intent, left: Decimal, offset: timedelta | None = None, mark: Decimal | None = None
     ) -> Approved | Withheld:
         moment = Moment(
             at=self._clock.now(),
             state=self._state(),
-            left=self._left(intent),
+            left=left,
             decided_price=intent.price,
             mark=mark,
             clock_offset=offset,
         )
         return admit(intent.request, kind=intent.leg, not_after=intent.not_after, moment=moment, limits=self._limits)
 
-    def _left(self, intent: Intent) -> Decimal:
-        """Return what is held beyond the earlier parts of the same opening: what a failed close left, on any side."""
+    def _parts(self, intent: Intent) -> list[OrderRecord]:
+        """Return every order of the same opening."""
+        orders = self._journal.orders(since=intent.close, until=intent.close)
+        return [one for one in orders if (one.intent.symbol, one.intent.leg) == (intent.symbol, intent.leg)]
+
+    async def _left(self, intent: Intent, parts: Sequence[OrderRecord]) -> Decimal:
+        """Return what is held beyond the parts of the same opening: what a failed close left, on any side.
+
+        Less than an order may have is nothing: no close could have taken it.
+        """
         if intent.leg != "o":
             return Decimal(0)
-        orders = self._journal.orders(since=intent.close, until=intent.close)
-        parts = [one.filled for one in orders if one.intent.symbol == intent.symbol and one.intent.leg == intent.leg]
-        return self._journal.position(intent.symbol) - sum(parts, Decimal(0))
+        left = self._journal.position(intent.symbol) - sum((part.filled for part in parts), Decimal(0))
+        if not left:
+            return left
+        instruments = await self._gateway.instruments([intent.symbol])
+        return left if abs(left) >= instruments[intent.symbol].least else Decimal(0)
+
+
+def _refused(parts: Sequence[OrderRecord], intent: Intent) -> OrderRecord | None:
+    """Return an earlier part that was refused for good, unless what followed on it was not."""
+    last: dict[int, OrderRecord] = {}
+    for part in sorted(parts, key=lambda part: part.intent.attempt):
+        last[part.intent.attempt % FOLLOW_UP] = part
+    earlier = (part for number, part in last.items() if number < intent.attempt % FOLLOW_UP)
+    return next((part for part in earlier if part.outcome is Outcome.REJECTED), None)

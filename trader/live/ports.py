@@ -70,7 +70,7 @@ class Gateway(Protocol):
         ...
 
     async def send(self, order: OrderRequest) -> Order:
-        """Post one market order, once.
+        """Post one order that never rests, once.
 
         Raises:
             Rejected: a definite no.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -126,12 +126,12 @@ def _text(value: Decimal | None) -> str | None:
 
 
 def _encode_leg(leg: Leg) -> list[str]:
-    return [leg.symbol, str(leg.quantity), leg.kind]
+    return [leg.symbol, str(leg.quantity), leg.kind, *([] if leg.limit is None else [str(leg.limit)])]
 
 
 def _decode_leg(raw: list[str]) -> Leg:
-    symbol, quantity, kind = raw
-    return Leg(symbol, Decimal(quantity), kind)
+    symbol, quantity, kind, *limit = raw
+    return Leg(symbol, Decimal(quantity), kind, Decimal(limit[0]) if limit else None)
 
 
 def _encode_frame(frame: pl.DataFrame) -> dict[str, list[Any]]:
@@ -179,15 +179,23 @@ def _encode_instrument(one: Instrument) -> list[Any]:
         [str(b.floor), str(b.cap), b.max_leverage, str(b.maintenance_rate), str(b.maintenance_amount)]
         for b in one.brackets
     ]
-    return [one.symbol, one.status, *(str(amount) for amount in amounts), tiers]
+    bounds = (one.multiplier_up, one.multiplier_down, one.min_price, one.max_price)
+    return [one.symbol, one.status, *map(str, amounts), tiers, *map(str, bounds), one.max_orders]
 
 
 def _decode_instrument(raw: list[Any]) -> Instrument:
+    """Read what `_encode_instrument` wrote, now or when there were no brackets or no bounds in it."""
     symbol, status, *rest = raw
     tick, step, smallest, largest, notional = (Decimal(amount) for amount in rest[:5])
     tiers = (
         Bracket(Decimal(floor), Decimal(cap), leverage, Decimal(rate), Decimal(amount))
-        for tier in rest[5:]
+        for tier in rest[5:6]
         for floor, cap, leverage, rate, amount in tier
     )
-    return Instrument(symbol, status, tick, step, smallest, largest, notional, tuple(tiers))
+    rules = Instrument(symbol, status, tick, step, smallest, largest, notional, tuple(tiers))
+    if len(rest) < 7:
+        return rules
+    up, down, cheapest, dearest = (Decimal(amount) for amount in rest[6:10])
+    return replace(
+        rules, multiplier_up=up, multiplier_down=down, min_price=cheapest, max_price=dearest, max_orders=rest[10]
+    )

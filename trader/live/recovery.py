@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
+from trader.domain.order import follow_up_id
 from trader.errors import Mismatch
 from trader.execution.reconcile import (
     KINDS,
@@ -24,7 +25,7 @@ from trader.execution.reconcile import (
     wallet_gap,
 )
 from trader.journal.journal import Journal
-from trader.journal.rows import Outcome
+from trader.journal.rows import Intent, Outcome
 from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
 
@@ -73,7 +74,9 @@ class Recovery:
         self._log = log
 
     async def settle_open(self, *, give_up: bool = False) -> int:
-        """Carry every intent that is not at its end, oldest first, and return how many there were.
+        """Carry every intent that is not at its end, and return how many there were.
+
+        The oldest close comes first, and of one close what reduces before what opens.
 
         Args:
             give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
@@ -83,7 +86,7 @@ class Recovery:
             ExchangeError: the exchange could not be used; what is open stays open.
         """
         open_orders = self._journal.open_intents()
-        for order in open_orders:
+        for order in sorted(open_orders, key=lambda order: (order.intent.close, not order.intent.reduce_only)):
             name = order.intent.client_id
             self._log.warning("settling an open order", client_id=name, sends=order.sends)
             try:
@@ -94,10 +97,18 @@ class Recovery:
             except Mismatch as mismatch:
                 if not give_up:
                     raise
-                outcome = Outcome.DENIED if order.sent_at is None else Outcome.ABSENT
-                self._log.error("order given up", client_id=name, why=str(mismatch))
-                self._journal.settle(name, None, outcome, final=True, text=str(mismatch), at=self._clock.now())
+                self._give_up(order.intent, str(mismatch))
         return len(open_orders)
+
+    def _give_up(self, intent: Intent, why: str) -> None:
+        """End an order, or the one that followed on it, as nobody can tell what became of it."""
+        names = (intent.client_id, follow_up_id(intent.client_id, intent.attempt))
+        for left in self._journal.open_intents():
+            name = left.intent.client_id
+            if name in names:
+                outcome = Outcome.DENIED if left.sent_at is None else Outcome.ABSENT
+                self._log.error("order given up", client_id=name, why=why)
+                self._journal.settle(name, None, outcome, final=True, text=why, at=self._clock.now())
 
     async def book_incomes(self) -> None:
         """Write down every booking on the wallet since the last one known; name what came in or went out."""

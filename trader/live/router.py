@@ -3,24 +3,32 @@
 The protocol, which had no violation in any plan of faults it was tried on: the intent is durable before it is sent; an
 answer that proves nothing is settled by looking, never by sending; only an order proven absent twice, after the last
 moment it could still have been accepted, with no new trade and the position unchanged, may be sent again, under the
-same name; a decision that is too old is never sent.
+same name; a decision that is too old is never sent. On an order that ended short at most one more may follow, under a
+name of its own and towards the same position.
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
 
-from trader.domain.order import Order
+from trader.domain.decision import State
+from trader.domain.order import FOLLOW_UP, Order, follow_up_id
 from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.execution.guards import Approved, Withheld
+from trader.execution.refusals import Action, action_of
+from trader.execution.remainder import Rules, Short, following, wanted
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, Outcome
 from trader.live.gate import Gate
 from trader.live.ports import Clock, Gateway
 
-DUPLICATE_ID = -4116
+CLOCK_SKEW, OVERLOADED = -1021, -1008
+_NONE = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +45,20 @@ class Timing:
     sends: int = 4
 
 
+_End = tuple[Order | Rejected | Denied | None, Intent | None]
+
+
+async def _ready(symbol: str) -> None:
+    """Prepare nothing: the account is as it is."""
+
+
 class Router:
-    """Send intents and settle them; the gate is asked immediately before every post."""
+    """Send intents and settle them.
+
+    The gate is asked immediately before every post, `prepare` makes a symbol's account ready before anything of it is
+    opened, `parallel` is how many symbols of one decision may be under way at once; with more than one the clock must
+    be one that never jumps.
+    """
 
     def __init__(
         self,
@@ -48,6 +68,9 @@ class Router:
         timing: Timing,
         gate: Gate,
         log: FilteringBoundLogger,
+        rules: Rules | None = None,
+        prepare: Callable[[str], Awaitable[None]] = _ready,
+        parallel: int = 1,
     ) -> None:
         self._gateway = gateway
         self._journal = journal
@@ -55,69 +78,157 @@ class Router:
         self._timing = timing
         self._gate = gate
         self._log = log
+        self._rules = rules or Rules()
+        self._prepare = prepare
+        self._parallel = parallel
 
-    async def carry(self, intent: Intent, *, sent_at: datetime | None = None) -> None:
-        """Bring an intent to a final outcome in the journal.
+    async def carry_all(self, intents: Sequence[Intent]) -> Mapping[str, Decimal]:
+        """Bring the orders of one decision to their ends: all that reduce, symbols side by side, then all that open.
+
+        A symbol that fails stops neither the others nor, unless the stories differ, what they open; what it had not
+        sent stays open in the journal. Of a symbol whose opening was refused no further part is sent.
+
+        Args:
+            intents: what is durable already; those of one symbol are sent in this order.
+
+        Returns:
+            The signed quantity that stayed unfilled, for every symbol.
+
+        Raises:
+            Mismatch, ExchangeError: the first failure, once all the others are at their end.
+        """
+        left = {intent.symbol: _NONE for intent in intents}
+        failed: dict[str, Mismatch | ExchangeError] = {}
+        for reducing in (True, False):
+            lanes: dict[str, list[Intent]] = {}
+            for intent in intents:
+                if intent.reduce_only is reducing and intent.symbol not in failed:
+                    lanes.setdefault(intent.symbol, []).append(intent)
+            if not reducing and any(isinstance(error, Mismatch) for error in failed.values()):
+                break
+            await self._side_by_side(lanes, left, failed)
+        for symbol, quantity in left.items():
+            if quantity or symbol in failed:
+                why = str(failed.get(symbol, "its orders ended short"))
+                self._log.warning("symbol not at its target", symbol=symbol, left=str(quantity), why=why)
+        for error in sorted(failed.values(), key=lambda error: not isinstance(error, Mismatch)):
+            raise error
+        return left
+
+    async def _side_by_side(
+        self,
+        lanes: Mapping[str, Sequence[Intent]],
+        left: dict[str, Decimal],
+        failed: dict[str, Mismatch | ExchangeError],
+    ) -> None:
+        """Carry each symbol's orders one after the other, a few symbols at once."""
+        waiting = deque(lanes.items())
+
+        async def work() -> None:
+            while waiting:
+                symbol, lane = waiting.popleft()
+                try:
+                    for intent in lane:
+                        left[symbol] += await self.carry(intent)
+                except (Mismatch, ExchangeError) as error:
+                    failed[symbol] = error
+
+        workers = [asyncio.ensure_future(work()) for _ in range(min(self._parallel, len(lanes)) - 1)]
+        try:
+            await work()
+            await asyncio.gather(*workers)
+        finally:
+            waiting.clear()
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def carry(self, intent: Intent, *, sent_at: datetime | None = None) -> Decimal:
+        """Bring an intent, and what may follow on it, to a final outcome in the journal.
 
         Args:
             intent: what is durable already.
             sent_at: when it was last posted by an earlier run, or None where it never was.
 
+        Returns:
+            The signed quantity that stayed unfilled; nothing where a position that was to be reduced is gone.
+
         Raises:
             OutcomeUnknown, Mismatch: it could not be settled now; it stays open and nothing else may be sent.
             ExchangeError: the exchange could not be asked, or took no order a few times in a row; it stays open.
         """
+        ended, follow = await self._carry(intent, sent_at)
+        left = intent.quantity - (ended.filled if isinstance(ended, Order) else _NONE)
+        if follow is not None:
+            left -= follow.quantity - await self.carry(follow)
+        return _NONE if intent.reduce_only and not self._journal.position(intent.symbol) else left
+
+    async def _carry(self, intent: Intent, sent_at: datetime | None) -> _End:
+        """Return what an intent came to, and the one that follows on it."""
         if sent_at is not None:
             order = await self._settle(intent, sent_at)
             if order is not None:
-                await self._confirm(intent, order)
-                return
-        again: ExchangeError | None = None
+                return await self._confirm(intent, order)
+        answer: Order | ExchangeError | None = None
         for attempt in range(self._timing.sends):
-            if attempt:
+            if attempt > 1 or (attempt and not _at_once(intent, answer)):
                 await self._rest(attempt)
+            if not intent.reduce_only:
+                await self._prepare(intent.symbol)
             verdict = await self._gate.clear(intent)
             if isinstance(verdict, Withheld):
                 self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
-                return
+                return None, None
             sent_at = self._clock.now()
             self._journal.mark_sent(intent.client_id, sent_at)
-            order, again = await self._post(verdict, intent, sent_at)
-            if order is not None:
-                await self._confirm(intent, order)
-                return
-            if again is None:
-                return
-        if isinstance(again, NotSent | RateLimited):
-            raise again
+            answer = await self._post(verdict, intent, sent_at)
+            if isinstance(answer, Order):
+                return await self._confirm(intent, answer)
+            if isinstance(answer, Rejected | Denied):
+                return answer, await self._refuse(intent, answer)
+        if isinstance(answer, NotSent | RateLimited):
+            raise answer
         self._end(intent, Outcome.ABSENT, f"not accepted in {self._timing.sends} attempts")
+        return None, None
 
-    async def _post(
-        self, approved: Approved, intent: Intent, sent_at: datetime
-    ) -> tuple[Order | None, ExchangeError | None]:
-        """Post once; return the order where it exists, else the failure after which it may be posted again."""
+    async def _post(self, approved: Approved, intent: Intent, sent_at: datetime) -> Order | ExchangeError:
+        """Post once; return the order where it exists, else why not: Rejected and Denied are for good."""
         try:
-            return await self._gateway.send(approved.order), None
+            return await self._gateway.send(approved.order)
         except Rejected as error:
-            if error.code == DUPLICATE_ID:
-                return await self._settle(intent, sent_at), error
-            self._end(intent, Outcome.REJECTED, str(error), error.code)
+            if action_of(error) is not Action.LOOK:
+                return error
+            return await self._settle(intent, sent_at) or OutcomeUnknown(str(error), code=error.code)
         except Denied as error:
-            self._end(intent, Outcome.DENIED, str(error), error.code)
+            return error
         except RateLimited as error:
             self._log.warning("order refused for now", client_id=intent.client_id, error=str(error))
             if error.retry_at > intent.not_after:
-                self._end(intent, Outcome.REJECTED, str(error), error.code)
-                return None, None
+                return Rejected(str(error), code=error.code, status=error.status)
             await self._clock.sleep_until(error.retry_at)
-            return None, error
+            return error
         except NotSent as error:
             self._log.warning("order not sent", client_id=intent.client_id, error=str(error))
-            return None, error
+            return error
         except OutcomeUnknown as error:
             self._log.warning("order outcome unknown", client_id=intent.client_id, error=str(error))
-            return await self._settle(intent, sent_at), error
-        return None, None
+            return await self._settle(intent, sent_at) or error
+
+    async def _refuse(self, intent: Intent, error: Rejected | Denied) -> Intent | None:
+        """Do what a refusal asks for and end the order; return what follows.
+
+        The state changes before the order ends, so that a death between the two loses nothing.
+        """
+        if isinstance(error, Rejected):
+            action = action_of(error)
+            wanted = {Action.HALT: State.HALTED, Action.REDUCE: State.REDUCING}.get(action)
+            if wanted is not None and self._journal.state().state not in (wanted, State.HALTED):
+                self._log.error("restricted by the exchange", state=wanted.value, why=str(error))
+                self._journal.set_state(wanted, str(error), "exchange", self._clock.now())
+        follow = await self._follow_up(intent, error)
+        outcome = Outcome.REJECTED if isinstance(error, Rejected) else Outcome.DENIED
+        self._end(intent, outcome, str(error), error.code, follow)
+        return follow
 
     async def _settle(self, intent: Intent, sent_at: datetime) -> Order | None:
         """Find out what became of a post: the order, or None where it is proven absent.
@@ -158,15 +269,20 @@ class Router:
         account = await self._gateway.account()
         return account.quantity(symbol) == self._journal.position(symbol)
 
-    async def _confirm(self, intent: Intent, order: Order) -> None:
-        """Wait until the order is at its end and all its trades are told, then write both down."""
+    async def _confirm(self, intent: Intent, order: Order) -> _End:
+        """Wait until the order is at its end and all its trades are told, then write both down, and what follows."""
         for look in range(self._timing.looks):
             if order.done:
                 fills = await self._gateway.fills(intent.symbol, order=order)
-                if sum((fill.quantity for fill in fills), Decimal(0)) == order.filled:
+                if sum((fill.quantity for fill in fills), _NONE) == order.filled:
                     self._journal.record_fills(fills)
-                    self._journal.settle(intent.client_id, order, Outcome.CONFIRMED, final=True, at=self._clock.now())
-                    return
+                    follow = await self._follow_up(intent, order)
+                    at, name = self._clock.now(), intent.client_id
+                    self._journal.settle(name, order, Outcome.CONFIRMED, final=True, at=at, follow=follow)
+                    if abs(order.filled) < abs(order.quantity):
+                        told = {"status": order.status, "filled": str(order.filled)}
+                        self._log.warning("order ended short", client_id=name, **told)
+                    return order, follow
             await self._rest(look)
             found = await self._gateway.find(intent.symbol, intent.client_id)
             order = found if found is not None else order
@@ -175,9 +291,47 @@ class Router:
             "it is looked up again before anything else is sent."
         )
 
+    async def _follow_up(self, intent: Intent, ended: Order | Rejected | Denied) -> Intent | None:
+        """Return the one order that is to follow on one that ended short, None where none is."""
+        if intent.attempt >= FOLLOW_UP or isinstance(ended, Denied):
+            return None
+        filled, refusal = (ended.filled, None) if isinstance(ended, Order) else (_NONE, ended)
+        short = Short(intent.quantity, intent.limit, intent.reduce_only, filled, refusal)
+        if not wanted(short, self._rules):
+            return None
+        held = self._journal.position(intent.symbol)
+        try:
+            instrument = (await self._gateway.instruments([intent.symbol]))[intent.symbol]
+            mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
+        except ExchangeError as error:
+            self._log.warning("nothing follows on the order", client_id=intent.client_id, why=str(error))
+            return None
+        found = following(short, self._rules, held, instrument, mark)
+        if found is None:
+            return None
+        quantity, limit = found
+        self._log.warning("an order follows", client_id=intent.client_id, quantity=str(quantity))
+        return replace(
+            intent,
+            client_id=follow_up_id(intent.client_id, intent.attempt),
+            attempt=intent.attempt + FOLLOW_UP,
+            quantity=quantity,
+            limit=limit,
+            intended_at=self._clock.now(),
+        )
+
     async def _rest(self, turn: int) -> None:
         await self._clock.sleep_until(self._clock.now() + self._timing.pause * 2**turn)
 
-    def _end(self, intent: Intent, outcome: Outcome, why: str, code: int | None = None) -> None:
-        self._log.warning("order ended unfilled", client_id=intent.client_id, outcome=outcome.value, why=why)
-        self._journal.settle(intent.client_id, None, outcome, final=True, code=code, text=why, at=self._clock.now())
+    def _end(
+        self, intent: Intent, outcome: Outcome, why: str, code: int | None = None, follow: Intent | None = None
+    ) -> None:
+        name, at = intent.client_id, self._clock.now()
+        self._log.warning("order ended unfilled", client_id=name, outcome=outcome.value, why=why)
+        self._journal.settle(name, None, outcome, final=True, code=code, text=why, at=at, follow=follow)
+
+
+def _at_once(intent: Intent, answer: Order | ExchangeError | None) -> bool:
+    """Whether an order that was turned away is sent again without a pause: nothing is gained by waiting."""
+    code = answer.code if isinstance(answer, NotSent) else None
+    return code == CLOCK_SKEW or (code == OVERLOADED and intent.reduce_only)

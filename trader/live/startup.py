@@ -10,6 +10,7 @@ from trader.domain.account import Account, Setup
 from trader.errors import ConfigError, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
+from trader.live.leverage import expected_leverage
 from trader.live.ports import Clock, Gateway
 from trader.live.preflight import (
     NO_COSTS,
@@ -88,7 +89,8 @@ class Startup:
         for setup in setups:
             symbol = setup.symbol
             held = account.quantity(symbol)
-            wanted = (self._strategy.leverage, self._strategy.margin_mode)
+            leverage = expected_leverage(self._journal, symbol, self._strategy.leverage) if held else None
+            wanted = (leverage or self._strategy.leverage, self._strategy.margin_mode)
             if held and wanted != (setup.leverage, setup.margin_mode):
                 raise Mismatch(
                     f"{symbol} holds {held} at {setup.leverage}x {setup.margin_mode} margin where the strategy wants "
@@ -96,8 +98,8 @@ class Startup:
                 )
             if setup.margin_mode != self._strategy.margin_mode:
                 await self._gateway.set_margin_mode(symbol, self._strategy.margin_mode)
-            if setup.leverage != self._strategy.leverage:
-                await self._gateway.set_leverage(symbol, self._strategy.leverage)
+            if setup.leverage != wanted[0]:
+                await self._gateway.set_leverage(symbol, wanted[0])
             after = await self._gateway.setup(symbol)
             if (after.leverage, after.margin_mode) != wanted:
                 raise ConfigError(
@@ -140,10 +142,10 @@ class Startup:
         """Refuse an account on which the strategy's orders would be too small, or larger than its margin."""
         prices = await self._gateway.prices(self._strategy.symbols)
         instruments = await self._gateway.instruments(self._strategy.symbols)
-        leverage = self._strategy.leverage
         for symbol in self._strategy.symbols:
             size = size_of(self._strategy, symbol, account.equity, prices[symbol], self._cap)
             if not account.quantity(symbol):
                 require_least(size, instruments[symbol])
+            leverage = instruments[symbol].leverage(size.notional, self._strategy.leverage)
             require_bracket(size, instruments[symbol], leverage)
             require_margin(size, account.equity, leverage, self._costs)

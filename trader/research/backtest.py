@@ -18,12 +18,15 @@ from trader.decide import Strategy, decide
 from trader.domain.decision import Book, CloseReport, Decision, Forecast, Limits, State
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
-from trader.errors import DataError, Rejected
+from trader.errors import DataError
 from trader.execution import guards
 from trader.execution.fills import Costs, Execution, Ledger
+from trader.execution.plan import chosen_leverages
+from trader.execution.remainder import Rules
 from trader.execution.round_trips import Funding
 from trader.market.funding import with_funding
 from trader.market.resample import resample
+from trader.research.carrier import Carrier
 from trader.research.track import Tape
 
 SETTLING = "SETTLING"
@@ -34,7 +37,8 @@ SETTLING = "SETTLING"
 class Terms:
     """The money and the window of a backtest; the same words mean the same in `trader run`.
 
-    `max_delay` is how late a first close may be decided when the window starts between two closes.
+    `max_delay` is how late a first close may be decided when the window starts between two closes; `rules` are what
+    follows on an order that ends short.
     """
 
     equity: Decimal
@@ -44,6 +48,7 @@ class Terms:
     end: datetime | None = None
     cycles: int | None = None
     max_delay: timedelta = timedelta(0)
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(slots=True)
@@ -116,8 +121,7 @@ def run_backtest(
         book = Book(equity, peak, positions, prices, rules, state, day, orders, rates)
         decision = decide(strategy, close, forecasts[close], book, terms.limits)
         state = decision.state
-        sent[close.date()] += len(decision.legs)
-        _fill(ledger, decision, instruments, prices, result)
+        sent[close.date()] += _carry(ledger, decision, book, terms.rules, result)
         result.closes.append(_record(decision, strategy, ledger, prices, candle_closes[close], taken))
     result.fees, result.funding = ledger.fees, ledger.funding
     return result
@@ -206,20 +210,12 @@ def _play(
     return taken
 
 
-def _fill(
-    ledger: Ledger,
-    decision: Decision,
-    instruments: Mapping[str, Instrument],
-    prices: Mapping[str, Decimal],
-    result: Backtest,
-) -> None:
-    """Fill the legs in order; one the exchange would reject changes nothing."""
-    for leg in decision.legs:
-        try:
-            done = ledger.market(instruments[leg.symbol], leg.quantity, prices[leg.symbol], reduce_only=leg.reduce_only)
-        except Rejected:
-            continue
-        result.fills.extend((decision.close, execution) for execution in done)
+def _carry(ledger: Ledger, decision: Decision, book: Book, rules: Rules, result: Backtest) -> int:
+    """Carry a decision's legs, keep what was filled, and return how many orders that took."""
+    leverages = chosen_leverages(decision, book.prices, book.instruments, ledger.leverage)
+    carrier = Carrier(ledger, book.instruments, book.prices, rules, leverages)
+    result.fills.extend((decision.close, execution) for execution in carrier.carry(decision.legs))
+    return carrier.sent
 
 
 def _record(

@@ -190,14 +190,14 @@ async def test_a_liquidation_found_at_a_close_halts_and_the_close_decides_nothin
 
 
 @pytest.mark.fault(41)
-async def test_a_partial_fill_is_accepted_and_said_aloud(world: World) -> None:
+async def test_what_a_partial_fill_leaves_is_sent_once_more_and_what_that_leaves_is_said_aloud(world: World) -> None:
     world.boot().begin()
-    world.exchange.plan = [REPLIES["partial"]]
+    world.exchange.plan = [REPLIES["partial"]] * 2
     report = await world.cycle.run(CLOSE)
     assert report is not None
-    assert report.positions == {ADA: 2500}
+    assert report.positions == {ADA: 3750}
     (said,) = world.log.said("position differs from the decision")
-    assert said == {"symbol": ADA, "held": "2500.0", "wished": "5000"}
+    assert said == {"symbol": ADA, "held": "3750.0", "wished": "5000"}
     world.agree()
 
 

@@ -32,7 +32,12 @@ async def test_an_opening_is_looked_at_once_more_and_sent(world: World) -> None:
     guarded(world)
     await world.cycle.run(CLOSE)
     names = world.steps.names
-    assert names[names.index("record_decision") + 1 : names.index("send")] == ["sync_clock", "prices", "mark_sent"]
+    assert names[names.index("record_decision") + 1 : names.index("send")] == [
+        "setup",
+        "sync_clock",
+        "prices",
+        "mark_sent",
+    ]
     assert outcomes(world) == [Outcome.CONFIRMED]
 
 

@@ -20,11 +20,13 @@ from trader.domain.order import OrderRequest, client_id, client_prefix
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.guards import WireLimits
 from trader.execution.reconcile import Policies
+from trader.execution.remainder import Rules
 from trader.journal.rows import Intent, OrderRecord, Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.daemon import Daemon, Span
 from trader.live.gate import Gate
+from trader.live.leverage import Leverage
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
@@ -105,6 +107,8 @@ class World:
         self.limits = Limits(Decimal(1), Decimal(1000))
         self.wire_limits = WireLimits()
         self.policies = Policies()
+        self.rules = Rules()
+        self.parallel = 1
         self.steps = Steps()
         self.lives: list[Steps] = []
         self.log = Lines()
@@ -123,12 +127,15 @@ class World:
         exchange, journal, clock = self.exchange, self.journal, self.clock
         self.control = Control(journal, clock, log)
         self.gate = Gate(exchange, journal, clock, self.control.state, self.wire_limits)
-        self.router = Router(exchange, journal, clock, Timing(SETTLE), self.gate, log)
+        leverage = Leverage(exchange, journal, self.strategy.leverage)
+        self.router = Router(
+            exchange, journal, clock, Timing(SETTLE), self.gate, log, self.rules, leverage.ensure, self.parallel
+        )
         prefix = client_prefix(INSTANCE)
         self.recovery = Recovery(exchange, journal, clock, self.router, log, self.policies, prefix)
         self.startup = Startup(self.strategy, exchange, journal, clock, self.recovery, log)
         terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash", self.policies)
-        self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, terms, log)
+        self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, leverage, terms, log)
         self.flattener = Flattener(INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery)
         self.daemon = Daemon(
             self.strategy,
