@@ -64,17 +64,20 @@ class Hanging(FakeExchange):
     """Never comes back from a call whose name is given, the first time."""
 
     hangs = ""
+    hung: asyncio.Event
 
     async def _enter(self, name: str) -> None:
         await super()._enter(name)
         if name == self.hangs:
             self.hangs = ""
+            self.hung.set()
             await asyncio.Event().wait()
 
 
 @pytest.mark.fault(13)
 async def test_a_call_that_never_comes_back_ends_and_an_order_is_then_unknown(world: World) -> None:
     exchange = Hanging(world.clock)
+    exchange.hung = asyncio.Event()
     gateway = bounded(exchange, 0.01)
     request = OrderRequest("t", "ADAUSDT", cast("int", 1), reduce_only=False)  # type: ignore[arg-type]
     exchange.hangs = "account"
@@ -93,6 +96,7 @@ async def test_a_close_that_hangs_at_any_step_is_tried_again_and_has_one_effect(
     await world.run(cycles=1)
     hanging = Hanging(world.clock)
     vars(hanging).update(vars(world.exchange))
+    hanging.hung = asyncio.Event()
     world.exchange = hanging
     world.boot(Steps(), end=NEXT, cycle=0.2)
     world.exchange.hangs = name
@@ -105,9 +109,11 @@ async def test_a_close_that_hangs_at_any_step_is_tried_again_and_has_one_effect(
         world.agree()
     else:
         world.exchange.hangs = name
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await world.cycle.run(NEXT)
+        hangs = asyncio.ensure_future(world.cycle.run(NEXT))
+        await hanging.hung.wait()
+        hangs.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hangs
         await world.cycle.run(NEXT)
         assert world.exchange.position() == -5000
         world.agree()
