@@ -153,8 +153,8 @@ class AccountChecks:
                 self._findings.passed(
                     "size", f"{size.notional:.2f} USDT of {symbol}, at least {rules[symbol].min_notional} are needed"
                 )
+            leverage = rules[symbol].leverage(size.notional, strategy.leverage)
             with self._findings.checking("brackets"):
-                leverage = rules[symbol].leverage(size.notional, strategy.leverage)
                 require_bracket(size, rules[symbol], leverage)
                 tiers = rules[symbol].brackets
                 most = f"up to {tiers and rules[symbol].bracket(size.notional).max_leverage}x" if tiers else "not told"

@@ -305,8 +305,7 @@ class Reader:
 
     def cooldown(self) -> datetime | None:
         """Return until when the exchange said last that it wants no request; it may have passed."""
-        kept = self.get(COOLDOWN)
-        return datetime.fromisoformat(kept) if kept else None
+        return datetime.fromisoformat(kept) if (kept := self.get(COOLDOWN)) else None
 
 
 COOLDOWN = "cooldown"
