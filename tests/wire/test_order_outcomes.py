@@ -136,7 +136,8 @@ async def test_a_twin_that_is_open_carries_its_code() -> None:
 
 @pytest.mark.fault(45, 46, 47, 49)
 @pytest.mark.parametrize(
-    "code", [-2015, -2014, -2019, -2022, -2027, -4061, -4131, -4164, -1111, -1102, -4140, -4400, -4192]
+    "code",
+    [-2015, -2014, -2019, -2022, -2027, -4061, -4130, -4131, -4164, -1111, -1102, -4140, -4400, -4192, -4509, -4016],
 )
 async def test_a_code_on_the_list_is_a_definite_no(code: int) -> None:
     error = await failure(refused(code, "no", 401 if code in (-2014, -2015) else 400))
