@@ -32,15 +32,15 @@ def test_a_change_of_side_is_filled_exactly_where_there_is_headroom(
     assume(abs(free) > Decimal("0.0001"))
     size = exposure * EQUITY / price
     ledger = Ledger(EQUITY, Costs(Decimal(0), Decimal(0), Decimal(0)), 1000)
-    ledger.market(RULES, size, price, reduce_only=False)
+    ledger.trade(RULES, size, price, reduce_only=False)
     # the position is there already, with the margin of its own leverage and no cost so far
     ledger.leverage, ledger.costs = leverage, costs
-    ledger.market(RULES, -size, price, reduce_only=True)
+    ledger.trade(RULES, -size, price, reduce_only=True)
     assert ledger.wallet == EQUITY - size * price * move - (size * price * (1 - move) * fee).quantize(TINY)
     if free > 0:
-        ledger.market(RULES, -size, price, reduce_only=False)
+        ledger.trade(RULES, -size, price, reduce_only=False)
         assert ledger.quantity("X") == -size
     else:
         with pytest.raises(Rejected) as refused:
-            ledger.market(RULES, -size, price, reduce_only=False)
+            ledger.trade(RULES, -size, price, reduce_only=False)
         assert refused.value.code == -2019
