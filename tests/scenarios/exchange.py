@@ -38,10 +38,17 @@ class Hand:
         found: dict[str, Any] = self._open("GET", "/sim/v1/ledger", "", {"X-Sim-Control": self.ready["control"]})
         return found
 
-    def _open(self, method: str, path: str, query: str, headers: dict[str, str]) -> Any:
+    def control(self, path: str, body: object) -> Any:
+        """Call the exchange's control port."""
+        headers = {"X-Sim-Control": self.ready["control"], "Content-Type": "application/json"}
+        return self._open("POST", path, "", headers, json.dumps(body).encode())
+
+    def _open(self, method: str, path: str, query: str, headers: dict[str, str], body: bytes | None = None) -> Any:
         address = f"https://localhost:{self.ready['port']}{path}" + (f"?{query}" if query else "")
-        request = urllib.request.Request(address, method=method, headers=headers)
+        request = urllib.request.Request(address, method=method, headers=headers, data=body)
         trust = ssl.create_default_context(cafile=self.ready["ca"])
+        # the exchange may live at another time than this process
+        trust.verify_flags |= ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
         try:
             with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
                 return json.load(answer)

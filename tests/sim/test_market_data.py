@@ -130,6 +130,9 @@ def test_tickers_show_the_first_price_after_now(open_market: Any, market: Any) -
     assert client.get("/fapi/v2/ticker/price")[0]["symbol"] == "ADAUSDT"
     book = client.get("/fapi/v1/ticker/bookTicker", symbol="ADAUSDT")
     assert (book["bidPrice"], book["askPrice"]) == ("1.19", "1.21")
+    levels = client.get("/fapi/v1/depth", symbol="ADAUSDT", limit=5)
+    assert (levels["bids"], levels["asks"]) == ([["1.19", book["bidQty"]]], [["1.21", book["askQty"]]])
+    assert client.raw("GET", "/fapi/v1/depth", "symbol=ADAUSDT&limit=7")[1]["code"] == -4021
     day = client.get("/fapi/v1/ticker/24hr", symbol="ADAUSDT")
     assert (day["openPrice"], day["highPrice"], day["lowPrice"], day["lastPrice"]) == ("1", "1.5", "0.9", "1.2")
     assert day["priceChangePercent"] == "20.000"

@@ -199,3 +199,22 @@ async def test_at_a_speed_a_sleep_takes_its_part_of_real_time_and_ends_on_the_mo
         assert clock.now() >= START + 2 * HOUR
         await clock.close()
         assert exchange.asked == [START + HOUR, START + 2 * HOUR]
+
+
+@pytest.mark.fault(18, 19, 20)
+def test_a_clock_that_was_set_or_stood_still_is_told_once() -> None:
+    wall, ticks = Wall(), [0.0]
+    clock = WallClock(wall.now, wall.sleep, lambda: ticks[0])
+
+    def pass_by(seconds: float, ticked: float) -> bool:
+        wall.time += dt.timedelta(seconds=seconds)
+        ticks[0] += ticked
+        return clock.jumped()
+
+    assert [pass_by(20, 20), pass_by(3600, 0), pass_by(20, 20.5), pass_by(-3600, 1), pass_by(1, 1)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]

@@ -117,6 +117,7 @@ def _daemon(
         on_close,
         on_ready,
         cooldown,
+        one.venue.jumped,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +30,8 @@ _WAKE_AFTER_CLOSE = timedelta(seconds=2)
 class Venue:
     """An open exchange; `tape` is empty on a real one, `generated` says that the market is not a real one's.
 
-    `pace` is venue seconds per second of waiting.
+    `pace` is venue seconds per second of waiting; `jumped` tells whether this machine's clock was set or stood still
+    since it was asked last.
     """
 
     clock: VenueClock
@@ -39,6 +41,7 @@ class Venue:
     wake_after_close: timedelta
     loopback: Loopback | None = None
     pace: float = 1.0
+    jumped: Callable[[], bool] = lambda: False
 
 
 def folder(settings: Settings, tape: TapeChoice, strategy: str) -> Path:
@@ -90,7 +93,7 @@ async def open_venue(
         )
     clock = WallClock()
     gateway = _gateway(settings, keys, clock, None, stack)
-    return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE)
+    return Venue(clock, gateway, "", False, _WAKE_AFTER_CLOSE, jumped=clock.jumped)
 
 
 def open_public(settings: Settings, stack: AsyncExitStack) -> tuple[VenueClock, BinanceGateway]:

@@ -18,6 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # A suspend or a step of the wall clock makes a longer sleep late by as much.
 _PIECE = 20.0
+_STEP = 1.0
 
 
 class TapeEnded(TraderError):
@@ -80,18 +81,21 @@ def _wall() -> datetime:
 class WallClock:
     """The wall clock plus the measured offset, for real venues.
 
-    `wall` and `sleep` are the machine's; tests give their own.
+    `wall`, `sleep` and `monotonic_clock` are the machine's; tests give their own.
     """
 
     def __init__(
         self,
         wall: Callable[[], datetime] = _wall,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic_clock: Callable[[], float] = monotonic,
     ) -> None:
         self._wall = wall
         self._sleep = sleep
         self._offset = timedelta(0)
         self._error = timedelta(0)
+        self._monotonic = monotonic_clock
+        self._apart = self._lead()
 
     @property
     def error(self) -> timedelta:
@@ -119,6 +123,17 @@ class WallClock:
         """Take a measured offset (venue minus local) and how far it may be wrong."""
         self._offset = offset
         self._error = error
+
+    def jumped(self) -> bool:
+        """Whether the clock was set or the machine slept since this was asked last: the offset may be wrong by as much.
+
+        Then the wall clock and the one that only counts have moved apart by more than a second.
+        """
+        before, self._apart = self._apart, self._lead()
+        return abs(self._apart - before) > _STEP
+
+    def _lead(self) -> float:
+        return self._wall().timestamp() - self._monotonic()
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """Do nothing: a real venue's headers tell whole seconds at best."""

@@ -58,6 +58,7 @@ class Daemon:
         on_close: Callable[[CloseReport], None] = lambda report: None,
         on_ready: Callable[[], None] = lambda: None,
         cooldown: Callable[[], datetime | None] = lambda: None,
+        jumped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._strategy = strategy
         self._terms = terms
@@ -72,6 +73,7 @@ class Daemon:
         self._on_close = on_close
         self._on_ready = on_ready
         self._cooldown = cooldown
+        self._jumped = jumped
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -318,11 +320,16 @@ class Daemon:
             self._log.warning("flattened", closed=result, state=self._control.state().value)
 
     async def _poll_requests(self) -> None:
-        """Look for requests between closes."""
+        """Look for requests between closes, and for a clock that was set or stood still, which is then measured."""
         pause = self._span.poll
         while True:
             await asyncio.sleep(pause)
-            if self._journal.pending_requests() and not self._one_at_a_time.locked():
+            if self._one_at_a_time.locked():
+                continue
+            if self._jumped():
+                self._log.warning("the clock jumped", now=self._clock.now().isoformat())
+                await self._wake()
+            if self._journal.pending_requests():
                 await self._wake()
                 # what cannot be done now is not asked of the exchange every second
                 pause = min(2 * pause, _POLL_LONGEST) if self._journal.pending_requests() else self._span.poll

@@ -12,6 +12,7 @@ from trader.sim.tape import DAY
 from trader.sim.wire import Params, dump
 
 EIGHT_HOURS = 8 * 3_600_000
+DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
 
 def ping(desk: Desk, params: Params) -> str:
@@ -118,6 +119,29 @@ def _book(desk: Desk, symbol: str) -> dict[str, Any]:
         "time": desk.venue.now,
         "lastUpdateId": desk.venue.now,
     }
+
+
+def depth(desk: Desk, params: Params) -> str:
+    """Give the order book: one level on each side, since no more is known."""
+    symbol = desk.symbol(params)
+    if params.limit(500, 1000) not in DEPTH_WEIGHTS:
+        raise Refusal(-4021, f"Invalid depth limit; it is one of {', '.join(map(str, DEPTH_WEIGHTS))}.")
+    best = _book(desk, symbol)
+    return dump(
+        {
+            "lastUpdateId": desk.venue.now,
+            "E": desk.venue.now,
+            "T": desk.venue.now,
+            "bids": [[best["bidPrice"], best["bidQty"]]],
+            "asks": [[best["askPrice"], best["askQty"]]],
+        }
+    )
+
+
+def depth_weight(params: Params) -> int:
+    """Weigh by limit; an unreadable one is refused by the handler."""
+    raw = params.get("limit", "500")
+    return DEPTH_WEIGHTS.get(int(raw), 2) if raw.isdigit() else 2
 
 
 def premium_index(desk: Desk, params: Params) -> str:

@@ -32,6 +32,7 @@ ROUTES: Mapping[str, Route] = {
     "GET /fapi/v2/ticker/price": Route(market.ticker_price, _SINGLE(1, 2)),
     "GET /fapi/v1/ticker/24hr": Route(market.ticker_24h, _SINGLE(1, 40)),
     "GET /fapi/v1/ticker/bookTicker": Route(market.book_ticker, _SINGLE(2, 5)),
+    "GET /fapi/v1/depth": Route(market.depth, market.depth_weight),
     "GET /fapi/v1/premiumIndex": Route(market.premium_index, _SINGLE(1, 10)),
     "GET /fapi/v1/fundingRate": Route(market.funding_rate),
     "GET /fapi/v2/account": Route(private.account_v2, 5, signed=True),
