@@ -106,6 +106,7 @@ def test_an_account_of_the_testnet_passes(testnet: Operated) -> None:
     assert not [one for one in found.values() if one["verdict"] == "failed"]
 
 
+@pytest.mark.fault(60)
 def test_a_key_that_could_take_money_away_is_warned_of_where_money_is_not_real(testnet: Operated) -> None:
     testnet.happens(do="key", enableWithdrawals=True, permitsUniversalTransfer=True)
     key = testnet.look()["key"]

@@ -77,7 +77,7 @@ class Machine:
         before = self.log.read_text().count(words)
         return lambda: self.log.read_text().count(words) > before
 
-    def until(self, happened: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, happened: Callable[[], bool], seconds: float = 300) -> None:
         """Wait for something the process does."""
         never = threading.Event()
         for _ in range(round(seconds / 0.1)):

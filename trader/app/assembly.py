@@ -21,6 +21,7 @@ from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
 from trader.execution.reconcile import Policies
 from trader.forecast.artifact import Model
+from trader.journal.database import left_open
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
 from trader.journal.rows import Binding
@@ -76,6 +77,10 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     async with AsyncExitStack() as stack:
         require_space(home)
         lock = stack.enter_context(Lock.acquire(home / places.JOURNAL, started=datetime.now(UTC)))
+        if left_open(home / places.JOURNAL):
+            structlog.get_logger("trader").warning(
+                "the last run did not end in order", journal=str(home / places.JOURNAL)
+            )
         venue = await open_venue(settings, tape, home, loaded.strategy.interval, speed, stack)
         binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
         journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())

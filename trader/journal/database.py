@@ -181,6 +181,12 @@ class Database:
             raise failure(self.path, f"copied to {target}", error) from error
 
 
+def left_open(path: Path) -> bool:
+    """Whether whoever wrote last did not close the file, so that its log is still beside it."""
+    log = _beside(path, "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
 def create_file(path: Path) -> None:
     """Create an empty file and its directories, readable by this user only; an existing file stays as it is."""
     try:

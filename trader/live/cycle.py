@@ -26,6 +26,7 @@ from trader.live.leverage import Leverage
 from trader.live.ports import Clock, Gateway
 from trader.live.record import (
     Inputs,
+    decode_candles,
     decode_decision,
     decode_inputs,
     encode_decision,
@@ -34,6 +35,7 @@ from trader.live.record import (
 )
 from trader.live.recovery import Recovery
 from trader.live.today import day_equity, orders_today
+from trader.market.revision import revised
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Cycle:
     async def _decide(self, close: datetime) -> CloseReport:
         """Decide a claimed close and carry its orders."""
         candles = await self._candles(close)
+        self._tell_revisions(candles)
         account = await self._recovery.reconcile()
         await self._audit.run(account)
         await self._recovery.require_wallet()
@@ -153,6 +156,23 @@ class Cycle:
                 f"{newest.max()!s}); they are asked for again while the close is young enough to be decided."
             )
         return frame
+
+    def _tell_revisions(self, candles: pl.DataFrame) -> None:
+        """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
+        last = self._journal.equity_points(last=1)
+        transcript = self._journal.transcript(last[0].close) if last else None
+        if transcript is None:
+            return
+        for one in revised(decode_candles(transcript.inputs), candles):
+            self._log.warning(
+                "candle revised",
+                symbol=one.symbol,
+                candle=one.close_time.isoformat(),
+                columns=list(one.columns),
+                was=one.was,
+                now=one.now,
+                decided=last[0].close.isoformat(),
+            )
 
     def _require_young(self, close: datetime) -> None:
         """Refuse a close that grew too old while the exchange was asked, or the machine slept."""

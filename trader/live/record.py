@@ -57,6 +57,11 @@ def decode_inputs(text: str) -> Inputs:
     )
 
 
+def decode_candles(text: str) -> pl.DataFrame:
+    """Read only the candle window of what `encode_inputs` wrote."""
+    return _decode_frame(json.loads(text)["candles"])
+
+
 def encode_decision(decision: Decision) -> str:
     """Write a decision as canonical JSON."""
     return _dump(
@@ -142,7 +147,9 @@ def _encode_frame(frame: pl.DataFrame) -> dict[str, list[Any]]:
 def _decode_frame(columns: Mapping[str, list[Any]]) -> pl.DataFrame:
     types: dict[str, Any] = dict.fromkeys(columns, pl.Float64) | {"symbol": pl.String} | dict.fromkeys(_TIMES, pl.Int64)
     frame = pl.DataFrame(dict(columns), schema={name: types[name] for name in columns})
-    return frame.with_columns(pl.from_epoch(name, "ms").dt.replace_time_zone("UTC") for name in _TIMES)
+    return frame.with_columns(
+        pl.from_epoch(name, "ms").dt.cast_time_unit("ms").dt.replace_time_zone("UTC") for name in _TIMES
+    )
 
 
 def _encode_book(book: Book) -> dict[str, Any]:

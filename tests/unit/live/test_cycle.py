@@ -339,3 +339,20 @@ async def test_a_death_at_any_step_of_a_drawdown_never_forgets_to_halt(
         assert [record.by for record in world.journal.states()] == ["guard"]
         assert world.exchange.position() == 0
         world.agree()
+
+
+@pytest.mark.fault(67)
+async def test_a_candle_revised_after_its_decision_is_told_and_the_decision_keeps_what_it_was_made_from(
+    world: World,
+) -> None:
+    await world.run(cycles=1)
+    kept = world.journal.transcript(CLOSE)
+    after = flat_candles(world.strategy.symbols, INTERVAL, CLOSE + INTERVAL.delta, 2)
+    price = pl.when(pl.col("close_time") == CLOSE).then(pl.col("close") * 1.5).otherwise(pl.col("close"))
+    world.exchange.candle_frames = [after.with_columns(close=price, high=pl.max_horizontal(price, "high"))]
+    await world.run(end=CLOSE + INTERVAL.delta)
+    (said,) = world.log.said("candle revised")
+    assert (said["symbol"], said["candle"], said["columns"]) == (ADA, CLOSE.isoformat(), ["high", "close"])
+    assert said["now"] == 1.5 * said["was"]
+    assert world.journal.transcript(CLOSE) == kept
+    assert world.statuses() == {CLOSE: Status.CLOSED, CLOSE + INTERVAL.delta: Status.CLOSED}
