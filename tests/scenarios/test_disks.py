@@ -149,7 +149,6 @@ def test_a_small_disk_that_fills_up_or_turns_read_only_is_told_and_made_good(tmp
             assert {order["client_id"] for order in hand.ledger()["orders"]} <= sent
             good = home.run(*words, **settings)
             assert good.returncode == 0, good.stderr
-            assert "the last run did not end in order" in good.stderr
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         asked = hand.ledger()["counts"]["POST /fapi/v1/order"]
         shut = home.run(*words, **settings)
