@@ -10,9 +10,10 @@ from safetensors.numpy import save
 from tests.unit.forecast_frames import frame_of
 from trader.domain.interval import Interval
 from trader.errors import ModelError
-from trader.forecast.artifact import Model, dump, encode_weights, golden_rows, load
+from trader.forecast.artifact import Model, dump, golden_rows, load
 from trader.forecast.card import Card, Construction, Gate, Training
 from trader.forecast.linear import LinearForecaster
+from trader.forecast.weights import encode
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FORECASTER = LinearForecaster((1, 3), (-0.08, 0.02), -0.0003, 0.04)
@@ -43,7 +44,7 @@ def card_for(forecaster: LinearForecaster, weights: bytes, **changes: Any) -> Ca
 
 
 def model(**changes: Any) -> Model:
-    return Model(card_for(FORECASTER, encode_weights(FORECASTER), **changes), FORECASTER)
+    return Model(card_for(FORECASTER, encode(FORECASTER), **changes), FORECASTER)
 
 
 def with_weights(tensors: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -63,7 +64,7 @@ def test_a_model_comes_back_as_it_was_written() -> None:
 
 def test_a_model_whose_residuals_are_unknown_comes_back_too() -> None:
     unknown = LinearForecaster((1,), (-0.1,), 0.0, None)
-    weights = encode_weights(unknown)
+    weights = encode(unknown)
     card = card_for(unknown, weights, golden=golden_rows(unknown, [[1.0, 1.1]]), training=None)
     assert load(card.to_bytes(), weights).forecaster == unknown
 

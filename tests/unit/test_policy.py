@@ -5,7 +5,7 @@ import pytest
 
 from trader.domain.decision import Forecast
 from trader.portfolio.allocator import ExposureAllocator
-from trader.portfolio.policy import SignPolicy
+from trader.portfolio.policy import ProportionalPolicy, SignPolicy
 
 
 @pytest.mark.parametrize("held", [-1, 0, 1])
@@ -60,3 +60,17 @@ def test_a_fixed_capital_changes_what_a_share_is_of_and_not_the_share() -> None:
 
 def test_no_directions_are_no_weights() -> None:
     assert ExposureAllocator(1.0).weights({}) == {}
+
+
+@pytest.mark.parametrize("held", [-1, 0, 1])
+@pytest.mark.parametrize(
+    ("value", "share"), [(0.3, 0.3), (-0.25, -0.25), (0.0, 0.0), (0.0999, 0.0), (-0.1, -0.1), (1.5, 1.0), (-7.0, -1.0)]
+)
+def test_a_proportional_policy_holds_what_the_forecast_says_and_no_more_than_all(
+    value: float, share: float, held: int
+) -> None:
+    assert ProportionalPolicy(0.1).direction(Forecast(value, 0.0), held) == share
+
+
+def test_a_part_of_a_direction_is_a_part_of_the_share() -> None:
+    assert ExposureAllocator(2.0, cap=0.5).weights({"A": 0.25, "B": -1.0}) == {"A": 0.125, "B": -0.5}

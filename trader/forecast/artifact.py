@@ -6,25 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import polars as pl
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from trader.domain.interval import Interval
 from trader.errors import ModelError
 from trader.forecast.card import Card, Construction, Golden
+from trader.forecast.gru import GruForecaster
 from trader.forecast.linear import LinearForecaster
+from trader.forecast.weights import decode, encode
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-_KNOWN = ("residual_deviation", "odds_slope")  # what a forecaster has where it is known
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Another processor's logarithm may differ in the last bit, which rounding to 12 digits hides but for a tie.
-_TOLERANCE = 1e-9
+# Another processor's logarithm or sums may differ in the last bits, which rounding hides but for a tie.
+_TOLERANCES = {"ar": (1e-9, 1e-15), "gru": (2e-5, 2e-6)}  # relative and absolute: 12 digits and 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,7 @@ class Model:
     """A forecaster with its card."""
 
     card: Card
-    forecaster: LinearForecaster
+    forecaster: LinearForecaster | GruForecaster
 
     @property
     def name(self) -> str:
@@ -66,8 +62,9 @@ def dump(model: Model) -> tuple[bytes, bytes]:
     Raises:
         ModelError: the card is not of these weights.
     """
-    weights = encode_weights(model.forecaster)
-    if hashlib.sha256(weights).hexdigest() != model.card.weights_hash or model.card.lags != model.forecaster.lags:
+    weights = encode(model.forecaster)
+    lags = model.forecaster.lags if isinstance(model.forecaster, LinearForecaster) else ()
+    if hashlib.sha256(weights).hexdigest() != model.card.weights_hash or model.card.lags != lags:
         raise ModelError(f"The card of {model.name} belongs to other weights; make a card for these.")
     return model.card.to_bytes(), weights
 
@@ -103,72 +100,33 @@ def load(
                 f"The model {card.name} was trained on another {what} ({here}, not {asked}); name a model of {asked}, "
                 "or train one."
             )
-    model = Model(card, _decode_weights(weights_bytes, card))
+    model = Model(card, decode(weights_bytes, card))
     _recompute(model)
     return model
 
 
-def encode_weights(forecaster: LinearForecaster) -> bytes:
-    """Write weights as safetensors.
-
-    linear.weight is (1, lags), linear.bias (1,), and where they are known residual_deviation and odds_slope (1,).
-    """
-    tensors = {
-        "linear.weight": np.array([forecaster.weights], dtype=np.float64),
-        "linear.bias": np.array([forecaster.bias], dtype=np.float64),
-    }
-    for name in _KNOWN:
-        number = getattr(forecaster, name)
-        if number is not None:
-            tensors[name] = np.array([number], dtype=np.float64)
-    return bytes(save_tensors(tensors))
-
-
-def golden_rows(forecaster: LinearForecaster, windows: Sequence[Sequence[float]]) -> tuple[Golden, ...]:
+def golden_rows(forecaster: LinearForecaster | GruForecaster, windows: Sequence[Sequence[float]]) -> tuple[Golden, ...]:
     """Say what a forecaster says of windows of closes, each as long as its warm-up."""
     return tuple(Golden(closes=tuple(window), **_said_of(forecaster, window)) for window in windows)
-
-
-def _decode_weights(data: bytes, card: Card) -> LinearForecaster:
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise ModelError(f"The weights of {card.name} are no safetensors file; train the model again.") from error
-    shapes = {name: (str(tensor.dtype), tensor.shape) for name, tensor in tensors.items()}
-    expected = {
-        "linear.weight": ("float64", (1, len(card.lags))),
-        "linear.bias": ("float64", (1,)),
-        **{name: ("float64", (1,)) for name in _KNOWN if name in shapes},
-    }
-    if shapes != expected:
-        raise ModelError(
-            f"The weights of {card.name} have the shapes {shapes} where {len(card.lags)} lags need {expected}; train "
-            "the model again."
-        )
-    return LinearForecaster(
-        lags=card.lags,
-        weights=tuple(tensors["linear.weight"][0].tolist()),
-        bias=float(tensors["linear.bias"][0]),
-        **{name: float(tensors[name][0]) if name in tensors else None for name in _KNOWN},
-    )
 
 
 def _recompute(model: Model) -> None:
     if not model.card.golden:
         raise ModelError(f"The card of {model.name} has no golden rows to check it by; train the model again.")
+    relative, absolute = _TOLERANCES[model.card.kind]
     for number, row in enumerate(model.card.golden):
         if len(row.closes) != model.forecaster.warmup or not all(close > 0 for close in row.closes):
             raise ModelError(f"Golden row {number + 1} of {model.name} is no window of closes; train the model again.")
         now = _said_of(model.forecaster, row.closes)
         for what, then in (("forecast", row.forecast), ("confidence", row.confidence)):
-            if not math.isclose(now[what], then, rel_tol=_TOLERANCE, abs_tol=1e-15):
+            if not math.isclose(now[what], then, rel_tol=relative, abs_tol=absolute):
                 raise ModelError(
                     f"The model {model.name} says {what} {now[what]} of golden row {number + 1}, where its card says "
                     f"{then}; install the pinned versions (constraints.txt) or train the model again."
                 )
 
 
-def _said_of(forecaster: LinearForecaster, window: Sequence[float]) -> dict[str, float]:
+def _said_of(forecaster: LinearForecaster | GruForecaster, window: Sequence[float]) -> dict[str, float]:
     closes = pl.Series("close", window, dtype=pl.Float64)
     times = pl.Series("close_time", [_EPOCH + timedelta(days=day) for day in range(len(closes))])
     frame = pl.DataFrame([closes, times]).with_columns(symbol=pl.lit("golden"))

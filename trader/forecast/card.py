@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -13,6 +13,7 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     ValidationError,
+    model_validator,
 )
 
 from trader.domain.interval import Interval
@@ -102,12 +103,24 @@ class Calibration(_Part):
     The Brier score is the mean squared distance between probability and outcome; a coin has 0.25.
     """
 
-    rule: Literal["log odds of the right sign in proportion to |forecast|, fitted to the training rows"] = (
-        "log odds of the right sign in proportion to |forecast|, fitted to the training rows"
-    )
+    rule: Literal[
+        "log odds of the right sign in proportion to |forecast|, fitted to the training rows",
+        "the greater of the two probabilities the network gives",
+    ] = "log odds of the right sign in proportion to |forecast|, fitted to the training rows"
     rows: int
     brier: float | None
     bins: tuple[Bin, ...]
+
+
+class Network(_Part):
+    """The shape of a recurrent model: how many candles it reads, and how many layers of how many numbers."""
+
+    window: Annotated[int, Field(ge=1, le=100_000)]
+    layers: Annotated[int, Field(ge=1, le=100)]
+    width: Annotated[int, Field(ge=1, le=10_000)]
+    input: Literal["(close / previous close - 1 - mean) / deviation, of the training rows"] = (
+        "(close / previous close - 1 - mean) / deviation, of the training rows"
+    )
 
 
 class Card(_Part):
@@ -116,16 +129,17 @@ class Card(_Part):
     `metrics` are close-to-close and before costs, by period (`train`, `test`); `calibration` is of the confidence, None
     where nobody measured it; `loss` and `method` are how it was fitted; `trials` counts the fits it was chosen from;
     `gates`, `verdict` and `reason` say whether it may trade money, and `evidence` holds every number they follow from
-    (`research.evidence`), None where nobody judged it.
+    (`research.evidence`), None where nobody judged it. A linear model has `lags`, a recurrent one a `network`.
     """
 
     name: str
-    kind: Literal["ar"] = "ar"
+    kind: Literal["ar", "gru"] = "ar"
     symbol: str
     interval: Grid
     construction: Construction
     returns: Literal["log(close / previous close) over one candle"] = "log(close / previous close) over one candle"
     lags: tuple[int, ...]
+    network: Network | None = None
     loss: str
     method: str
     training: Training | None
@@ -145,7 +159,15 @@ class Card(_Part):
     def to_bytes(self) -> bytes:
         """Write the card: indented JSON with sorted keys and the hash of the rest under `card_hash`."""
         content = self.model_dump(mode="json")
+        if self.network is None:
+            del content["network"]  # as in cards of linear models written before there were others
         return _text({**content, "card_hash": _hash(content)})
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if (self.kind == "gru") != (self.network is not None) or (self.kind == "ar") != bool(self.lags):
+            raise ValueError(f"of the kind {self.kind}: a linear model (ar) has lags, a recurrent one (gru) a network")
+        return self
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Card":

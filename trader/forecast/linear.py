@@ -1,7 +1,7 @@
 """The autoregressive forecaster: a weighted sum of the latest log returns."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -49,6 +49,10 @@ class LinearForecaster:
     def warmup(self) -> int:
         """Return how many closed candles the first forecast needs."""
         return max(self.lags) + 1
+
+    def without_bias(self) -> "LinearForecaster":
+        """Return the same weights with a bias of nothing."""
+        return replace(self, bias=0.0)
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         """Forecast at every close whose history is complete: [symbol, close_time, forecast, confidence].

@@ -18,8 +18,8 @@ class ExposureAllocator:
     cap: float | None = None
     capital: Decimal | None = None
 
-    def weights(self, directions: Mapping[str, int]) -> dict[str, float]:
-        """Return signed fractions of equity or capital, one for each direction given."""
+    def weights(self, directions: Mapping[str, float]) -> dict[str, float]:
+        """Return signed fractions of equity or capital, one for each direction (-1 to 1) given."""
         if not directions:
             return {}
         share = self.exposure / len(directions)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 from trader.domain.decision import Forecast
 from trader.forecast.section import tenths
 from trader.market.panel import TENTHS
+
+
+class Policy(Protocol):
+    """What to make of a forecast."""
+
+    def direction(self, forecast: Forecast, held: int) -> float:
+        """Return from -1 (all short) to 1 (all long), where `held` is the sign of the position held now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,22 @@ class SignPolicy:
         if forecast.value == 0.0 or abs(forecast.value) < self.threshold:
             return held
         return 1 if forecast.value > 0.0 else -1
+
+
+@dataclass(frozen=True, slots=True)
+class ProportionalPolicy:
+    """Hold as much as the forecast says: its value is a share from -1 to 1, such as the probability of up less down.
+
+    A forecast smaller than `threshold` holds nothing.
+    """
+
+    threshold: float = 0.0
+
+    def direction(self, forecast: Forecast, held: int) -> float:
+        """Return the forecast itself, no further than -1 and 1; `held` does not matter."""
+        if abs(forecast.value) < self.threshold:
+            return 0.0
+        return max(-1.0, min(1.0, forecast.value))
 
 
 Direction = Literal["harvest", "pay"]

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from trader import __version__
 from trader.domain.interval import Interval
 from trader.errors import DataError, ModelError
-from trader.forecast.artifact import Model, encode_weights, golden_rows
+from trader.forecast.artifact import Model, golden_rows
 from trader.forecast.card import Calibration, Card, Construction, Training
 from trader.forecast.features import significant
 from trader.forecast.linear import LinearForecaster
+from trader.forecast.weights import encode, tensors_of
 from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.calibration import odds_slope, reliability, right_signs
@@ -42,8 +43,8 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-_LIFE = timedelta(days=365)
-_UNJUDGED = "Nobody has judged it on candles that no fit has seen."
+LIFE = timedelta(days=365)
+UNJUDGED = "Nobody has judged it on candles that no fit has seen."
 _GOLDEN_WINDOWS = 5
 
 
@@ -87,7 +88,7 @@ def train_ar(
         ConfigError: there is no such loss.
         DataError: the candles cannot be used, or are too few.
     """
-    history = _history(candles, interval, until)
+    history = history_of(candles, interval, until)
     rows = supervised(history, lags, pool)
     count = chronological_split(len(rows.target), test_size) if split is None else rows.until(split)
     forecaster, method = _fitted(rows.features[:count], rows.target[:count], lags, loss)
@@ -100,13 +101,13 @@ def train_ar(
         construction=Construction.of(interval, spacing(candles)),
         loss=loss,
         method=method,
-        training=_training(seen, count),
+        training=training_of(seen, count),
         metrics=_scores(forecaster, rows, count, interval),
         calibration=_calibration(forecaster, history, rows, count),
         windows=_windows(seen["close"].to_list(), forecaster.warmup),
         created=created,
-        expires=expires or history["close_time"][-1] + _LIFE,
-        reason=_UNJUDGED,
+        expires=expires or history["close_time"][-1] + LIFE,
+        reason=UNJUDGED,
         versions=versions,
     )
 
@@ -137,7 +138,7 @@ def import_pth(
     forecaster = LinearForecaster(lags, weights, bias, None)
     metrics: dict[str, dict[str, int | float | None]] = {}
     if candles is not None:
-        history = _history(candles, interval, None)
+        history = history_of(candles, interval, None)
         if history["symbol"][0] != symbol:
             raise DataError(
                 f"The candles are of {history['symbol'][0]} and the model of {symbol}; give its own candles."
@@ -159,29 +160,30 @@ def import_pth(
         calibration=None,
         windows=_windows([], forecaster.warmup),
         created=created,
-        expires=expires or created + _LIFE,
+        expires=expires or created + LIFE,
         reason="Imported weights whose training nobody here has seen.",
         versions=versions,
     )
 
 
 def export_pth(model: Model, path: Path) -> None:
-    """Write a model's weights as a torch state_dict of linear.weight (1, lags) and linear.bias (1,), in float64.
+    """Write a model's weights as a torch state_dict, in float64 and by the names of `forecast.weights`.
 
     Raises:
         ModelError: torch is not installed.
     """
     torch = _torch()
-    state = {
-        "linear.weight": torch.tensor([model.forecaster.weights], dtype=torch.float64),
-        "linear.bias": torch.tensor([model.forecaster.bias], dtype=torch.float64),
-    }
+    tensors = tensors_of(model.forecaster)
+    if model.card.kind == "ar":
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("linear.")}
+    state = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     buffer = BytesIO()
     torch.save(state, buffer)
     path.write_bytes(buffer.getvalue())
 
 
-def _training(seen: pl.DataFrame, rows: int) -> Training:
+def training_of(seen: pl.DataFrame, rows: int) -> Training:
+    """Say what a fit has seen."""
     closes = seen["close_time"]
     return Training(first_close=closes[0], last_close=closes[-1], rows=rows, data_hash=data_hash(seen))
 
@@ -220,7 +222,8 @@ def _calibration(forecaster: LinearForecaster, candles: pl.DataFrame, rows: Rows
     return reliability(said, right_signs(forecast, rows.target[start:]))
 
 
-def _history(candles: pl.DataFrame, interval: Interval, until: datetime | None) -> pl.DataFrame:
+def history_of(candles: pl.DataFrame, interval: Interval, until: datetime | None) -> pl.DataFrame:
+    """Return whole candles of the interval that close at or before `until`."""
     known = candles if until is None else candles.filter(pl.col("close_time") <= until)
     history = resample(known, spacing(candles), interval)
     if history.is_empty():
@@ -246,10 +249,11 @@ def _score(forecaster: LinearForecaster, rows: Rows, part: slice, interval: Inte
         "always_short_sharpe": signal_metrics(-np.ones(len(target)), target, interval)["sharpe"],
     }
     found = signal_metrics(forecast, target, interval) | losses | always
-    return {key: _rounded(value) for key, value in found.items()}
+    return {key: rounded(value) for key, value in found.items()}
 
 
-def _rounded(value: float | None) -> int | float | None:
+def rounded(value: float | None) -> int | float | None:
+    """Return ten digits: what follows them depends on the processor that added."""
     return value if value is None or isinstance(value, int) else float(significant(np.array([value]), 10)[0])
 
 
@@ -271,7 +275,7 @@ def _model(
 ) -> Model:
     card = Card(
         lags=forecaster.lags,
-        weights_hash=hashlib.sha256(encode_weights(forecaster)).hexdigest(),
+        weights_hash=hashlib.sha256(encode(forecaster)).hexdigest(),
         golden=golden_rows(forecaster, windows),
         gates={},
         verdict="UNJUDGED",
