@@ -16,7 +16,7 @@ from trader.forecast.linear import LinearForecaster
 from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.dataset import data_hash, supervised
-from trader.research.evidence.causality import examine
+from trader.research.evidence.causality import Forecaster, examine
 from trader.research.evidence.earnings import Array, Candles, held, per_side, require_funding
 from trader.research.evidence.folds import WalkForward, walk_after_costs
 from trader.research.evidence.sharpe import sharpe
@@ -79,7 +79,7 @@ def judge(
     case = Case(
         unseen=everything.part(slice(first, None)),
         sides=held(sides[first:]),
-        no_bias=held(_sides(replace(model.forecaster, bias=0.0), history)[first:]),
+        no_bias=held(_sides(model.forecaster.without_bias(), history)[first:]),
         rivals=rivals.sides,
         trials=count(model, trials),
         known=rivals.known,
@@ -151,7 +151,7 @@ def _boundary(model: Model, since: datetime | None) -> datetime:
     )
 
 
-def _sides(forecaster: LinearForecaster, history: pl.DataFrame) -> Array:
+def _sides(forecaster: Forecaster, history: pl.DataFrame) -> Array:
     """Return the forecast of each candle but the first, made at the close before it; NaN where there was none."""
     said = forecaster.forecast(history)
     beside = history.select("symbol", "close_time").join(said, on=["symbol", "close_time"], how="left")
