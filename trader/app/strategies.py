@@ -5,26 +5,43 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypedDict
 
 from trader.app import places
 from trader.config import Settings, StrategyFile, kind_of
 from trader.decide import Strategy
-from trader.domain.decision import Limits
+from trader.domain.account import MarginMode
+from trader.domain.decision import Limits, Rebalance
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
 from trader.execution.guards import WireLimits
 from trader.execution.remainder import Rules
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
+from trader.forecast.linear import LinearForecaster
 from trader.portfolio.allocator import ExposureAllocator
-from trader.portfolio.policy import SignPolicy
+from trader.portfolio.policy import ProportionalPolicy, SignPolicy
 from trader.strategies.ar import ArStrategy
+from trader.strategies.gru import GruStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
 _OUTAGE = timedelta(days=7)
 _DEVIATION = Decimal("0.05")
 _CLOCK_OFFSET = timedelta(seconds=1)
 _CANARY = Decimal(100)
+
+
+class _Shared(TypedDict):
+    """What every strategy of one symbol is made of."""
+
+    name: str
+    symbol: str
+    interval: Interval
+    allocator: ExposureAllocator
+    band: float
+    leverage: int
+    margin_mode: MarginMode
+    rebalance: Rebalance
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +83,35 @@ def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loade
     """Put a strategy together from its file and its model's bytes."""
     interval = Interval.parse(file.interval)
     model = load(card, weights, symbol=file.symbol, interval=interval, construction=Construction.of(interval))
+    if model.card.kind != file.kind:
+        raise ModelError(
+            f"The strategy {file.name} is of the kind {file.kind} and its model {model.name} of the kind "
+            f"{model.card.kind}; correct `kind`, or name another model."
+        )
+    strategy = _composed(file, interval, model)
+    return Loaded(strategy, file, text, hashlib.sha256(text.encode()).hexdigest(), model, card, weights)
+
+
+def _composed(file: StrategyFile, interval: Interval, model: Model) -> Strategy:
+    """Return the ready composition of a file and the forecaster of its model."""
     allocation = file.allocation
     cap = None if allocation.cap is None else float(allocation.cap)
-    strategy = ArStrategy(
+    shared = _Shared(
         name=file.name,
         symbol=file.symbol,
         interval=interval,
-        forecaster=model.forecaster,
-        policy=SignPolicy(file.policy.threshold),
         allocator=ExposureAllocator(float(allocation.exposure), cap, allocation.capital),
         band=allocation.band,
         leverage=allocation.leverage,
         margin_mode=allocation.margin_mode,
         rebalance=allocation.rebalance,
     )
-    return Loaded(strategy, file, text, hashlib.sha256(text.encode()).hexdigest(), model, card, weights)
+    sign = SignPolicy(file.policy.threshold)
+    if isinstance(model.forecaster, LinearForecaster):
+        return ArStrategy(forecaster=model.forecaster, policy=sign, **shared)
+    proportional = ProportionalPolicy(file.policy.threshold)
+    policy = proportional if file.policy.kind == "proportional" else sign
+    return GruStrategy(forecaster=model.forecaster, policy=policy, **shared)
 
 
 def read_model(folder: Path) -> tuple[bytes, bytes]:

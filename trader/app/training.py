@@ -17,12 +17,17 @@ from trader.app.strategies import read_model
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
+from trader.execution.fills import Costs
 from trader.forecast.artifact import Model, dump, load
 from trader.forecast.card import Construction
+from trader.forecast.linear import LinearForecaster
+from trader.research.evidence.earnings import per_side
 from trader.research.evidence.judge import judge, judged
 from trader.research.evidence.trials import trial_of
 from trader.research.losses import check_loss
+from trader.research.recurrent import Recipe
 from trader.research.train import export_pth, import_pth, train_ar
+from trader.research.train_recurrent import train_recurrent
 
 _SYMBOL = re.compile(r"\w{1,40}")
 _LARGEST_LAG = 1000
@@ -79,6 +84,54 @@ def train_to_folder(
         candles = candles.filter(pl.col("close_time") <= choice.until)
     funding = funding_of(settings, choice.funding, choice.candles, choice.symbol)
     model = train_ar(candles, interval, lags, choice.loss, choice.test_size, name=_name(out), created=_now())
+    return _kept(settings, model, candles, funding, out, step)
+
+
+def recipe_of(costs: Costs, **choices: Any) -> Recipe:
+    """Return how to train a recurrent model that pays what trading costs.
+
+    Raises:
+        ConfigError: something of it cannot be.
+    """
+    return Recipe(cost=per_side(costs), **choices)
+
+
+def train_recurrent_to_folder(
+    settings: Settings,
+    choice: TrainingChoice,
+    recipe: Recipe,
+    split: datetime | None,
+    out: Path,
+    learning: Callable[[], object],
+    weighing: Callable[[], object],
+) -> dict[str, Any]:
+    """Train a recurrent model on candles as `train_to_folder` does, and add every pass to what is told of it."""
+    if choice.symbol is not None:
+        _check_symbol(choice.symbol)
+    interval = Interval.parse(choice.interval)
+    candles = candles_of(settings, choice.candles, choice.symbol, interval)
+    if choice.until is not None:
+        candles = candles.filter(pl.col("close_time") <= choice.until)
+    funding = funding_of(settings, choice.funding, choice.candles, choice.symbol)
+    found = train_recurrent(
+        candles, interval, recipe, choice.test_size, name=_name(out), created=_now(), split=split, step=learning
+    )
+    epochs = [
+        {"epoch": one.number, "train_loss": one.train_loss, "validation_loss": one.validation_loss}
+        for one in found.training.epochs
+    ]
+    return _kept(settings, found.model, candles, funding, out, weighing) | {"epochs": epochs}
+
+
+def _kept(
+    settings: Settings,
+    model: Model,
+    candles: pl.DataFrame,
+    funding: pl.DataFrame | None,
+    out: Path,
+    step: Callable[[], object],
+) -> dict[str, Any]:
+    """Record the fit, judge the model where candles are left, and write its folder."""
     fit = trial_of(model.card, "train")
     if fit is not None:
         store = trial_store(settings)
@@ -165,9 +218,7 @@ def _summary(model: Model, folder: Path) -> dict[str, Any]:
         "out": str(folder),
         "symbol": card.symbol,
         "interval": str(card.interval),
-        "lags": list(card.lags),
-        "weights": list(model.forecaster.weights),
-        "bias": model.forecaster.bias,
+        **_shape(model),
         "loss": card.loss,
         "method": card.method,
         "metrics": card.metrics,
@@ -177,6 +228,18 @@ def _summary(model: Model, folder: Path) -> dict[str, Any]:
         "reason": card.reason,
         "hash": model.hash,
     }
+
+
+def _shape(model: Model) -> dict[str, Any]:
+    """Return what a forecaster is made of, as far as a person can read it."""
+    if isinstance(model.forecaster, LinearForecaster):
+        return {
+            "lags": list(model.card.lags),
+            "weights": list(model.forecaster.weights),
+            "bias": model.forecaster.bias,
+        }
+    network = model.card.network
+    return {"network": None if network is None else network.model_dump(mode="json")}
 
 
 def _name(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """`trader train` and `trader backtest`: research with the daemon's own parts."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from trader.cli.values import (
     StoredSymbolOption,
     StrategyOption,
     ToOption,
+    moment,
     show,
     stored,
 )
@@ -74,6 +76,68 @@ def train_ar(
     choice = TrainingChoice(candles, interval, lags, loss, test_size, symbol, until, funding)
     with progress("weighing", STEPS) as step:
         document = train_to_folder(settings, choice, out, step)
+    show(document, as_json=as_json)
+
+
+@train.command("gru")
+def train_gru(
+    out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
+    candles: Annotated[
+        Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
+    ] = None,
+    interval: Annotated[str, typer.Option(help="The candle length, such as 30m.")] = "30m",
+    window: Annotated[int, typer.Option(min=2, help="How many candles a forecast reads.")] = 512,
+    layers: Annotated[int, typer.Option(min=1, max=8, help="How many layers.")] = 3,
+    width: Annotated[int, typer.Option(min=1, max=256, help="How many numbers the state of a layer has.")] = 16,
+    objective: Annotated[
+        str, typer.Option(help="cross-entropy of the direction, or profit after costs, end to end.")
+    ] = "cross-entropy",
+    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training candles.")] = 60,
+    patience: Annotated[int, typer.Option(min=1, help="Stop after so many passes without a better validation.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Where chance starts; the same seed gives the same model.")] = 0,
+    overlapping: Annotated[
+        bool, typer.Option("--overlapping", help="Train on every window and its last step alone: slow.")
+    ] = False,
+    split: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="T", help="Train on closes up to here, instead of --test-size."),
+    ] = None,
+    test_size: Annotated[float, typer.Option(help="The share of candles, at the end, that no fit sees.")] = 0.25,
+    symbol: Annotated[
+        str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")
+    ] = None,
+    until: ToOption = None,
+    funding: FundingOption = None,
+    fee: FeeOption = None,
+    slippage: SlippageOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train a recurrent network to say which way the next candle closes, record the fit, and judge it.
+
+    Examples:
+      trader train gru --candles BTCUSDT_5m.parquet --interval 30m --split 2024-01-01 --out models/mine
+      trader train gru --candles BTCUSDT_5m.parquet --layers 1 --width 8 --objective profit --out models/mine --json
+    """
+    from trader.app.judging import costs_of
+    from trader.app.settings import load_settings, money
+    from trader.app.training import TrainingChoice, recipe_of, train_recurrent_to_folder
+    from trader.research.evidence.judge import STEPS
+
+    settings = load_settings(sim=money(fee=fee, slippage=slippage))
+    recipe = recipe_of(
+        costs_of(settings),
+        window=window,
+        layers=layers,
+        width=width,
+        epochs=epochs,
+        patience=patience,
+        objective=objective,
+        overlapping=overlapping,
+        seed=seed,
+    )
+    choice = TrainingChoice(candles, interval, "", recipe.loss, test_size, symbol, until, funding)
+    with progress("learning", epochs) as learning, progress("weighing", STEPS) as weighing:
+        document = train_recurrent_to_folder(settings, choice, recipe, split, out, learning, weighing)
     show(document, as_json=as_json)
 
 

@@ -22,8 +22,14 @@ def interval_text(text: str) -> str:
 
 
 class PolicySection(Section):
-    """From forecast to direction; a forecast below `threshold` (a log return) keeps the present side."""
+    """From forecast to direction.
 
+    `sign` follows the sign of the forecast, and keeps the present side where the forecast is below `threshold` (a log
+    return, or of a recurrent model a difference of probabilities). `proportional` holds as much of the exposure as the
+    difference of the two probabilities, and nothing below the threshold; only a recurrent model says two.
+    """
+
+    kind: Literal["sign", "proportional"] = "sign"
     threshold: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
@@ -86,7 +92,7 @@ class StrategyFile(Section):
     """A strategy as written in a TOML file."""
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
-    kind: Literal["ar"]
+    kind: Literal["ar", "gru"]
     symbol: str = Field(min_length=1, max_length=40)
     interval: Annotated[str, AfterValidator(interval_text)]
     model: str = Field(min_length=1)
@@ -94,6 +100,12 @@ class StrategyFile(Section):
     allocation: AllocationSection = AllocationSection()
     execution: ExecutionSection = ExecutionSection()
     risk: RiskSettings = RiskSettings()
+
+    @model_validator(mode="after")
+    def _two_probabilities(self) -> Self:
+        if self.policy.kind == "proportional" and self.kind != "gru":
+            raise ValueError("a proportional policy needs a forecast of two probabilities, which only kind gru makes")
+        return self
 
     @classmethod
     def parse(cls, text: str, where: str) -> "StrategyFile":

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -71,42 +72,49 @@ def train_recurrent(
         else history.head(chronological_split(history.height, test_size))
     )
     stopping = int(seen.height * _STOPPED_BY)
-    closes = seen["close"].to_numpy()
-    found = train_gru(closes, stopping, recipe, step)
+    found = train_gru(seen["close"].to_numpy(), stopping, recipe, step)
+    card = Card(
+        name=name,
+        interval=interval,
+        construction=Construction.of(interval, spacing(candles)),
+        created=created,
+        **_findings(found, history, seen, stopping, recipe, interval),
+    )
+    return Recurrent(Model(card, found.forecaster), found)
+
+
+def _findings(
+    found: Training, history: pl.DataFrame, seen: pl.DataFrame, stopping: int, recipe: Recipe, interval: Interval
+) -> dict[str, Any]:
+    """Say in a card's words what was trained, and what it came to in each period."""
+    forecaster = found.forecaster
     periods = {
         "train": slice(0, seen.height - stopping),
         "validation": slice(seen.height - stopping, seen.height),
         "test": slice(seen.height, None),
     }
-    forecaster = found.forecaster
     measured = _Measured.of(forecaster, history, interval, recipe.cost)
     test = measured.part(periods["test"])
-    card = Card(
-        name=name,
-        kind="gru",
-        symbol=str(history["symbol"][0]),
-        interval=interval,
-        construction=Construction.of(interval, spacing(candles)),
-        lags=(),
-        network=Network(window=recipe.window, layers=recipe.layers, width=recipe.width),
-        loss=recipe.loss,
-        method=_method(found, recipe),
-        training=training_of(seen, seen.height - stopping),
-        metrics={period: measured.part(part).metrics() for period, part in periods.items()},
-        calibration=reliability(test.confidence, right_signs(test.forecast, test.returns)).model_copy(
-            update={"rule": _RULE}
-        ),
-        versions=library_versions(),
-        weights_hash=hashlib.sha256(encode(forecaster)).hexdigest(),
-        golden=golden_rows(forecaster, [closes[-forecaster.warmup :].tolist()]),
-        gates={},
-        verdict="UNJUDGED",
-        reason=UNJUDGED,
-        trials=1,
-        created=created,
-        expires=history["close_time"][-1] + LIFE,
-    )
-    return Recurrent(Model(card, forecaster), found)
+    calibration = reliability(test.confidence, right_signs(test.forecast, test.returns))
+    return {
+        "kind": "gru",
+        "symbol": str(history["symbol"][0]),
+        "lags": (),
+        "network": Network(window=recipe.window, layers=recipe.layers, width=recipe.width),
+        "loss": recipe.loss,
+        "method": _method(found, recipe),
+        "training": training_of(seen, seen.height - stopping),
+        "metrics": {period: measured.part(part).metrics() for period, part in periods.items()},
+        "calibration": calibration.model_copy(update={"rule": _RULE}),
+        "versions": library_versions(),
+        "weights_hash": hashlib.sha256(encode(forecaster)).hexdigest(),
+        "golden": golden_rows(forecaster, [seen["close"].tail(forecaster.warmup).to_list()]),
+        "gates": {},
+        "verdict": "UNJUDGED",
+        "reason": UNJUDGED,
+        "trials": 1,
+        "expires": history["close_time"][-1] + LIFE,
+    }
 
 
 @dataclass(frozen=True, slots=True)

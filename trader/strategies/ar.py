@@ -4,61 +4,16 @@ At each close the next log return is forecast from the last few, and the account
 the forecast's direction until the direction changes.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
-import polars as pl
-
-from trader.domain.account import MarginMode
-from trader.domain.decision import Book, Forecast, Rebalance
-from trader.domain.interval import Interval
 from trader.forecast.linear import LinearForecaster
-from trader.portfolio.allocator import ExposureAllocator
 from trader.portfolio.policy import SignPolicy
+from trader.strategies.one_symbol import OneSymbol
 
 
 @dataclass(frozen=True, slots=True)
-class ArStrategy:
-    """One symbol, one interval, one linear forecaster; `leverage` is the exchange's setting, above the exposure."""
+class ArStrategy(OneSymbol):
+    """A linear forecaster of the log return, and the sign of what it says."""
 
-    name: str
-    symbol: str
-    interval: Interval
     forecaster: LinearForecaster
     policy: SignPolicy
-    allocator: ExposureAllocator
-    band: float
-    leverage: int
-    margin_mode: MarginMode
-    rebalance: Rebalance = "drift"
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """The symbols it trades."""
-        return (self.symbol,)
-
-    @property
-    def exposure(self) -> float:
-        """Gross target notional over equity."""
-        return self.allocator.exposure
-
-    @property
-    def capital(self) -> Decimal | None:
-        """What targets are fractions of where sizing is constant; None where it is the equity of the moment."""
-        return self.allocator.capital
-
-    @property
-    def warmup(self) -> int:
-        """Closed candles needed before a forecast may be trusted."""
-        return self.forecaster.warmup
-
-    def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
-        """Forecast every close of a candle frame that has its full history; columns as in `forecast.linear`."""
-        return self.forecaster.forecast(candles)
-
-    def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
-        """Return the wished signed fraction of equity, or of the capital."""
-        held = book.positions.get(self.symbol, 0)
-        direction = self.policy.direction(forecasts[self.symbol], (held > 0) - (held < 0))
-        return self.allocator.weights({self.symbol: direction})
