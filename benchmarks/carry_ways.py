@@ -1,7 +1,6 @@
-"""The carry pipeline as the research builds it: expressions over groups, a filter a day, positions in a dictionary."""
+"""The carry pipeline as the research builds it: expressions over groups, and a frame a day, joined."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ from trader.market.candles import with_close
 
 DAY = Interval.parse("1d")
 COST = 0.0005
+RAW = pl.col("target") / pl.col("volatility")
 
 
 def market(symbols: int = 150, days: int = 1600) -> pl.DataFrame:
@@ -74,35 +74,29 @@ def signals(candles: pl.DataFrame) -> pl.DataFrame:
 
 
 def day_loop(rows: pl.DataFrame) -> list[float]:
-    """Return the value after every day: one filter a day, and a dictionary of positions."""
-    nav, positions, path = 1.0, {}, []  # type: ignore[var-annotated]
+    """Return the value after every day: a frame a day, joined with the positions of yesterday.
+
+    What is not in today's frame falls out of the join, which is why the research loses it without a trade.
+    """
+    nav, path = 1.0, []
+    positions = pl.DataFrame(schema={"symbol": pl.String, "before": pl.Float64})
     for day in rows["close_time"].unique().sort():
         today = rows.filter(pl.col("close_time") == day)
-        wished = _wished(today)
-        held = {}
-        for row in today.iter_rows(named=True):
-            symbol, wish = row["symbol"], wished[row["symbol"]]
-            before = positions.get(symbol, 0.0)
-            trade = wish - before
-            if symbol in positions:
-                buffer = 0.3 * row["spread"] / (2 * row["volatility"] ** 2)
-                trade = math.copysign(max(abs(trade) - buffer, 0.0), trade)
-            held[symbol] = before + trade
-        gross = sum(abs(weight) for weight in held.values())
-        held = {symbol: weight * min(1.0, 2.0 / gross) for symbol, weight in held.items()}
-        traded = min(0.3, sum(abs(weight - positions.get(symbol, 0.0)) for symbol, weight in held.items()))
-        profit = sum(
-            held[row["symbol"]] * row["next"] for row in today.iter_rows(named=True) if row["next"] is not None
+        today = today.with_columns((RAW / RAW.abs().sum()).alias("share"))
+        deviation = math.sqrt(float(((today["share"] * today["volatility"]) ** 2).sum()) * 365)
+        today = today.with_columns((pl.col("share") * 0.4 / deviation).clip(-0.2, 0.2).alias("wish"))
+        today = today.join(positions, on="symbol", how="left").with_columns(
+            pl.col("before").is_null().alias("new"), pl.col("before").fill_null(0.0)
         )
+        buffer = 0.3 * pl.col("spread") / (2 * pl.col("volatility") ** 2)
+        apart = pl.col("wish") - pl.col("before")
+        trade = pl.when("new").then(apart).otherwise(apart.sign() * (apart.abs() - buffer).clip(lower_bound=0.0))
+        today = today.with_columns((pl.col("before") + trade).alias("held"))
+        gross = float(today["held"].abs().sum())
+        today = today.with_columns(pl.col("held") * min(1.0, 2.0 / gross))
+        traded = min(0.3, float((today["held"] - today["before"]).abs().sum()))
+        profit = float((today["held"] * today["next"]).sum())
         nav += nav * profit - nav * traded * COST
-        positions = held
+        positions = today.select("symbol", pl.col("held").alias("before"))
         path.append(nav)
     return path
-
-
-def _wished(today: pl.DataFrame) -> Mapping[str, float]:
-    raw = {row["symbol"]: row["target"] / row["volatility"] for row in today.iter_rows(named=True)}
-    gross = sum(abs(weight) for weight in raw.values())
-    risk = {row["symbol"]: row["volatility"] for row in today.iter_rows(named=True)}
-    deviation = math.sqrt(sum((weight / gross * risk[symbol]) ** 2 for symbol, weight in raw.items()) * 365)
-    return {symbol: max(-0.2, min(0.2, weight / gross * 0.4 / deviation)) for symbol, weight in raw.items()}

@@ -92,11 +92,12 @@ def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
     first = int(closes.min())
     row = (closes - first) // interval.milliseconds
     shape = (int(row.max()) + 1, len(names))
+    place = row * len(names) + column
 
     def laid(values: pl.Series) -> Array:
-        matrix = np.full(shape, np.nan)
-        matrix[row, column] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return matrix
+        matrix = np.full(shape[0] * shape[1], np.nan)
+        matrix[place] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return matrix.reshape(shape)
 
     known = "funding_rate" in candles.columns
     volume = candles["quote_volume"] if "quote_volume" in candles.columns else candles["close"] * candles["volume"]

@@ -90,28 +90,26 @@ class InverseVolatilityAllocator:
         return np.asarray(self.patience * spread / (self.risk_aversion * self.per_year * volatility * volatility))
 
     def within(self, weights: Array) -> Array:
-        """Bring weights within cap, gross and net, enlarging none; the symbols of a close are along the last axis.
+        """Bring weights within cap, gross and net, enlarging none; of one close, or (closes, symbols) each by itself.
 
         What is within already comes back the same, exactly.
         """
+        if weights.ndim > 1:
+            return np.array([self.within(row) for row in weights]).reshape(weights.shape)
         sizes = np.abs(weights)
-        if np.maximum.reduce(sizes, axis=None) > self.cap:
+        if sizes.max(initial=0.0) > self.cap:
             weights = np.minimum(np.maximum(weights, -self.cap), self.cap)
             sizes = np.abs(weights)
-        gross = np.add.reduce(sizes, axis=-1, keepdims=True)
-        if np.maximum.reduce(gross, axis=None) > self.gross:
-            weights = weights * np.where(gross > self.gross, self.gross / np.where(gross > 0, gross, 1.0), 1.0)
-        return weights if self.net is None else self._balanced(weights, self.net)
-
-    def _balanced(self, weights: Array, most: float) -> Array:
-        """Take from the heavier side what its lead over the other is too large by."""
-        net = np.add.reduce(weights, axis=-1, keepdims=True)
-        excess = np.maximum(np.abs(net) - most, 0.0)
-        if not np.maximum.reduce(excess, axis=None) > 0.0:
+        gross = float(np.add.reduce(sizes))
+        if gross > self.gross:
+            weights = weights * (self.gross / gross)
+        net = float(np.add.reduce(weights))
+        if self.net is None or abs(net) <= self.net:
             return weights
-        heavy = (weights > 0) == (net > 0)
-        side = np.add.reduce(np.where(heavy, np.abs(weights), 0.0), axis=-1, keepdims=True)
-        return np.where(heavy, weights * ((side - excess) / np.where(side > 0, side, 1.0)), weights)
+        # what the heavier side leads by too much is taken from it
+        heavy = weights > 0 if net > 0 else weights < 0
+        side = abs(float(np.add.reduce(weights[heavy])))
+        return np.where(heavy, weights * ((side - abs(net) + self.net) / side), weights)
 
     def rebalanced(
         self, held: Array, wished: Array, buffer: Array, member: Mask, gone: Mask | None = None
@@ -131,8 +129,7 @@ class InverseVolatilityAllocator:
         if after is not held:
             forced = float(np.add.reduce(np.abs(after - held)))
             left -= forced
-        leaving = after[~member]
-        if np.count_nonzero(leaving):
+        if np.count_nonzero(after[~member]):
             after, spent = _towards(after, self.within(np.where(member, after, 0.0)), left)
             forced, left = forced + spent, left - spent
             # what is not sold yet is sold first at the next close, and nothing else is done to it
