@@ -59,7 +59,7 @@ class Daemon:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("page") / "data")
     home.data.mkdir()
-    assert home.run("run", "--cycles", "40", "--speed", "max").returncode == 0
+    assert home.run("run", "--cycles", "12", "--speed", "max").returncode == 0
     return home
 
 
@@ -91,7 +91,7 @@ async def test_it_draws_in_every_dress_and_asks_nobody_but_the_daemon(daemon: Da
             await page.until(DRAWN)
             assert (
                 await page.value("[...document.querySelectorAll('[data-drawn]')].map((one) => one.dataset.drawn)")
-                == ["40"] * 3
+                == ["12"] * 3
             )
             assert {address.split("/")[2] for address in page.asked} == {f"127.0.0.1:{daemon.port}"}
             assert page.wrong == []
