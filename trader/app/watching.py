@@ -117,7 +117,8 @@ class Watch:
     def _expect(self, now: datetime, offset: timedelta) -> None:
         """Work out when the next close will be reached, once for each: on an embedded exchange time jumps to it."""
         upcoming, pace = self.instance.interval.following(now), self._one.venue.pace
-        if pace == 1:
+        if not self._one.venue.tape:
+            # a real venue's time is this machine's, but for the offset
             self._wakes = upcoming - offset
         elif upcoming != self._next:
             self._wakes = None if pace == float("inf") else datetime.now(UTC) + (upcoming - now) / pace
