@@ -12,13 +12,8 @@ RUN /opt/trader/bin/python install_torch.py constraints.txt "${TORCH_INDEX}"
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY trader trader
 COPY deploy deploy
-# What only compiles against torch or tests it goes; bytecode is made once, because the container's root is read-only.
 RUN /opt/trader/bin/python -m pip install --constraint constraints.txt . \
-    && rm -rf /opt/trader/lib/python3.*/site-packages/torch/include \
-        /opt/trader/lib/python3.*/site-packages/torch/test \
-        /opt/trader/lib/python3.*/site-packages/torch/bin \
-    && /opt/trader/bin/python -m pip uninstall --yes pip \
-    && /usr/bin/env python -m compileall -q /opt/trader/lib/python3.*/site-packages/trader
+    && deploy/trim.sh /opt/trader
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="trader" \

@@ -11,7 +11,7 @@ CODE = ("trader", "tests", "benchmarks")
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 FORBIDDEN_NAMES = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
-WHERE_ANYTHING_MAY_BE_CAUGHT = ("trader/live/daemon.py", "trader/cli", "trader/notify.py")
+WHERE_ANYTHING_MAY_BE_CAUGHT = ("trader/live/daemon.py", "trader/cli", "trader/notify")
 
 
 def all_modules() -> list[Module]:

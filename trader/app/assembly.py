@@ -143,6 +143,13 @@ def _enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: datet
         structlog.get_logger("trader").warning("stage", stage=settings.staged, notional=str(notional or "uncapped"))
 
 
+def rewired(one: Assembly, settings: Settings, loaded: Loaded) -> Assembly:
+    """Wire an instance anew under another configuration, on the same venue, journal and lock."""
+    _remember(one.journal, loaded)
+    _enter_stage(settings, loaded, one.journal, one.venue.clock.now())
+    return _wire(settings, loaded, one.venue, one.journal, one.lock)
+
+
 def strategy_key(strategy_hash: str) -> str:
     """Return under which key a journal keeps a strategy file."""
     return f"strategy:{strategy_hash}"

@@ -8,8 +8,10 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from trader.app.alerting import Alerting
 from trader.app.assembly import Assembly, assembled
 from trader.app.pulse import Pulse, manager
+from trader.app.renewal import Renewal, note
 from trader.app.results import Trade, document
 from trader.app.starts import WINDOW, Starts
 from trader.app.tapes import TapeChoice
@@ -55,10 +57,15 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
     Raises:
         TraderError: start-up was refused, or the run cannot go on.
     """
+    with Alerting(settings) as alerts:
+        return await _run(settings, options, alerts)
+
+
+async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dict[str, Any] | None:
     reports: list[CloseReport] = []
     async with assembled(settings, options.tape, options.speed) as one:
         pulse = Pulse(one.lock.journal, manager(), one.log)
-        starts = _counted(one, settings.watchdog.crashes)
+        starts = _counted(one, settings.watchdog.crashes, alerts)
         before = one.journal.equity_points(last=1)
         interval = one.loaded.strategy.interval
         watch = Watch(one, settings)
@@ -69,6 +76,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
                 reports.append(report)
             pulse.status(_status(report, interval))
             watch.tell()
+            alerts.look()
             options.on_close(report)
 
         def on_ready() -> None:
@@ -78,6 +86,9 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
             pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
 
         daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse))
+        note(one, settings)
+        daemon.renew = Renewal(one, settings, alerts, watch.follow)
+        alerts.begin(one, lambda: daemon.deciding)
         try:
             async with pulse.beating(), watched(settings.watchdog.stall), watch.shown(settings):
                 with options.show(watch):
@@ -121,10 +132,12 @@ def _daemon(
     )
 
 
-def _counted(one: Assembly, allowed: int) -> Starts:
+def _counted(one: Assembly, allowed: int, alerts: Alerting) -> Starts:
     """Count this start, and halt where too many before it ended before they decided anything."""
     starts = Starts(one.journal.path.parent)
     count = starts.begin(datetime.now(UTC))
+    if count > 1:
+        alerts.crashed(count - 1)
     if allowed and count > allowed:
         why = f"{count - 1} starts within {WINDOW} crashed before they decided a close; find out why, then resume"
         one.control.restrict(State.HALTED, why, "start-up")

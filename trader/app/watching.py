@@ -43,7 +43,7 @@ class Watch:
             symbols=tuple(strategy.symbols),
             interval=strategy.interval,
             started=datetime.now(UTC),
-            model=lambda: one.loaded.model.hash,
+            model=lambda: self._one.loaded.model.hash,
             max_clock_offset=wire_limits(settings, one.loaded).max_clock_offset or _CLOCK_OFFSET,
         )
         self.board = Board(self._facts())
@@ -51,6 +51,11 @@ class Watch:
     def ready(self) -> None:
         """Tell that the daemon has recovered and waits for closes."""
         self._ready = True
+        self.tell()
+
+    def follow(self, one: Assembly) -> None:
+        """Show another configuration of the same instance from now on."""
+        self._one = one
         self.tell()
 
     def tell(self) -> None:

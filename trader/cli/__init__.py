@@ -6,7 +6,21 @@ from collections.abc import Sequence
 import typer
 
 from trader import __version__
-from trader.cli import evidence, fitting, history, laboratory, model, money, operate, read, report, run, simulate
+from trader.cli import (
+    alerts,
+    evidence,
+    fitting,
+    history,
+    journal,
+    laboratory,
+    model,
+    money,
+    operate,
+    read,
+    report,
+    run,
+    simulate,
+)
 from trader.errors import TraderError
 
 app = typer.Typer(
@@ -32,7 +46,21 @@ def _root(
     """Trade Binance USDT-M futures from a forecast, once per candle close."""
 
 
-for _module in (run, read, money, operate, history, laboratory, fitting, evidence, report, model, simulate):
+for _module in (
+    run,
+    read,
+    alerts,
+    money,
+    operate,
+    journal,
+    history,
+    laboratory,
+    fitting,
+    evidence,
+    report,
+    model,
+    simulate,
+):
     _module.register(app)
 
 

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Rate = Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))]
@@ -110,6 +110,23 @@ class StatusSettings(Section):
     def local(self) -> bool:
         """Whether nobody outside this machine can reach it."""
         return ip_address(self.host).is_loopback
+
+
+class AlertsSettings(Section):
+    """Who is told, and of what; without `urls` nobody is.
+
+    `urls` are addresses for apprise, separated by spaces or line ends, and `ping` an address that is fetched every
+    `ping_every` seconds while all is well, so that somebody outside notices a silence. Both hold keys, so they are
+    secrets. `level` is the least that is told; `repeat` how many seconds the same news is kept back after it was told.
+    `digest` is the time of day (HH:MM, UTC) of the daily word that all is well, or `off`.
+    """
+
+    urls: SecretStr | None = None
+    ping: SecretStr | None = None
+    ping_every: float = Field(300.0, ge=10, allow_inf_nan=False)
+    level: Literal["info", "warning", "critical"] = "warning"
+    repeat: float = Field(21600.0, ge=0, allow_inf_nan=False)
+    digest: Annotated[str, Field(pattern=r"^(off|([01]\d|2[0-3]):[0-5]\d)$")] = "07:00"
 
 
 class LogSettings(Section):

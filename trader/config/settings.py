@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from trader.config.refusals import PREFIX, first, refuse_unknown, variables
 from trader.config.sections import (
+    AlertsSettings,
     ExchangeSettings,
     LogSettings,
     ReconcileSettings,
@@ -75,7 +83,21 @@ class Settings(BaseSettings):
     watchdog: WatchdogSettings = WatchdogSettings()
     sim: SimSettings = SimSettings()
     status: StatusSettings = StatusSettings()
+    alerts: AlertsSettings = AlertsSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a file in a secrets directory set what is nested, too, such as `trader_alerts__urls`."""
+        files = NestedSecretsSettingsSource(file_secret_settings, secrets_nested_delimiter="__")
+        return init_settings, env_settings, dotenv_settings, files
 
     @classmethod
     def load(cls, **overrides: Any) -> "Settings":
@@ -211,9 +233,12 @@ def _secret_folders(said: Mapping[str, Any], written: Mapping[str, str | None]) 
     for folder in folders:
         try:
             files = [file.name for file in folder.iterdir()]
+            folded = [name for name in files if name.upper().startswith(PREFIX) and (folder / name).is_dir()]
         except OSError as error:
             raise ConfigError(
                 f"The settings in {folder} cannot be read: {error.strerror}; correct its rights."
             ) from None
         refuse_unknown(files, names(), str(folder))
+        if folded:
+            raise ConfigError(f"The settings in {folder} cannot be read: {folded[0]} is a directory; correct them.")
     return folders

@@ -199,5 +199,14 @@ def create_file(path: Path) -> None:
         ) from error
 
 
+def require_file(path: Path) -> None:
+    """Refuse where there is no journal, naming what makes one."""
+    if not path.exists():
+        raise JournalError(
+            f"There is no journal at {path}; `trader run` makes one on an empty account, `trader run --adopt` takes "
+            "what the account holds as its beginning."
+        )
+
+
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)

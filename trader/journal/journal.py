@@ -14,8 +14,8 @@ from trader.domain.order import Order
 from trader.errors import JournalError, Mismatch
 from trader.journal import migrate, schema, statements
 from trader.journal.bookings import Bookings, texts
-from trader.journal.database import Database, create_file
-from trader.journal.queries import COOLDOWN, PAPER, PEAK, require_file
+from trader.journal.database import Database, create_file, require_file
+from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER, PEAK
 from trader.journal.rows import INTENDED, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
 
 GUARD = "guard"
@@ -308,6 +308,13 @@ class Journal(Bookings):
         """Keep a model under its hash, once."""
         with self._database.write() as connection:
             connection.execute(statements.MODEL, {"hash": model_hash, "card": card, "weights": weights})
+
+    def configure(self, configuration: str, diff: str | None, by: str, at: datetime) -> None:
+        """Keep what holds from now on (JSON text), and what that changed where it changed anything."""
+        with self._database.write() as connection:
+            connection.execute(statements.PUT, {"key": CONFIGURATION, "value": configuration})
+            if diff is not None:
+                connection.execute(statements.CHANGE, {"at": at, "by": by, "diff": diff})
 
     def put(self, key: str, value: str) -> None:
         """Remember a value."""

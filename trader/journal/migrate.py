@@ -34,10 +34,24 @@ def require_head(database: Database) -> None:
     found = revision(database)
     if found is None:
         raise JournalError(f"The journal {database.path} is empty; start the daemon once with `trader run`.")
+    require_known(database, found)
     if found != HEAD:
         raise JournalError(
             f"The journal {database.path} has schema {found} and this version reads {HEAD}; use the version that the "
             "daemon runs, or start this version's daemon once to upgrade it."
+        )
+
+
+def require_known(database: Database, found: str) -> None:
+    """Refuse a file that a newer version wrote: nobody here knows what is in it, and nothing goes back.
+
+    Raises:
+        JournalError: it is newer.
+    """
+    if found > HEAD:
+        raise JournalError(
+            f"The journal {database.path} was written by a newer version (schema {found}, this one knows {HEAD}); "
+            "install that version again, or restore the copy it made before upgrading."
         )
 
 
@@ -50,20 +64,12 @@ def upgrade(database: Database, *, scripts: Path = SCRIPTS) -> None:
     # only a new or an old journal pays for this import
     from alembic import command
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     found = revision(database)
     if found is not None:
-        try:
-            ScriptDirectory.from_config(config).get_revision(found)
-        except CommandError as error:
-            raise JournalError(
-                f"The journal {database.path} was written by a newer version (schema {found}, this one knows {HEAD}); "
-                "install that version again, or restore the copy it made before upgrading."
-            ) from error
+        require_known(database, found)
         database.copy(database.path.with_name(f"{database.path.name}.schema-{found}"))
     with database.write() as connection:
         # the environment must find a transaction already open, or it would commit its own

@@ -15,10 +15,11 @@ from trader.domain.decision import State
 from trader.domain.order import Fill
 from trader.errors import JournalError
 from trader.journal import migrate, schema
-from trader.journal.database import Database, damaged
+from trader.journal.database import Database, damaged, require_file
 from trader.journal.rows import (
     Baseline,
     Binding,
+    ChangeRecord,
     DecisionRecord,
     EquityPoint,
     Held,
@@ -76,6 +77,7 @@ _INCOMES = _between(schema.incomes, schema.incomes.c.time).order_by(
 _LAST_INCOME = select(func.max(schema.incomes.c.time, type_=schema.Moment))
 _STATE = select(schema.states).order_by(schema.states.c.id.desc()).limit(1)
 _STATES = _between(schema.states, schema.states.c.at).order_by(schema.states.c.id.desc())
+_CHANGES = _between(schema.changes, schema.changes.c.at).order_by(schema.changes.c.id.desc())
 _PENDING = select(schema.requests).where(schema.PENDING).order_by(schema.requests.c.id)
 _REQUEST = select(schema.requests).where(schema.requests.c.id == bindparam("id"))
 _EQUITY = _between(schema.equity, schema.equity.c.close)
@@ -270,6 +272,12 @@ class Reader:
         """Return every change of state."""
         return [_state(row) for row in self._list(_STATES, since, until, last)]
 
+    def changes(
+        self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
+    ) -> list[ChangeRecord]:
+        """Return what starts and closes changed in the configuration."""
+        return [ChangeRecord(row.at, row.by, row.diff) for row in self._list(_CHANGES, since, until, last)]
+
     def pending_requests(self) -> list[Request]:
         """Return what people asked for and the daemon has not done yet, oldest first."""
         return [_request(row) for row in self._database.read(_PENDING)]
@@ -309,18 +317,10 @@ class Reader:
 
 
 COOLDOWN = "cooldown"
+CONFIGURATION = "configuration"
 PAPER = "paper"
 PEAK = "peak"
 PEAK_AFTER = "peak_after"
-
-
-def require_file(path: Path) -> None:
-    """Refuse where there is no journal, naming what makes one."""
-    if not path.exists():
-        raise JournalError(
-            f"There is no journal at {path}; `trader run` makes one on an empty account, `trader run --adopt` takes "
-            "what the account holds as its beginning."
-        )
 
 
 def number(trade_id: str) -> tuple[int, str]:

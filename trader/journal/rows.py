@@ -193,6 +193,15 @@ class StageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """What a start or a close changed in the configuration; `diff` is JSON text, by name what was and what is."""
+
+    at: datetime
+    by: str
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """One position as baseline and fills make it; `cost` is signed like the quantity, None where it is not known."""
 

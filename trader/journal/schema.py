@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -232,6 +232,16 @@ equity = Table(
     Column("wallet", Amount, nullable=False),
     Column("equity", Amount, nullable=False),
     Column("peak", Amount, nullable=False),
+)
+
+# what a start or a close changed in the configuration
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("diff", Text, nullable=False),
 )
 
 models = Table(

@@ -82,6 +82,7 @@ HOLD = HOLD.on_conflict_do_update(
 )
 FORGET = delete(schema.positions)
 BASELINE = insert(schema.baselines)
+CHANGE = insert(schema.changes)
 MODEL = insert(schema.models).prefix_with("OR IGNORE")
 PUT = insert_sqlite(schema.meta)
 PUT = PUT.on_conflict_do_update(index_elements=["key"], set_={"value": PUT.excluded.value})

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
+from trader.live.desk import Desk
 from trader.live.ports import Clock
 from trader.live.scheduler import GridTrigger, VenueScheduler
 from trader.live.startup import Startup
@@ -74,6 +75,7 @@ class Daemon:
         self._on_ready = on_ready
         self._cooldown = cooldown
         self._jumped = jumped
+        self.renew: Callable[[], Awaitable[Desk | None]] = self._keep
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
@@ -111,6 +113,11 @@ class Daemon:
             await self._drain(requests)
         if self._failure is not None:
             raise self._failure
+
+    @property
+    def deciding(self) -> bool:
+        """Whether a close is under way now; may be asked from another thread."""
+        return self._one_at_a_time.locked()
 
     def stop(self) -> None:
         """Finish what is under way, then stop."""
@@ -168,6 +175,8 @@ class Daemon:
             if not await self._measured():
                 return due
             due = self._strategy.interval.floor(self._clock.now())
+            if self._journal.decision(due) is None:
+                self._take(await self.renew())
             await self._decide_due()
         except JournalError as error:
             self._end_with(error)
@@ -180,6 +189,15 @@ class Daemon:
         if over or self._decided == self._span.cycles:
             self.stop()
         return due
+
+    async def _keep(self) -> Desk | None:
+        return None
+
+    def _take(self, desk: Desk | None) -> None:
+        """Decide from now on under another configuration; only ever called between two closes."""
+        if desk is not None:
+            self._strategy, self._terms, self._cycle = desk.strategy, desk.terms, desk.cycle
+            self._control, self._flattener = desk.control, desk.flattener
 
     async def _measured(self) -> bool:
         """Measure the venue's time before anything is concluded from it; False where the daemon stops first.

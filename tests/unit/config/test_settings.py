@@ -329,3 +329,14 @@ def test_an_empty_token_file_is_no_token(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "trader_status_token").write_text("too short\n")
     with pytest.raises(ConfigError, match="shorter than 16 characters"):
         Settings.load()
+
+
+def test_a_file_of_secrets_sets_what_is_nested_and_stays_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "trader_alerts__urls").write_text("json://user:hunter2@127.0.0.1/\njson://127.0.0.2/\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    settings = Settings.load()
+    assert settings.alerts.urls is not None
+    assert settings.alerts.urls.get_secret_value().split()[1] == "json://127.0.0.2/"
+    assert "hunter2" not in repr(settings)

@@ -132,9 +132,9 @@ def test_a_newer_journal_is_refused_and_left_alone(journal: Journal, binding: Bi
     run(journal.path, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(JournalError, match=rf"newer version \(schema 9999, this one knows {schema.HEAD}\); install"):
         Journal.open(journal.path, binding, create=True, at=close)
-    with pytest.raises(JournalError, match="has schema 9999"):
+    with pytest.raises(JournalError, match="newer version"):
         Journal.read(journal.path)
-    with pytest.raises(JournalError, match="has schema 9999"):
+    with pytest.raises(JournalError, match="newer version"):
         Journal.attach(journal.path)
     assert {found.name for found in journal.path.parent.iterdir()} == {"journal.db"}
 
@@ -172,7 +172,7 @@ def test_a_journal_of_the_first_schema_is_upgraded_with_all_it_holds(
     path: Path, binding: Binding, close: datetime, tmp_path: Path
 ) -> None:
     first = tmp_path / "first"
-    shutil.copytree(migrate.SCRIPTS, first, ignore=shutil.ignore_patterns("__pycache__", "r0002*", "r0003*"))
+    shutil.copytree(migrate.SCRIPTS, first, ignore=shutil.ignore_patterns("__pycache__", "r000[2-9]*"))
     create_file(path)
     with Database(path, writable=True) as database:
         migrate.upgrade(database, scripts=first)

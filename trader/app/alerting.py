@@ -1,0 +1,159 @@
+"""Alerts of a running daemon: who is told, what the post may ask of it, and its last words."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from trader.app.assembly import Assembly
+from trader.app.current import home
+from trader.app.pulse import ailment
+from trader.config import Settings
+from trader.domain.wording import stamp
+from trader.errors import ConfigError, JournalLocked
+from trader.log import redact, register_secret
+from trader.notify.alert import Alert, Severity
+from trader.notify.outbox import FILE, Outbox
+from trader.notify.post import DELIVERY, Post, Surroundings, Wishes, carry
+
+SOON = timedelta(seconds=3)
+_SHORTEST_PART = 8
+_TEST = "This is a test: whoever reads it is told when something is wrong."
+
+
+def wishes(settings: Settings) -> Wishes:
+    """Return who is to be told what, and keep every address out of the log from now on."""
+    asked = settings.alerts
+    urls = asked.urls.get_secret_value().split() if asked.urls else []
+    ping = asked.ping.get_secret_value().strip() if asked.ping else ""
+    for url in filter(None, [*urls, ping]):
+        parts = urlsplit(url)
+        words = [parts.password, parts.username, parts.query, *parts.path.split("/"), parts.hostname]
+        # a host that is a name is public, a token in its place is not
+        secrets = [word for word in filter(None, words) if len(word) >= _SHORTEST_PART and "." not in word]
+        register_secret(url, *secrets, *map(unquote, secrets))
+    return Wishes(
+        urls=tuple(urls),
+        ping=ping or None,
+        ping_every=asked.ping_every,
+        level=Severity(asked.level),
+        repeat=asked.repeat,
+        digest=None if asked.digest == "off" else asked.digest,
+    )
+
+
+class Alerting:
+    """The post of one daemon, if anybody is to be told; an error that ends the block is its last words."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._wishes = wishes(settings)
+        self._venue = settings.venue
+        self._wanted = bool(self._wishes.urls or self._wishes.ping)
+        self._post: Post | None = None
+        self._early: list[Alert] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        told = isinstance(error, Exception) and not isinstance(error, JournalLocked)
+        last = _last_words(error) if told and error is not None else None
+        if self._post is not None:
+            self._post.stop(last)
+        elif last is not None and self._wishes.urls:
+            carry(_message(self._wishes, last))
+
+    def begin(self, one: Assembly, deciding: Callable[[], bool]) -> None:
+        """Begin to watch a daemon; `deciding` says from any thread whether a close is under way."""
+        if not self._wanted:
+            return
+        clock, interval, path = one.venue.clock, one.loaded.strategy.interval, one.lock.journal
+
+        def busy() -> bool:
+            now = clock.now()
+            return deciding() or interval.following(now) - now < SOON
+
+        around = Surroundings(busy, lambda: ailment(path) is None, clock.now, self._venue != "sim")
+        self._post = Post(path, self._wishes, around, one.log)
+        for alert in self._early:
+            self._post.hand(alert)
+        self._post.start()
+
+    def look(self) -> None:
+        """Say that something was written down."""
+        if self._post is not None:
+            self._post.look()
+
+    def hand(self, alert: Alert) -> None:
+        """Take news that is in no journal."""
+        if self._post is not None:
+            self._post.hand(alert)
+        else:
+            self._early.append(alert)
+
+    def crashed(self, times: int) -> None:
+        """Say that earlier starts did not end in order."""
+        text = f"{times} starts within ten minutes did not end in order. Every order was settled first; see the log."
+        self.hand(Alert("crashed", Severity.WARNING, "Started again after a crash", text))
+
+
+def listing(settings: Settings, last: int) -> list[dict[str, Any]]:
+    """List the newest alerts of the instance, oldest first, with what became of each."""
+    path = home(settings) / FILE
+    if not path.exists():
+        return []
+    with Outbox.open(path) as box:
+        return [
+            {
+                "at": stamp(datetime.fromtimestamp(entry.at, UTC)),
+                "severity": entry.severity.value,
+                "title": entry.title,
+                "text": entry.text,
+                "repeats": entry.repeats,
+                "attempts": entry.attempts,
+                "status": entry.done or "waiting",
+            }
+            for entry in box.newest(last)
+        ]
+
+
+def try_out(settings: Settings) -> list[dict[str, Any]]:
+    """Send a test to every address and to the ping, and return what each said.
+
+    Raises:
+        ConfigError: there is no address.
+    """
+    wished = wishes(settings)
+    if not wished.urls and not wished.ping:
+        raise ConfigError("Nobody is to be told: set TRADER_ALERTS__URLS, TRADER_ALERTS__PING or both.")
+    alert = Alert("test", Severity.INFO, "test", _TEST)
+    said = carry(_message(wished, alert) | {"ping": wished.ping})
+    heard = {0 if "ping" in one else int(one["address"]): one["why"] for one in said}
+    names = {number: urlsplit(url).scheme for number, url in enumerate(wished.urls, 1)}
+    if wished.ping:
+        names[0] = "ping"
+    silent = f"it did not answer within {DELIVERY:g} s"
+    return [
+        {"address": number, "kind": name, "taken": heard.get(number, silent) is None, "why": heard.get(number, silent)}
+        for number, name in sorted(names.items())
+    ]
+
+
+def _last_words(error: BaseException) -> Alert:
+    text = redact(f"{type(error).__name__}: {error}")
+    return Alert("ended", Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
+
+
+def _message(wished: Wishes, alert: Alert) -> dict[str, Any]:
+    addresses = [{"number": number, "url": url} for number, url in enumerate(wished.urls, 1)]
+    letter = {
+        "id": 0,
+        "severity": alert.severity.value,
+        "title": f"trader: {alert.title}",
+        "text": alert.text,
+        "to": [address["number"] for address in addresses],
+    }
+    return {"addresses": addresses, "alerts": [letter], "ping": None, "seconds": DELIVERY}
