@@ -15,8 +15,10 @@ from trader.domain.decision import Book, Forecast, State
 from trader.errors import DataError, ModelError
 from trader.forecast.volatility import blended_volatility
 from trader.market.candles import with_close
+from trader.market.panel import panel_of
 from trader.portfolio.inverse_volatility import Wish
 from trader.portfolio.policy import TenthPolicy
+from trader.research.basket import carry_basket
 
 PAID = {"AUSDT": 0.003, "BUSDT": 0.001, "CUSDT": -0.001, "DUSDT": -0.003}
 DAYS = 6
@@ -106,6 +108,19 @@ def test_a_harvested_day_is_paid_for_by_the_other_side() -> None:
 
 def test_a_day_without_a_difference_is_no_decision() -> None:
     assert last_day(four(dict.fromkeys(PAID, 0.0001))) == {}
+
+
+def test_a_close_at_which_nothing_differs_is_passed_over_and_what_is_held_stays() -> None:
+    fifth = pl.col("open_time") == START + timedelta(days=4)
+    candles = four().with_columns(funding_rate=pl.when(fifth).then(0.0001).otherwise(pl.col("funding_rate")))
+    everyone = replace(SMALL, tenths_kept=10)
+    strategy = replace(carry(candles), forecaster=everyone)
+    result = backtest(candles, strategy, first_day=4)
+    assert [report.close for report in result.closes] == [START + timedelta(days=4), START + timedelta(days=6)]
+    assert all(at != START + timedelta(days=5) for at, _ in result.fills)
+    basket = carry_basket(panel_of(candles, DAY), everyone, TenthPolicy(), strategy.allocator, 0.001)
+    assert basket.traded[4] == 0
+    assert np.abs(basket.weights[4]).sum() > 0.1
 
 
 def test_candles_without_funding_are_refused() -> None:

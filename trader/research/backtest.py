@@ -87,6 +87,8 @@ def run_backtest(
         terms: money and window.
         tell: told before each close what share of them is done, and the day.
 
+    A close at which nothing is forecast, because no symbol differs from another, is not decided and not recorded.
+
     Raises:
         DataError: the window holds no close, or starts before the forecaster is warm.
     """
@@ -102,10 +104,8 @@ def run_backtest(
         if tell is not None:
             tell(number / len(closes), f"{close:%Y-%m-%d}")
         if close not in forecasts:
-            raise DataError(
-                f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
-                "start the window later or give more history."
-            )
+            _require_begun(close, forecasts)
+            continue
         # a first close decided late is decided, filled and marked at the time of the start, as the daemon would
         moment = max(close, terms.start or close)
         taken = _play(ledger, tapes, instruments, played, moment, result)
@@ -125,6 +125,19 @@ def run_backtest(
         result.closes.append(_record(decision, strategy, ledger, prices, candle_closes[close], taken))
     result.fees, result.funding = ledger.fees, ledger.funding
     return result
+
+
+def _require_begun(close: datetime, forecasts: Mapping[datetime, object]) -> None:
+    """Let a close pass at which nothing is forecast once something was: no decision, as in the daemon.
+
+    Raises:
+        DataError: nothing was forecast yet.
+    """
+    if not forecasts or close < min(forecasts):
+        raise DataError(
+            f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
+            "start the window later or give more history."
+        )
 
 
 def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | None:

@@ -47,8 +47,8 @@ def walk(
 ) -> Basket:
     """Hold what is wished, close after close.
 
-    A symbol whose candles end before the panel's is given up at the close of its last one. Funding that nobody knows of
-    a symbol that is held counts as none.
+    A symbol whose candles end before the panel's is given up at the close of its last one. A close without a member is
+    not decided: what is held stays. Funding that nobody knows of a symbol that is held counts as none.
 
     Args:
         panel: prices and funding.
@@ -67,13 +67,18 @@ def walk(
     listed = panel.listed
     gone: Mask = np.zeros((closes, symbols), dtype=np.bool_)
     gone[:-1] = listed[:-1] & ~listed[1:]
+    busy = set(np.flatnonzero(members.any(axis=1)).tolist())
     leaving = set(np.flatnonzero(gone.any(axis=1)).tolist())
     weights = np.zeros((closes, symbols))
     traded, prices, funding = np.zeros(closes), np.zeros(closes), np.zeros(closes)
     held = np.zeros(symbols)
     for row in range(closes):
         lost = gone[row] if row in leaving else None
-        after, traded[row] = allocator.rebalanced(held, wished[row], buffer[row], members[row], lost)
+        if row in busy:
+            after, traded[row] = allocator.rebalanced(held, wished[row], buffer[row], members[row], lost)
+        else:
+            after = held if lost is None else np.where(lost, 0.0, held)
+            traded[row] = np.abs(after - held).sum()
         weights[row] = after
         prices[row] = price = after @ moves[row]
         funding[row] = received = -(after @ paid[row])
