@@ -97,6 +97,47 @@ def test_every_trader_command_that_is_shown_exists_with_its_options() -> None:
             raise AssertionError(f"{page}: {' '.join(words)}: {error}") from error
 
 
+def leaves(command: Any, path: tuple[str, ...] = ("trader",)) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command below this one, with the words that lead to it."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, below in command.commands.items():
+        yield from leaves(below, (*path, name))
+
+
+def test_every_command_shows_examples_that_exist() -> None:
+    application = command_line()
+    found = list(leaves(application))
+    assert len(found) > 30
+    without = []
+    for path, command in found:
+        _, _, shown = (command.help or "").partition("Examples:\n")
+        lines = [line.strip() for line in shown.splitlines() if line.strip()]
+        examples = [words for line in lines for words in split(shlex.split(line)) if words[0] == "trader"]
+        if not any(tuple(words[: len(path)]) == path for words in examples):
+            without.append(" ".join(path))
+        for words in examples:
+            parse(application, words)
+    assert without == []
+
+
+def test_the_page_on_strategies_names_every_key_of_a_strategy_file() -> None:
+    from trader.config import StrategyFile
+
+    (page,) = [text for name, text in texts("docs") if name == "docs/strategies.md"]
+    missing = []
+    for name, field in StrategyFile.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        if inner is None:
+            missing += [name] if f"`{name}`" not in page else []
+        elif name == "risk":
+            missing += [key for key in inner if f"`{key}`" not in page]
+        else:
+            missing += [f"{name}.{key}" for key in inner if f"`{name}.{key}`" not in page]
+    assert missing == []
+
+
 def test_every_make_target_that_is_shown_exists() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     asked = {

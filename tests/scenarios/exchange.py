@@ -57,9 +57,9 @@ class Hand:
 
 
 @contextmanager
-def serving(home: Home, *words: str) -> Iterator[Hand]:
+def serving(home: Home, *words: str, **settings: str) -> Iterator[Hand]:
     """Run `trader sim` as a user would, for as long as the body lasts."""
-    process = home.start("sim", *words)
+    process = home.start("sim", *words, **settings)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

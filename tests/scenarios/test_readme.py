@@ -11,7 +11,7 @@ from tests.scenarios.processes import Home
 from trader.sim.generated import generated_tape
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"README.md": 12, "docs/operations.md": 10}
+PAGES = {"README.md": 12, "docs/operations.md": 10, "docs/strategies.md": 15}
 
 
 def shown(page: str) -> list[tuple[dict[str, str], list[str]]]:
@@ -29,6 +29,12 @@ def shown(page: str) -> list[tuple[dict[str, str], list[str]]]:
     return found
 
 
+def files(page: str) -> dict[str, str]:
+    """Every file a page shows whose first line says its name."""
+    blocks = re.findall(r"```toml\n# (\S+\.toml)\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return dict(blocks)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     candles, funding = generated_tape()
@@ -40,6 +46,8 @@ def home(tmp_path: Path) -> Home:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_does_what_it_says(page: str, home: Home) -> None:
     assert home.run("run", "--cycles", "3", "--speed", "max").returncode == 0
+    for name, text in files(page).items():
+        (home.data.parent / name).write_text(text)
     commands = shown(page)
     assert len(commands) >= PAGES[page]
     with serving(home, "--speed", "max", "--from", "2024-01-03") as hand:

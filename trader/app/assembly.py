@@ -57,6 +57,7 @@ class Assembly:
     startup: Startup
     cycle: Cycle
     flattener: Flattener
+    costs: Costs
     log: FilteringBoundLogger
 
 
@@ -90,7 +91,6 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
         if settings.venue == "live":
             await _require_rights(venue)
-        _enter_stage(settings, loaded, journal, venue.clock.now())
         yield _wire(settings, loaded, venue, journal, lock)
 
 
@@ -136,7 +136,7 @@ def _remember(journal: Journal, loaded: Loaded) -> None:
             journal.put(key, value)
 
 
-def _enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: datetime) -> None:
+def enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: datetime) -> None:
     """Write a change of stage down, and say it."""
     notional = limits(settings, loaded).canary_notional
     if journal.enter_stage(settings.staged, notional, at):
@@ -146,7 +146,7 @@ def _enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: datet
 def rewired(one: Assembly, settings: Settings, loaded: Loaded) -> Assembly:
     """Wire an instance anew under another configuration, on the same venue, journal and lock."""
     _remember(one.journal, loaded)
-    _enter_stage(settings, loaded, one.journal, one.venue.clock.now())
+    enter_stage(settings, loaded, one.journal, one.venue.clock.now())
     return _wire(settings, loaded, one.venue, one.journal, one.lock)
 
 
@@ -207,5 +207,6 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits.canary_notional),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
+        costs=costs,
         log=log,
     )

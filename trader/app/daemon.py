@@ -9,11 +9,13 @@ from functools import partial
 from typing import Any
 
 from trader.app.alerting import Alerting
-from trader.app.assembly import Assembly, assembled
+from trader.app.assembly import Assembly, assembled, enter_stage
+from trader.app.drifting import DriftWatch
 from trader.app.pulse import Pulse, manager
 from trader.app.renewal import Renewal, note
 from trader.app.results import Trade, document
 from trader.app.starts import WINDOW, Starts
+from trader.app.strategies import drift_limits
 from trader.app.tapes import TapeChoice
 from trader.app.watching import Watch
 from trader.config import Settings
@@ -69,17 +71,20 @@ async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dic
         before = one.journal.equity_points(last=1)
         interval = one.loaded.strategy.interval
         watch = Watch(one, settings)
+        drift = DriftWatch(one.journal, one.costs, drift_limits(settings, one.loaded), one.control, one.log)
 
         def on_close(report: CloseReport) -> None:
             starts.prosper()
             if options.collect:
                 reports.append(report)
+            drift.look()
             pulse.status(_status(report, interval))
             watch.tell()
             alerts.look()
             options.on_close(report)
 
         def on_ready() -> None:
+            enter_stage(settings, one.loaded, one.journal, one.venue.clock.now())
             one.lock.ready()
             watch.ready()
             upcoming = interval.following(one.venue.clock.now())

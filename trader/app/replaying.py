@@ -24,20 +24,30 @@ def replay(settings: Settings, close: datetime | None) -> dict[str, Any]:
     """
     differences: list[dict[str, str]] = []
     count = 0
-    made_with: dict[tuple[str, str], Loaded] = {}
+    known: dict[tuple[str, str], Loaded] = {}
     with Reader.read(journal_path(settings)) as journal:
         for transcript in journal.transcripts(since=close, until=close):
             inputs = decode_inputs(transcript.inputs)
-            key = (inputs.strategy, inputs.model)
-            if key not in made_with:
-                made_with[key] = _load(journal, inputs)
-            again = encode_decision(recompute(made_with[key].strategy, inputs))
+            again = encode_decision(recompute(made_with(journal, inputs, known).strategy, inputs))
             count += 1
             if again != transcript.output:
                 differences.append({"close": stamp(inputs.close), "journal": transcript.output, "replay": again})
     if close is not None and not count:
         raise JournalError(f"The journal has no decision at {stamp(close)}; `trader status` names the last one.")
     return {"replayed": count, "differences": differences}
+
+
+def made_with(journal: Reader, inputs: Inputs, known: dict[tuple[str, str], Loaded]) -> Loaded:
+    """Return strategy and model of a decision, from `known` where they are there already.
+
+    Raises:
+        JournalError: the journal has lost them.
+        ModelError: the model was altered in the journal.
+    """
+    key = (inputs.strategy, inputs.model)
+    if key not in known:
+        known[key] = _load(journal, inputs)
+    return known[key]
 
 
 def _load(journal: Reader, inputs: Inputs) -> Loaded:

@@ -21,6 +21,7 @@ from trader.forecast.card import Construction
 from trader.forecast.linear import LinearForecaster
 from trader.portfolio.allocator import ExposureAllocator
 from trader.portfolio.policy import ProportionalPolicy, SignPolicy
+from trader.research.drift import DriftLimits
 from trader.strategies.ar import ArStrategy
 from trader.strategies.gru import GruStrategy
 
@@ -29,6 +30,8 @@ _OUTAGE = timedelta(days=7)
 _DEVIATION = Decimal("0.05")
 _CLOCK_OFFSET = timedelta(seconds=1)
 _CANARY = Decimal(100)
+_SHORTFALL = Decimal("0.05")
+_COST_RATIO = Decimal(4)
 
 
 class _Shared(TypedDict):
@@ -150,6 +153,18 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
 def follow_rules(loaded: Loaded) -> Rules:
     """Return what follows on an order that ends short."""
     return Rules(loaded.file.execution.top_up, loaded.file.execution.smaller)
+
+
+def drift_limits(settings: Settings, loaded: Loaded) -> DriftLimits:
+    """Return how far reality may fall behind: the settings, else the strategy file, else 5 % and four times the costs.
+
+    On the embedded exchange, which does what is expected of it, only what is said.
+    """
+    asked, own, real = settings.risk, loaded.file.risk, settings.venue != "sim"
+    return DriftLimits(
+        max_shortfall=asked.max_shortfall or own.max_shortfall or (_SHORTFALL if real else None),
+        max_cost_ratio=asked.max_cost_ratio or own.max_cost_ratio or (_COST_RATIO if real else None),
+    )
 
 
 def max_outage(settings: Settings, loaded: Loaded) -> timedelta:

@@ -86,7 +86,12 @@ def import_files(
 
 @history.command("list")
 def list_holdings(as_json: JsonFlag = False) -> None:
-    """List what the store has, by symbol and interval."""
+    """List what the store has, by symbol and interval.
+
+    Examples:
+      trader history list
+      trader history list --json
+    """
     from trader.app import history as book
     from trader.app.settings import load_settings
 

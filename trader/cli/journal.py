@@ -109,7 +109,12 @@ def export(
 def changes(
     last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")] = 20, as_json: JsonFlag = False
 ) -> None:
-    """List what starts and closes changed in the configuration, oldest first: by name what was and what is."""
+    """List what starts and closes changed in the configuration, oldest first: by name what was and what is.
+
+    Examples:
+      trader journal changes --last 5
+      trader journal changes --json
+    """
     from trader.app import lifetime
     from trader.app.settings import load_settings
 

@@ -22,19 +22,33 @@ def register(app: typer.Typer) -> None:
 
 
 def halt(as_json: JsonFlag = False) -> None:
-    """Open nothing any more, from before the next order on, until `trader resume`; positions stay."""
+    """Open nothing any more, from before the next order on, until `trader resume`; positions stay.
+
+    Examples:
+      trader halt
+    """
     _ask("halt", as_json)
 
 
 def resume(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
-    """Trade again after a halt; the drawdown is counted anew from the equity of the next close."""
+    """Trade again after a halt; the drawdown is counted anew from the equity of the next close.
+
+    Examples:
+      trader resume
+      trader resume --yes --json
+    """
     if not yes:
         typer.confirm("Trading starts again at the next close, and the drawdown is counted anew. Resume?", abort=True)
     _ask("resume", as_json)
 
 
 def flatten(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
-    """Close every position with reduce-only orders, then halt."""
+    """Close every position with reduce-only orders, then halt.
+
+    Examples:
+      trader flatten
+      trader flatten --yes --json
+    """
     from trader.app.operating import flatten as close_everything
     from trader.app.settings import load_settings
     from trader.log import configure
@@ -47,7 +61,12 @@ def flatten(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
 
 
 def reconcile(strategy: StrategyOption = None, as_json: JsonFlag = False) -> None:
-    """Compare journal and exchange and list every difference; nothing is traded. Exit 1 where there is one."""
+    """Compare journal and exchange and list every difference; nothing is traded. Exit 1 where there is one.
+
+    Examples:
+      trader reconcile
+      trader reconcile --json
+    """
     from trader.app.operating import reconcile as compare
     from trader.app.settings import load_settings
     from trader.log import configure

@@ -21,7 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 def status(as_json: JsonFlag = False) -> None:
-    """Say what it holds, what it did last and why, and what it will do next and when."""
+    """Say what it holds, what it did last and why, and what it will do next and when.
+
+    Examples:
+      trader status
+      trader status --json
+    """
     from trader.app import reading
     from trader.app.settings import load_settings
 
@@ -29,7 +34,11 @@ def status(as_json: JsonFlag = False) -> None:
 
 
 def health() -> None:
-    """Say whether the daemon runs, has recovered, and its loop moves; exit 1 where it does not."""
+    """Say whether the daemon runs, has recovered, and its loop moves; exit 1 where it does not.
+
+    Examples:
+      trader health
+    """
     from trader.app.current import journal_path
     from trader.app.pulse import ailment
     from trader.app.settings import load_settings
@@ -45,7 +54,12 @@ def upcoming(
     strategy: StrategyOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the next closes."""
+    """List the next closes.
+
+    Examples:
+      trader next
+      trader next --count 5 --json
+    """
     from trader.app import reading
     from trader.app.settings import load_settings
 
@@ -53,7 +67,12 @@ def upcoming(
 
 
 def orders(last: LastOption = 50, as_json: JsonFlag = False) -> None:
-    """List orders, oldest first, with the exchange's own word on each."""
+    """List orders, oldest first, with the exchange's own word on each.
+
+    Examples:
+      trader orders --last 10
+      trader orders --json
+    """
     from trader.app import reading
     from trader.app.settings import load_settings
 
@@ -61,7 +80,12 @@ def orders(last: LastOption = 50, as_json: JsonFlag = False) -> None:
 
 
 def fills(last: LastOption = 50, as_json: JsonFlag = False) -> None:
-    """List trades, oldest first."""
+    """List trades, oldest first.
+
+    Examples:
+      trader fills --last 10
+      trader fills --json
+    """
     from trader.app import reading
     from trader.app.settings import load_settings
 
@@ -69,7 +93,12 @@ def fills(last: LastOption = 50, as_json: JsonFlag = False) -> None:
 
 
 def equity(last: LastOption = 50, as_json: JsonFlag = False) -> None:
-    """List wallet, equity and peak at each close."""
+    """List wallet, equity and peak at each close.
+
+    Examples:
+      trader equity --last 10
+      trader equity --json
+    """
     from trader.app import reading
     from trader.app.settings import load_settings
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trader.cli.progress import progress_by_share
+from trader.cli.progress import progress, progress_by_share
 from trader.cli.values import (
     CyclesOption,
     EquityOption,
@@ -73,4 +73,26 @@ def backtest(
     asked = stored(symbol, interval)
     with progress_by_share("deciding") as tell:
         document = report_backtest(settings, choice, cycles, out, png, stored=asked, tell=tell)
+    show(document, as_json=as_json)
+
+
+@report.command()
+def live(
+    out: Annotated[Path | None, typer.Option(help="The page; without it <strategy>-live.html here.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write what an account did beside what its decisions should have earned, from its journal alone.
+
+    Every fill from the price of its decision to its own, fees and funding; the account against the backtest of the very
+    closes it lived through; what was missed, and every change of state and stage. Nothing is asked of the exchange.
+
+    Examples:
+      trader report live --out live.html
+      trader report live --json
+    """
+    from trader.app.reporting_live import report_live
+    from trader.app.settings import load_settings
+
+    with progress("writing", None):
+        document = report_live(load_settings(), out)
     show(document, as_json=as_json)

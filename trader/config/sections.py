@@ -44,8 +44,8 @@ class RiskSettings(Section):
 
     `max_delay` is how long after a close it may still be decided; after `max_outage` without a close a person has to
     resume; `max_clock_offset` is how far this machine's clock may be from the exchange's when an opening order leaves,
-    all in seconds, and `max_deviation` how far the mark from the decision's price then, as a fraction. The others are
-    as in `domain.decision.Limits`.
+    all in seconds, and `max_deviation` how far the mark from the decision's price then, as a fraction. `max_shortfall`
+    and `max_cost_ratio` are as in `research.drift.DriftLimits`, the others as in `domain.decision.Limits`.
     """
 
     max_drawdown: Fraction | None = None
@@ -57,6 +57,8 @@ class RiskSettings(Section):
     canary_notional: Positive | None = None
     min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
     max_funding: Fraction | None = None
+    max_shortfall: Fraction | None = None
+    max_cost_ratio: Annotated[Decimal, Field(ge=1)] | None = None
     max_deviation: Fraction | None = None
     max_clock_offset: float | None = Field(None, gt=0, le=86400.0, allow_inf_nan=False)
     max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)

@@ -203,18 +203,19 @@ class Withheld:
 
 
 class Approved:
-    """An order that may be posted now, once; only `admit` makes one.
+    """An order that may be posted now, once, and the mark price it was judged by; only `admit` makes one.
 
     Raises:
         TypeError: somebody else tries to.
     """
 
-    __slots__ = ("order",)
+    __slots__ = ("mark", "order")
 
-    def __init__(self, order: OrderRequest, *, seal: object) -> None:
+    def __init__(self, order: OrderRequest, *, seal: object, mark: Decimal | None = None) -> None:
         if seal is not _SEAL:
             raise TypeError("only a guard approves an order")
         self.order: Final = order
+        self.mark: Final = mark
 
 
 def admit(
@@ -232,7 +233,7 @@ def admit(
     withheld = _untimely(order, kind, not_after, moment)
     if withheld is None and not order.reduce_only:
         withheld = _strayed(moment, limits)
-    return withheld or Approved(order, seal=_SEAL)
+    return withheld or Approved(order, seal=_SEAL, mark=moment.mark)
 
 
 def _untimely(order: OrderRequest, kind: str, not_after: datetime, moment: Moment) -> Withheld | None:

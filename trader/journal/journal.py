@@ -211,14 +211,14 @@ class Journal(Bookings):
         values |= {"sends": 0, "status": INTENDED, "filled": Decimal(0), "final": False}
         connection.execute(statements.INTEND, values)
 
-    def mark_sent(self, client_id: str, at: datetime) -> None:
-        """Keep that an order is about to be posted; nothing is posted before this returns.
+    def mark_sent(self, client_id: str, at: datetime, arrival: Decimal | None = None) -> None:
+        """Keep that an order is about to be posted, and at which mark price; nothing is posted before this returns.
 
         Raises:
             JournalError: no such intent, or its end is already certain.
         """
         with self._database.write() as connection:
-            if connection.execute(statements.SEND, {"id": client_id, "sent_at": at}).rowcount != 1:
+            if connection.execute(statements.SEND, {"id": client_id, "sent_at": at, "arrival": arrival}).rowcount != 1:
                 raise self._refusal(f"the order {client_id} is not intended, or its end is already certain")
 
     def settle(

@@ -334,9 +334,7 @@ def amounts(text: str) -> dict[str, Decimal]:
 
 
 def _decision(row: Row[Any]) -> DecisionRecord:
-    positions = None
-    if row.positions is not None:
-        positions = amounts(row.positions)
+    positions = None if row.positions is None else amounts(row.positions)
     return DecisionRecord(
         close=row.close,
         status=Status(row.status),
@@ -376,6 +374,7 @@ def _order(row: Row[Any]) -> OrderRecord:
         error_text=row.error_text,
         settled_at=row.settled_at,
         final=row.final,
+        arrival=row.arrival,
     )
 
 

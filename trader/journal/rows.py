@@ -103,6 +103,8 @@ class Intent:
 class OrderRecord:
     """One intended order and all that became of it; `quantity` and `filled` are signed.
 
+    `arrival` is the mark price when it was posted last, None where nobody asked for it: what only reduces asks nobody.
+
     `sends` counts POSTs and `sent_at` is the moment before the last one; both are durable before it leaves.
     """
 
@@ -118,6 +120,7 @@ class OrderRecord:
     error_text: str | None
     settled_at: datetime | None
     final: bool
+    arrival: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -151,6 +151,8 @@ orders = Table(
     Column("price", Amount),
     # the worst price it may pay, null for a market order
     Column("limit", Amount),
+    # the mark price when it was posted last, null where it was not asked for
+    Column("arrival", Amount),
 )
 Index("open_orders", orders.c.seq, sqlite_where=OPEN)
 Index("orders_by_close", orders.c.close)

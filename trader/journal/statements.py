@@ -39,7 +39,7 @@ INTENDED = select(schema.orders).where(schema.orders.c.client_id == bindparam("c
 SEND = (
     update(schema.orders)
     .where(schema.orders.c.client_id == bindparam("id"), schema.OPEN)
-    .values(sent_at=bindparam("sent_at"), sends=schema.orders.c.sends + 1)
+    .values(sent_at=bindparam("sent_at"), arrival=bindparam("arrival"), sends=schema.orders.c.sends + 1)
 )
 SETTLE = (
     update(schema.orders)

@@ -272,7 +272,7 @@ class Cycle:
             positions=positions,
             equity=account.equity,
             prices=inputs.book.prices,
-            candle_closes=_candle_closes(inputs.candles),
+            candle_closes=candle_closes(inputs.candles),
             state=decision.state,
             why=decision.why,
         )
@@ -280,7 +280,8 @@ class Cycle:
         return report
 
 
-def _candle_closes(candles: pl.DataFrame) -> dict[str, float]:
+def candle_closes(candles: pl.DataFrame) -> dict[str, float]:
+    """Return the newest close price of each symbol."""
     last = candles.group_by("symbol", maintain_order=True).last()
     return dict(last.select("symbol", "close").iter_rows())
 

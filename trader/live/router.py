@@ -180,7 +180,7 @@ class Router:
                 self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
                 return None, None
             sent_at = self._clock.now()
-            self._journal.mark_sent(intent.client_id, sent_at)
+            self._journal.mark_sent(intent.client_id, sent_at, verdict.mark)
             answer = await self._post(verdict, intent, sent_at)
             if isinstance(answer, Order):
                 return await self._confirm(intent, answer)

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
+
 from trader.app.results import Trade, round_trip_rows
 from trader.domain.decision import CloseReport, Forecast, State
 from trader.domain.interval import Interval
 from trader.execution.round_trips import Funding, RoundTrip
-from trader.research.report.story import Judged, Story, closes_of, stops_of
+from trader.research.report.story import Judged, Shortfall, Story, closes_of, stops_of
 
 EVERY_8H = Interval.parse("8h")
 START = datetime(2024, 1, 31, tzinfo=UTC)
@@ -87,4 +89,26 @@ def story(*, judged: bool = True) -> Story:
         if judged
         else Judged("hand", "UNJUDGED", "Nobody judged it."),
         stops=stops_of(REPORTS),
+    )
+
+
+def shortfall() -> Shortfall:
+    rows = [(START + number * EVERY_8H.delta, 1000.0 - number, 1000.0 + number, number / 500) for number in range(3)]
+    fill = {
+        "filled": "2024-01-31T00:00:01Z", "symbol": "ADAUSDT", "leg": "open", "quantity": "1000", "decided": "0.5",
+        "arrival": None, "fill": "0.5001", "delay": "0", "execution": "0.1", "fee": "0.5", "cost_bp": 12.0,
+        "expected_bp": 7.0,
+    }  # fmt: skip
+    return Shortfall(
+        closes=pl.DataFrame(rows, schema=["close", "equity", "expected", "behind"], orient="row"),
+        should=2.0,
+        did=-2.0,
+        parts={"slippage": -1.0, "fees": 0.0, "funding": 0.5, "not as decided": -3.5},
+        fills=[fill],
+        misses=[(START, "the daemon was not awake")],
+        changes=[(START, "REDUCING by drift", "it <b>drifted</b>")],
+        behind=0.3,
+        cost_ratio=2.5,
+        realised_cost=0.6,
+        expected_cost=0.35,
     )

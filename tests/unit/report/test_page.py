@@ -2,18 +2,20 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from tests.scenarios.processes import COMMAND
-from tests.unit.report.stories import story
+from tests.unit.report.stories import shortfall, story
 from trader.research.report.page import number, percent, pictures, render
 
 EVERY_FIGURE = [
     "equity", "drawdown", "price", "forecast", "position", "returns", "trades", "costs", "folds", "calibration",
 ]  # fmt: skip
+OF_A_LIVE_ACCOUNT = ["expected", "behind", "shortfall", "fills"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Told by the page itself at the end: what it asked anybody for, and what went wrong.
 WITNESS = """<script>
@@ -88,6 +90,15 @@ def test_the_data_of_a_figure_cannot_end_its_element(page: str) -> None:
     assert all(json.loads(text)["width"] == "container" for _, text in specs)
 
 
+def test_a_live_account_is_set_beside_what_it_should_have_earned() -> None:
+    text = render(replace(story(), shortfall=shortfall()), "")
+    places = [text.index(f'data-figure="{name}"') for name in (*OF_A_LIVE_ACCOUNT, *EVERY_FIGURE)]
+    assert places == sorted(places)
+    for words in ("not awake", "REDUCING by drift", "0.5001", "12 bp", "−30.0 %", "2.50×", "1 close was not"):
+        assert words in text
+    assert "Against what it should have earned" not in render(story(), "")
+
+
 def test_every_figure_is_written_as_a_picture() -> None:
     drawn = pictures(story())
     assert list(drawn) == EVERY_FIGURE
@@ -104,9 +115,13 @@ def test_numbers_are_written_for_people(said: str, text: str) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("width", [1200, 500])
-def test_a_browser_draws_every_figure_and_asks_nobody_for_anything(page: str, tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize(("width", "live"), [(1200, False), (500, True)])
+def test_a_browser_draws_every_figure_and_asks_nobody_for_anything(
+    page: str, tmp_path: Path, width: int, live: bool
+) -> None:
     assert CHROMIUM is not None
+    wanted = [*OF_A_LIVE_ACCOUNT, *EVERY_FIGURE] if live else EVERY_FIGURE
+    page = render(replace(story(), shortfall=shortfall()), "") if live else page
     file = tmp_path / "report.html"
     before, _, after = page.replace("<head>", f"<head>{WITNESS}", 1).rpartition("</body>")
     file.write_text(before + VERDICT + after)
@@ -116,8 +131,8 @@ def test_a_browser_draws_every_figure_and_asks_nobody_for_anything(page: str, tm
         f"--window-size={width},900", "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom",
     ]  # fmt: skip
     done = subprocess.run([CHROMIUM, *flags, file.as_uri()], capture_output=True, text=True, check=False, timeout=120)
-    assert re.findall(r'data-drawn="(\w+)"', done.stdout) == ["yes"] * len(EVERY_FIGURE), done.stderr
-    assert len(re.findall(r'<svg[^>]*class="marks"', done.stdout)) == len(EVERY_FIGURE)
+    assert re.findall(r'data-drawn="(\w+)"', done.stdout) == ["yes"] * len(wanted), done.stderr
+    assert len(re.findall(r'<svg[^>]*class="marks"', done.stdout)) == len(wanted)
     body = re.findall(r"<body data[^>]*>", done.stdout)[0]
     assert 'data-asked="0"' in body
     assert 'data-wrong="[]"' in body

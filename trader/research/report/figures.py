@@ -6,8 +6,21 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from trader.research.report.drawing import Figure, Palette, Spec, by_sign, plot, reader, spec, time, when
+from trader.research.report.drawing import (
+    Figure,
+    Palette,
+    Spec,
+    by_sign,
+    plot,
+    reader,
+    rows_of,
+    spec,
+    time,
+    waterfall,
+    when,
+)
 from trader.research.report.portfolio import portfolio_figures
+from trader.research.report.shortfall import shortfall_figures
 from trader.research.report.story import Story, held_returns, histogram, thinned
 
 _MOST_POINTS = 3000
@@ -22,7 +35,8 @@ ON_PAPER = Palette("#1b1f24", "#6a7380", "#dfe3e8", "#0b62a4", "#c2500a", "#ffff
 def figures(story: Story, palette: Palette, *, width: int | str = "container") -> list[Figure]:
     """Draw everything there is data for, in the order of the page."""
     closes = thinned(story.closes, _MOST_POINTS)
-    drawn: list[Figure] = [
+    drawn: list[Figure] = [] if story.shortfall is None else shortfall_figures(story.shortfall, palette)
+    drawn += [
         Figure("equity", "Equity", _EQUITY, _equity(closes, story, palette)),
         Figure("drawdown", "Drawdown", "Loss since the highest equity so far.", _drawdown(closes, palette)),
     ]
@@ -75,18 +89,8 @@ _CALIBRATION = (
 )
 
 
-def _rows(frame: pl.DataFrame, *columns: str, **scaled: tuple[str, float]) -> list[dict[str, Any]]:
-    """Return rows as data for a figure: times as ISO text, numbers with six digits."""
-    wanted = frame.select(
-        *(pl.col(column).dt.strftime("%Y-%m-%dT%H:%M:%SZ") if column == "close" else pl.col(column).round_sig_figs(6)
-          for column in columns),
-        *((pl.col(column) * factor).round_sig_figs(6).alias(name) for name, (column, factor) in scaled.items()),
-    )  # fmt: skip
-    return wanted.to_dicts()
-
-
 def _equity(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
-    base = plot(_rows(closes, "close", "equity", "gross"), 280)
+    base = plot(rows_of(closes, "close", "equity", "gross"), 280)
     scale = alt.Scale(zero=False, nice=True)
     tips = [when(), alt.Tooltip("equity:Q", title="net", format=",.2f"), alt.Tooltip("gross:Q", format=",.2f")]
     start = alt.Chart(alt.InlineData(values=[{"start": story.start_equity}])).mark_rule(color=palette.line)
@@ -103,14 +107,14 @@ def _equity(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
 
 
 def _drawdown(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = plot(_rows(closes, "close", drawdown=("drawdown", 100.0)), 140)
+    base = plot(rows_of(closes, "close", drawdown=("drawdown", 100.0)), 140)
     area = base.mark_area(color=palette.loss, opacity=0.28, line={"color": palette.loss, "strokeWidth": 1.2})
     tips = [when(), alt.Tooltip("drawdown:Q", title="drawdown, %", format=".2f")]
     return spec(alt.layer(area.encode(x=time(), y=alt.Y("drawdown:Q", title="%")), reader(base, tips)))
 
 
 def _price(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
-    base = plot(_rows(closes, "close", "price"), 220)
+    base = plot(rows_of(closes, "close", "price"), 220)
     pan = alt.selection_interval(bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]", name="pan")
     line = base.mark_line(color=palette.ink, strokeWidth=1.2).encode(
         x=time(), y=alt.Y("price:Q", scale=alt.Scale(zero=False), title=story.symbols[0])
@@ -120,14 +124,14 @@ def _price(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
 
 
 def _forecast(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = plot(_rows(closes, "close", forecast=("forecast", 1e4)), 130)
+    base = plot(rows_of(closes, "close", forecast=("forecast", 1e4)), 130)
     bars = base.mark_bar(width=1).encode(x=time(), y=alt.Y("forecast:Q", title="basis points"))
     tips = [when(), alt.Tooltip("forecast:Q", title="forecast, bp", format=".2f")]
     return spec(alt.layer(bars.encode(color=by_sign("forecast", palette)), reader(base, tips)))
 
 
 def _position(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = plot(_rows(closes, "close", "exposure"), 130)
+    base = plot(rows_of(closes, "close", "exposure"), 130)
     tips = [when(), alt.Tooltip("exposure:Q", format=".3f")]
     sides = [
         base.transform_calculate(side=f"{limit}(datum.exposure, 0)")
@@ -139,7 +143,7 @@ def _position(closes: pl.DataFrame, palette: Palette) -> Spec:
 
 
 def _histogram(bins: pl.DataFrame, what: str, palette: Palette) -> Spec:
-    rows = _rows(bins, "count", low=("low", 100.0), high=("high", 100.0))
+    rows = rows_of(bins, "count", low=("low", 100.0), high=("high", 100.0))
     tips = [*(alt.Tooltip(f"{end}:Q", format=".3f") for end in ("low", "high")), alt.Tooltip("count:Q", title=what)]
     bars = plot(rows, 200).mark_bar(binSpacing=1).encode(
         x=alt.X("low:Q", bin="binned", title="%", axis=alt.Axis(grid=False, tickCount=8)),
@@ -155,27 +159,8 @@ def _costs(story: Story, palette: Palette) -> Spec:
     start = story.start_equity or 1.0
     net = (float(story.closes["equity"][-1]) - story.start_equity) / start * 100
     parts = {name: amount / start * 100 for name, amount in story.costs.items()}
-    at = net - sum(parts.values())
-    rows: list[dict[str, Any]] = [{"step": "gross", "from": 0.0, "to": at, "amount": at}]
-    for name, amount in parts.items():
-        rows.append({"step": name, "from": at, "to": at + amount, "amount": amount})
-        at += amount
-    rows.append({"step": "net", "from": 0.0, "to": net, "amount": net})
-    base = plot([{k: v if isinstance(v, str) else round(v, 4) for k, v in row.items()} for row in rows], 180)
-    y = alt.Y("step:N", sort=None, title=None, axis=alt.Axis(domain=False, ticks=False))
-    tips = [alt.Tooltip("step:N"), alt.Tooltip("amount:Q", title="% of the starting equity", format="+.2f")]
-    bars = base.mark_bar(height={"band": 0.62}).encode(
-        y=y,
-        x=alt.X("from:Q", title="% of the starting equity", axis=alt.Axis(tickCount=6)),
-        x2="to:Q",
-        color=by_sign("amount", palette),
-        tooltip=tips,
-    )
-    end = base.transform_calculate(end="max(datum.from, datum.to)")
-    text = end.mark_text(align="left", dx=5, color=palette.ink, fontSize=11).encode(
-        y=y, x="end:Q", text=alt.Text("amount:Q", format="+.2f")
-    )
-    return spec(alt.layer(bars, text))
+    ends = ("gross", net - sum(parts.values())), ("net", net)
+    return waterfall(*ends, parts, "% of the starting equity", palette)
 
 
 def _folds(folds: Sequence[Mapping[str, Any]], palette: Palette) -> Spec:

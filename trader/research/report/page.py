@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from trader.research.report.drawing import Figure
 from trader.research.report.figures import IN_PAGE, ON_PAPER, figures
-from trader.research.report.story import Story, months
+from trader.research.report.story import Shortfall, Story, months
 
 _VEGA_LITE = "6.4"
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
@@ -54,6 +54,8 @@ def render(story: Story, made: str) -> str:
         figures=drawn,
         specs={name: _data(one) for name, one in drawn.items()},
         facts=facts(story),
+        shortfall_facts=shortfall_facts(story.shortfall),
+        fills=[] if story.shortfall is None else list(reversed(story.shortfall.fills))[:_MOST_TRIPS],
         months=months(story.closes, story.start_equity),
         month_names=_MONTHS,
         depth=_depth(story),
@@ -86,6 +88,24 @@ def facts(story: Story) -> list[Fact]:
         Fact("Round trips", number(told.get("round_trips"))),
         Fact("Of them won", percent(told.get("hit_rate"), signed=False)),
         Fact("Time in the market", percent(told.get("exposure_time"), signed=False)),
+    ]
+
+
+def shortfall_facts(told: Shortfall | None) -> list[Fact]:
+    """Return how far reality is from what it should have been."""
+    if told is None:
+        return []
+    behind = told.should - told.did
+    ratio = "–" if told.cost_ratio is None else f"{told.cost_ratio:.2f}×"
+    return [
+        Fact("Should have earned", money(told.should), tone(told.should)),
+        Fact("Earned", money(told.did), tone(told.did)),
+        Fact("Shortfall", money(behind), tone(round(-behind, 2))),
+        Fact("Of the equity, lately", percent(_negative(told.behind))),
+        Fact("Paid to trade", money(told.realised_cost)),
+        Fact("Expected to pay", money(told.expected_cost)),
+        Fact("Paid over expected, lately", ratio),
+        Fact("Closes not decided", number(len(told.misses))),
     ]
 
 

@@ -47,6 +47,30 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What a live account should have earned beside what it did.
+
+    `closes` has a row a close that was lived through: close, equity, expected, behind (of the equity, positive where
+    the account is behind). `parts` are in USDT and lead from what it should have earned to what it did: slippage, fees
+    and funding against those expected, and what was not traded as decided. `fills` are rows of the page, `misses`
+    closes that were not decided (close, why), `changes` of state and stage (at, what, why). `behind` and `cost_ratio`
+    are those of the alarm.
+    """
+
+    closes: pl.DataFrame
+    should: float
+    did: float
+    parts: Mapping[str, float]
+    fills: Sequence[Mapping[str, Any]]
+    misses: Sequence[tuple[datetime, str]]
+    changes: Sequence[tuple[datetime, str, str]]
+    behind: float | None
+    cost_ratio: float | None
+    realised_cost: float
+    expected_cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """A run, ready to be drawn.
 
@@ -55,7 +79,7 @@ class Story:
     drawdown (0 or less, of the highest equity so far), earned (the equity's return since the close before). `costs`
     are fees, slippage and funding in USDT, each negative where it was paid. `trips` and `performance` are those of
     the command's document. `stops` are the closes at which it stopped opening positions: close, state, why.
-    `portfolio` is the part of the same name in the document of many symbols.
+    `portfolio` is the part of the same name in the document of many symbols, `shortfall` that of a live account.
     """
 
     name: str
@@ -70,6 +94,7 @@ class Story:
     judged: Judged
     stops: Sequence[tuple[datetime, str, str]] = ()
     portfolio: Mapping[str, Any] | None = None
+    shortfall: Shortfall | None = None
 
 
 def closes_of(

@@ -1,0 +1,75 @@
+"""What a start refuses before the first close, and in which words."""
+
+from collections import namedtuple
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from trader.app import disk
+from trader.domain.account import KeyRights
+from trader.domain.instrument import Bracket, Instrument
+from trader.errors import ConfigError, JournalError, NotPermitted
+from trader.execution.fills import Costs
+from trader.live.preflight import Size, require_bracket, require_least, require_margin, require_rights
+
+GOOD = KeyRights(read=True, trade_futures=True, withdraw=False, transfer=False, bound_to_address=True)
+TIERS = (
+    Bracket(Decimal(0), Decimal(1000), 20, Decimal("0.01"), Decimal(0)),
+    Bracket(Decimal(1000), Decimal(5000), 5, Decimal("0.02"), Decimal(10)),
+)
+RULES = Instrument("X", "TRADING", Decimal("0.1"), Decimal(1), Decimal(1), Decimal(10**6), Decimal(5), brackets=TIERS)
+COSTS = Costs(Decimal("0.0005"), Decimal("0.0001"), Decimal("0.0002"))
+
+
+def size(notional: str) -> Size:
+    return Size("X", Decimal(1), Decimal(notional), Decimal(2))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"withdraw": True}, "may withdraw, which a daemon never needs"),
+        ({"transfer": True}, "may transfer, which"),
+        ({"withdraw": True, "transfer": True}, "may withdraw and transfer, which"),
+        ({"trade_futures": False}, "may not trade futures; give it that right"),
+        ({"read": False}, "may not read; give it that right"),
+    ],
+)
+def test_a_key_that_may_too_much_or_too_little_is_refused(changed: dict[str, bool], words: str) -> None:
+    rights = {name: getattr(GOOD, name) for name in KeyRights.__slots__} | changed
+    with pytest.raises(NotPermitted, match=words) as refused:
+        require_rights(KeyRights(**rights))
+    assert refused.value.exit_code == 77
+    require_rights(GOOD)
+
+
+def test_a_size_is_held_to_the_least_and_to_the_brackets() -> None:
+    require_least(size("5"), RULES)
+    with pytest.raises(ConfigError, match=r"orders of 4\.99 USDT, below the 5\.00 X needs at least; hold at least"):
+        require_least(size("4.99"), RULES)
+    require_bracket(size("1000"), RULES, 20)
+    with pytest.raises(ConfigError, match=r"may have a leverage of 5 and the strategy wants 20.*-2027; lower"):
+        require_bracket(size("1000.01"), RULES, 20)
+    with pytest.raises(ConfigError, match="-2027"):
+        require_bracket(size("5001"), RULES, 5)
+
+
+def test_an_exposure_without_room_for_fee_and_slippage_is_refused() -> None:
+    assert require_margin(size("100"), Decimal(100), 2, COSTS) > Decimal("0.49")
+    with pytest.raises(ConfigError, match=r"-2019; raise the leverage or lower the exposure"):
+        require_margin(size("199.9"), Decimal(100), 2, COSTS)
+    with pytest.raises(ConfigError, match="-2019"):
+        require_margin(size("1"), Decimal(0), 2, COSTS)
+
+
+def test_a_full_disk_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = disk.require_space(tmp_path / "not" / "there" / "yet")
+    assert there.folder == tmp_path
+    assert there.free > 0
+    usage = namedtuple("usage", "total used free")  # shaped like the standard library's own
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage(10**9, 10**9, disk.LEAST - 1))
+    with pytest.raises(JournalError, match=r"Only 17 MB are free at .*; free some space") as refused:
+        disk.require_space(tmp_path)
+    assert refused.value.exit_code == 74
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,213 @@
+"""Follow a journal close by close, and work out beside it what the account should have earned."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from trader.app.replaying import made_with
+from trader.app.strategies import Loaded, follow_rules
+from trader.domain.decision import Forecast, State
+from trader.execution.fills import Costs
+from trader.execution.profit import FUNDING
+from trader.execution.reconcile import TRANSFERS
+from trader.journal.queries import Reader
+from trader.journal.rows import DecisionRecord, Status
+from trader.live.record import Inputs, decode_inputs
+from trader.research.drift import FillCost, Point
+from trader.research.expectation import Booked, Expectation, Seen
+
+_KEPT_BARS = 1024
+
+
+@dataclass(slots=True)
+class Follower:
+    """The expectation of one journal, brought up to date by `follow`.
+
+    Args:
+        journal: what is followed.
+        costs: what trading is expected to cost.
+        since: closes after it are followed; the account as it was at the first of them is where both begin.
+    """
+
+    journal: Reader
+    costs: Costs
+    since: datetime | None = None
+    points: list[Point] = field(default_factory=list)
+    expectation: Expectation | None = None
+    _last: datetime | None = None
+    _known: dict[tuple[str, str], Loaded] = field(default_factory=dict)
+    _history: pl.DataFrame | None = None
+    _waiting: deque[DecisionRecord] = field(default_factory=deque)
+    _inputs: Inputs | None = None
+    _booked_until: datetime | None = None
+
+    def follow(self) -> list[Point]:
+        """Take every close that ended since the last call, and return their points.
+
+        Raises:
+            JournalError: the journal cannot be read, or has lost what a decision was made with.
+        """
+        before = len(self.points)
+        for record in self.journal.decisions(since=self._last or self.since):
+            after = self._last or self.since
+            if after is not None and record.close <= after:
+                continue
+            if record.status in (Status.CLAIMED, Status.DECIDED):
+                break
+            self._last = record.close
+            if record.status is Status.CLOSED:
+                self._lived(record)
+            elif self.expectation is not None:
+                # what it would have decided is known once a later close has brought the candles
+                self._waiting.append(record)
+        return self.points[before:]
+
+    def _lived(self, record: DecisionRecord) -> None:
+        transcript = self.journal.transcript(record.close)
+        if transcript is None:
+            return
+        inputs = decode_inputs(transcript.inputs)
+        self._remember(inputs.candles)
+        self._inputs = self._inputs or inputs
+        loaded = made_with(self.journal, inputs, self._known)
+        if self.expectation is None:
+            self._begin(inputs, loaded)
+        while self._waiting:
+            self._missed(self._waiting.popleft().close, loaded)
+        self._inputs = inputs
+        forecasts = self._forecasts(loaded, inputs.candles).get(record.close, {})
+        self._step(inputs.close, dict(inputs.book.prices), forecasts, loaded, record.equity, record.finished_at)
+
+    def _begin(self, inputs: Inputs, loaded: Loaded) -> None:
+        book = inputs.book
+        self.expectation = Expectation(
+            self.costs, equity=book.equity, positions=book.positions, prices=book.prices, strategy=loaded.strategy
+        )
+        self._booked_until = inputs.close
+
+    def _missed(self, close: datetime, loaded: Loaded) -> None:
+        """Decide a close that nobody was there for, at the open of the candle that began with it."""
+        history = self._history
+        if history is None:
+            return
+        opened = history.filter(pl.col("open_time") == close).select("symbol", "open")
+        prices = {symbol: Decimal(repr(price)) for symbol, price in opened.iter_rows()}
+        forecasts = self._forecasts(loaded, history.filter(pl.col("close_time") <= close)).get(close, {})
+        symbols = set(loaded.strategy.symbols)
+        if symbols <= set(prices) and symbols <= set(forecasts):
+            self._step(close, prices, forecasts, loaded, None, None)
+
+    def _step(
+        self,
+        close: datetime,
+        prices: Mapping[str, Decimal],
+        forecasts: Mapping[str, Forecast],
+        loaded: Loaded,
+        live: Decimal | None,
+        finished: datetime | None,
+    ) -> None:
+        if self.expectation is None or self._inputs is None or self._history is None:
+            return
+        bar = self._history.filter(pl.col("close_time") == close)
+        seen = Seen(
+            close=close,
+            prices=prices,
+            instruments=self._inputs.book.instruments,
+            limits=self._inputs.limits,
+            forecasts=forecasts,
+            rates=self._inputs.book.funding_rates,
+            lows={row["symbol"]: Decimal(repr(row["low"])) for row in bar.iter_rows(named=True)},
+            highs={row["symbol"]: Decimal(repr(row["high"])) for row in bar.iter_rows(named=True)},
+        )
+        if self._resumed(close):
+            self.expectation.resume()
+        bookings = list(self._bookings(close if finished is None else finished))
+        expected = self.expectation.step(loaded.strategy, seen, bookings, follow_rules(loaded))
+        self.points.append(Point(close, live, expected))
+
+    def _resumed(self, close: datetime) -> bool:
+        """Whether a person let the account trade again since the close before."""
+        since = self.points[-1].close if self.points else close
+        return any(
+            one.state is State.ACTIVE and one.by == "operator" and one.at > since
+            for one in self.journal.states(since=since, until=close)
+        )
+
+    def _bookings(self, until: datetime) -> Iterator[Booked]:
+        """Return funding and transfers since those taken last, with what the account held when they were booked."""
+        since = self._booked_until
+        if since is None or until <= since:
+            return
+        for one in self.journal.incomes(since=since, until=until):
+            if one.time == since or one.kind not in (FUNDING, *TRANSFERS):
+                continue
+            symbol = one.symbol if one.kind == FUNDING else ""
+            yield Booked(one.time, symbol, one.amount, self._held(symbol, one.time) if symbol else Decimal(0))
+        self._booked_until = until
+
+    def _held(self, symbol: str, moment: datetime) -> Decimal:
+        """Return what the account held of a symbol just before a moment."""
+        since = [fill for fill in self.journal.fills(since=moment) if fill.symbol == symbol]
+        return self.journal.position(symbol) - sum((fill.quantity for fill in since), Decimal(0))
+
+    def _forecasts(self, loaded: Loaded, candles: pl.DataFrame) -> dict[datetime, dict[str, Forecast]]:
+        found: dict[datetime, dict[str, Forecast]] = {}
+        last = candles["close_time"].max()
+        for row in loaded.strategy.forecast(candles).filter(pl.col("close_time") == last).iter_rows(named=True):
+            found.setdefault(row["close_time"], {})[row["symbol"]] = Forecast(row["forecast"], row["confidence"])
+        return found
+
+    def _remember(self, candles: pl.DataFrame) -> None:
+        """Keep the newest candles of all that decisions were made on."""
+        if self._history is not None:
+            candles = pl.concat([self._history, candles.select(self._history.columns)])
+        unique = candles.unique(["symbol", "close_time"], keep="first").sort("close_time", "symbol")
+        self._history = unique.tail(_KEPT_BARS)
+
+
+def fill_costs(journal: Reader, costs: Costs, since: datetime | None = None) -> list[dict[str, Any]]:
+    """List every fill of ours with what it cost: decision price, arrival, fill, fee, against what was expected.
+
+    Prices and amounts are Decimal; `delay` (decision to arrival) and `execution` (arrival to fill, or from the decision
+    where no arrival is known) are costs in USDT, `realised` is both and the fee, `expected` what they should have been.
+    """
+    orders = {one.exchange_id: one for one in journal.orders(since=since) if one.exchange_id is not None}
+    rows: list[dict[str, Any]] = []
+    for fill in journal.fills(since=since):
+        order = orders.get(fill.exchange_id)
+        if order is None or order.intent.price is None:
+            continue
+        decided, arrival = order.intent.price, order.arrival
+        delay = fill.quantity * ((arrival if arrival is not None else decided) - decided)
+        execution = fill.quantity * (fill.price - (arrival if arrival is not None else decided))
+        notional = abs(fill.quantity) * decided
+        rows.append(
+            {
+                "close": order.intent.close,
+                "symbol": fill.symbol,
+                "leg": order.intent.leg,
+                "quantity": fill.quantity,
+                "decided": decided,
+                "arrival": arrival,
+                "fill": fill.price,
+                "fee": fill.fee,
+                "delay": delay,
+                "execution": execution,
+                "realised": delay + execution + fill.fee,
+                "expected": notional * (costs.fee + costs.spread / 2 + costs.slippage),
+                "notional": notional,
+                "sent": order.sent_at,
+                "filled": fill.time,
+            }
+        )
+    return rows
+
+
+def costs_of(rows: Sequence[Mapping[str, Any]]) -> list[FillCost]:
+    """Return what an alarm needs of fills."""
+    return [FillCost(row["close"], row["realised"], row["expected"]) for row in rows]

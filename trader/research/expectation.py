@@ -1,0 +1,164 @@
+"""What an account should have earned: the backtest of the very closes a daemon lived through.
+
+Every close is decided again by `decide`, on what the daemon saw and on an account of its own, filled at once at the
+price of the decision moved by the costs that were expected. What the daemon missed is decided here too. Where nothing
+goes wrong and trading costs what was expected, this account and the real one are the same to the last digit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from trader.decide import Strategy, decide
+from trader.domain.decision import Book, Forecast, Limits, State
+from trader.domain.instrument import Instrument
+from trader.execution import guards
+from trader.execution.fills import Costs, Holding, Ledger, booked
+from trader.execution.plan import chosen_leverages
+from trader.execution.remainder import Rules
+from trader.research.carrier import Carrier
+
+_ZERO = Decimal(0)
+_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was known at one close: first prices after it, rules, limits, forecasts and the next funding rates.
+
+    `lows` and `highs` are those of the candle that ended, for the liquidation test; empty where they are not known.
+    """
+
+    close: datetime
+    prices: Mapping[str, Decimal]
+    instruments: Mapping[str, Instrument]
+    limits: Limits
+    forecasts: Mapping[str, Forecast]
+    rates: Mapping[str, Decimal]
+    lows: Mapping[str, Decimal]
+    highs: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A booking of the real account: funding of a symbol on what it `held` then, or a transfer (`symbol` empty)."""
+
+    time: datetime
+    symbol: str
+    amount: Decimal
+    held: Decimal
+
+
+class Expectation:
+    """An account that carries out every decision at its own price.
+
+    Args:
+        costs: what trading is expected to cost.
+        equity: what it begins with, in USDT, marked at `prices`.
+        positions: signed quantities it begins with.
+        prices: first prices at its beginning.
+    """
+
+    def __init__(
+        self,
+        costs: Costs,
+        *,
+        equity: Decimal,
+        positions: Mapping[str, Decimal],
+        prices: Mapping[str, Decimal],
+        strategy: Strategy,
+    ) -> None:
+        self._ledger = Ledger(equity, costs, strategy.leverage, strategy.margin_mode)
+        for symbol, held in positions.items():
+            if held:
+                cost = held * prices[symbol]
+                margin = booked(abs(cost) / strategy.leverage) if strategy.margin_mode == "isolated" else _ZERO
+                self._ledger.holdings[symbol] = Holding(held, cost, margin)
+        self._state = State.ACTIVE
+        self._peak = equity
+        self._points: list[tuple[datetime, Decimal]] = []
+        self._orders: tuple[date | None, int] = (None, 0)
+        self.funding = _ZERO
+        self.slippage = _ZERO
+
+    @property
+    def fees(self) -> Decimal:
+        """Return all fees so far, in USDT; `slippage` is what fills cost against their price, `funding` received."""
+        return self._ledger.fees
+
+    def resume(self) -> None:
+        """Trade again, with losses counted anew, where a person let the real account do so."""
+        self._state, self._peak = State.ACTIVE, _ZERO
+
+    def step(self, strategy: Strategy, seen: Seen, bookings: Sequence[Booked] = (), rules: Rules = _RULES) -> Decimal:
+        """Play on to a close, decide it, and return the equity after its fills.
+
+        Args:
+            strategy: what decided at that close.
+            seen: what was known.
+            bookings: what was booked on the real account since the close before; funding is paid in the proportion of
+                the two positions, and not at all where the real account held nothing that says the rate.
+            rules: what follows on an order that ends short.
+        """
+        ledger = self._ledger
+        ledger.leverage, ledger.margin_mode = strategy.leverage, strategy.margin_mode
+        self._take(seen, worst=True)
+        self._book(bookings)
+        self._take(seen, worst=False)
+        equity = ledger.equity(seen.prices)
+        self._peak = max(self._peak, equity)
+        book = self._seen(strategy, seen, equity)
+        decision = decide(strategy, seen.close, seen.forecasts, book, seen.limits)
+        self._state = decision.state
+        leverages = chosen_leverages(decision, seen.prices, seen.instruments, strategy.leverage)
+        carrier = Carrier(ledger, seen.instruments, seen.prices, rules, leverages)
+        for done in carrier.carry(decision.legs):
+            self.slippage += done.quantity * (done.price - seen.prices[done.symbol])
+        day, sent = self._orders
+        self._orders = (seen.close.date(), (sent if day == seen.close.date() else 0) + carrier.sent)
+        after = ledger.equity(seen.prices)
+        self._points.append((seen.close, after))
+        return after
+
+    def _seen(self, strategy: Strategy, seen: Seen, equity: Decimal) -> Book:
+        day = guards.day_began(reversed(self._points[-_A_DAY_OF_MINUTES:]), seen.close)
+        sent_on, sent = self._orders
+        return Book(
+            equity=equity,
+            peak_equity=self._peak,
+            positions={symbol: self._ledger.quantity(symbol) for symbol in strategy.symbols},
+            prices=seen.prices,
+            instruments=seen.instruments,
+            state=self._state,
+            day_equity=None if day is None else day[1],
+            orders_today=sent if sent_on == seen.close.date() else 0,
+            funding_rates=seen.rates,
+        )
+
+    def _take(self, seen: Seen, *, worst: bool) -> None:
+        """Look for liquidation, which halts, at the candle's worst price, or at the first one after it."""
+        for symbol, holding in list(self._ledger.holdings.items()):
+            instrument = seen.instruments.get(symbol)
+            extremes = seen.lows if holding.quantity > 0 else seen.highs
+            price = extremes.get(symbol) if worst else seen.prices.get(symbol)
+            if instrument is None or not instrument.brackets or price is None:
+                continue
+            if self._ledger.liquidate(instrument, price) is not None:
+                self._state = State.HALTED
+
+    def _book(self, bookings: Sequence[Booked]) -> None:
+        for one in bookings:
+            amount = one.amount
+            if one.symbol:
+                held = self._ledger.quantity(one.symbol)
+                if not one.held or not held:
+                    continue
+                amount = amount if held == one.held else booked(amount * held / one.held)
+                self.funding += amount
+            else:
+                self._peak += amount
+            self._ledger.wallet += amount
+
+
+_A_DAY_OF_MINUTES = 1441
