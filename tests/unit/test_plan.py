@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.execution_world import OTHER, SYMBOL, book, instrument, walked
 from trader.domain.decision import Book, Leg, State
-from trader.execution.plan import plan, wished_quantity
+from trader.execution.plan import fitting, plan, wished_quantity
 
 
 def legs(target: float, given: Book, band: float = 0.0) -> list[tuple[str, str]]:
@@ -275,3 +275,20 @@ def test_without_equity_the_first_leg_never_enlarges_a_position(equity: str, hel
 @pytest.mark.parametrize(("kind", "reduces"), [("c", True), ("r", True), ("f", True), ("o", False), ("i", False)])
 def test_closing_reducing_and_flattening_legs_are_reduce_only(kind: str, reduces: bool) -> None:
     assert Leg(SYMBOL, Decimal(1), kind).reduce_only is reduces
+
+
+@pytest.mark.parametrize(
+    ("wished", "sent"), [("-40", "-40"), ("-7.5", "-7"), ("-4", "0"), ("-0.5", "0"), ("-200", "-100")]
+)
+def test_what_follows_a_reduction_is_whole_steps_of_what_is_held(wished: str, sent: str) -> None:
+    rules = instrument(min_quantity="5")
+    assert fitting(Decimal(wished), Decimal(100), rules, Decimal(1), reduce_only=True) == Decimal(sent)
+
+
+def test_a_bounded_sale_is_worth_its_own_price_and_not_the_mark() -> None:
+    rules = instrument(min_notional="100")
+    given = book("100", "1", rules=rules)
+    assert plan({SYMBOL: -1.0}, given, 0.0).legs
+    planned = plan({SYMBOL: -1.0}, given, 0.0, Decimal("0.01"))
+    assert planned.legs == ()
+    assert "below the minimum notional 100" in planned.notes[0]

@@ -164,3 +164,14 @@ async def test_bookings_are_asked_for_from_the_baseline_and_then_from_a_little_b
     world.exchange.bookings += [booking(4, 9.5), booking(5, 10), booking(6, 10.5)]
     await world.recovery.book_incomes()
     assert sorted(income.id for income in world.journal.incomes()) == ["2", "3", "4", "5", "6"]
+
+
+@pytest.mark.fault(55)
+async def test_a_wallet_that_is_explained_at_the_last_look_is_explained(world: World) -> None:
+    world.boot().begin()
+    world.exchange.cash += 5
+    world.take_steps(Steps(hooks={("account", 6): lambda: setattr(world.exchange, "cash", Decimal(10_000))}))
+    await world.recovery.require_wallet()
+    world.exchange.cash += 5
+    with pytest.raises(Mismatch, match="another account"):
+        await world.recovery.require_wallet()
