@@ -149,13 +149,16 @@ def test_an_exposure_that_leaves_no_margin_fails_here_and_at_the_start(testnet: 
     assert "refused with -2019; raise the leverage" in done.stderr
 
 
-def test_a_size_below_the_least_and_a_leverage_above_the_brackets_fail(testnet: Operated) -> None:
+def test_a_size_below_the_least_and_one_beyond_its_bracket_fail(testnet: Operated) -> None:
     testnet.strategy(exposure="0.0004")
     found = testnet.look()
     assert "needs at least" in found["size"]["found"]
     assert "raise the exposure" in found["size"]["remedy"]
     testnet.strategy(exposure="40", leverage="50")
-    assert "-2027" in testnet.look()["brackets"]["found"]
+    found = testnet.look()
+    # so much may have no more than 10x, which the start would set, and then no margin is left for it
+    assert "up to 10x" in found["brackets"]["found"]
+    assert "at a leverage of 10 leaves no margin" in found["margin"]["found"]
 
 
 def test_a_limit_that_refuses_every_opening_fails_and_a_canary_is_shown(testnet: Operated) -> None:
