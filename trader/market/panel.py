@@ -167,7 +167,7 @@ def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int64]
     ranked = np.isfinite(volume)
     order = np.argsort(np.where(ranked, volume, np.inf), axis=1, kind="stable")
     ranks = np.empty(order.shape, dtype=np.int64)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(1, order.shape[1] + 1), order.shape), axis=1)
+    ranks[np.arange(len(order))[:, np.newaxis], order] = np.arange(1, order.shape[1] + 1)
     count = np.maximum(ranked.sum(axis=1, keepdims=True), 1)
     # whole numbers: a rank that lies on an edge must not fall by a rounding
     return np.where(ranked, -(-ranks * TENTHS // count), 0)

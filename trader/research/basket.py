@@ -63,14 +63,13 @@ def walk(
     moves[:-1] = np.nan_to_num(panel.close[1:] / panel.close[:-1] - 1.0)
     paid = np.zeros((closes, symbols))
     paid[:-1] = np.nan_to_num(panel.paid.rates[1:])
-    grown = 1.0 + moves
     listed = panel.listed
     gone: Mask = np.zeros((closes, symbols), dtype=np.bool_)
     gone[:-1] = listed[:-1] & ~listed[1:]
     busy = set(np.flatnonzero(members.any(axis=1)).tolist())
     leaving = set(np.flatnonzero(gone.any(axis=1)).tolist())
-    weights = np.zeros((closes, symbols))
-    traded, prices, funding = np.zeros(closes), np.zeros(closes), np.zeros(closes)
+    weights, traded = np.zeros((closes, symbols)), [0.0] * closes
+    brought, grown = moves - paid, 1.0 + moves
     held = np.zeros(symbols)
     for row in range(closes):
         lost = gone[row] if row in leaving else None
@@ -78,13 +77,12 @@ def walk(
             after, traded[row] = allocator.rebalanced(held, wished[row], buffer[row], members[row], lost)
         else:
             after = held if lost is None else np.where(lost, 0.0, held)
-            traded[row] = np.abs(after - held).sum()
+            traded[row] = float(np.abs(after - held).sum())
         weights[row] = after
-        prices[row] = price = after @ moves[row]
-        funding[row] = received = -(after @ paid[row])
-        growth = 1.0 + price + received
+        growth = 1.0 + float(after @ brought[row])
         held = after * (grown[row] / growth) if growth > 0 else np.zeros(symbols)
-    return Basket(weights, traded, cost * traded, prices, funding)
+    spent = np.array(traded)
+    return Basket(weights, spent, cost * spent, (weights * moves).sum(axis=1), -(weights * paid).sum(axis=1))
 
 
 def carry_basket(
