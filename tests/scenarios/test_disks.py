@@ -143,6 +143,7 @@ def test_a_small_disk_that_fills_up_or_turns_read_only_is_told_and_made_good(tmp
             refused = home.run(*words, **settings)
             assert refused.returncode == 74
             assert "too little for a journal" in refused.stderr or "No space left" in refused.stderr
+            assert "free some space" in refused.stderr
             ballast.unlink()
             with closing(sqlite3.connect(disk / "data" / "testnet" / "journal.db")) as file:
                 sent = {name for (name,) in file.execute("select client_id from orders where sends > 0")}

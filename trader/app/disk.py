@@ -1,5 +1,6 @@
 """Whether the disk under a journal takes what has to be written."""
 
+import errno
 import os
 import shutil
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from trader.errors import JournalError
 LEAST = 16 * 1024 * 1024
 COMFORTABLE = 512 * 1024 * 1024
 _BLOCK = 64 * 1024
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ def require_space(home: Path) -> Space:
             os.fsync(file.fileno())
         free = shutil.disk_usage(folder).free
     except OSError as error:
+        remedy = "free some space" if error.errno in _FULL else "make it writable for this user"
         raise JournalError(
-            f"Nothing can be written to {folder}: {error.strerror}; make it writable for this user, or point "
-            "TRADER_DATA_DIR to another directory."
+            f"Nothing can be written to {folder}: {error.strerror}; {remedy}, or point TRADER_DATA_DIR to another "
+            "directory."
         ) from error
     if free < LEAST:
         raise JournalError(

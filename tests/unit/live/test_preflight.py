@@ -1,5 +1,7 @@
 """What a start refuses before the first close, and in which words."""
 
+import errno
+import os
 from collections import namedtuple
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +63,28 @@ def test_an_exposure_without_room_for_fee_and_slippage_is_refused() -> None:
         require_margin(size("199.9"), Decimal(100), 2, COSTS)
     with pytest.raises(ConfigError, match="-2019"):
         require_margin(size("1"), Decimal(0), 2, COSTS)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, r"No space left on device; free some space, or point TRADER_DATA_DIR"),
+        (errno.EDQUOT, r"Disk quota exceeded; free some space, or point TRADER_DATA_DIR"),
+        (errno.EROFS, r"Read-only file system; make it writable for this user, or point TRADER_DATA_DIR"),
+        (errno.EACCES, r"Permission denied; make it writable for this user, or point TRADER_DATA_DIR"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_refused_with_what_helps(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(disk.os, "fsync", refuse)
+    with pytest.raises(JournalError, match=words) as refused:
+        disk.require_space(tmp_path)
+    assert refused.value.exit_code == 74
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_refused_before_anything_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
