@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tests.scenarios.exchange import serving
 from tests.scenarios.processes import Home
 from trader.app.daemon import RunOptions, run_daemon
+from trader.app.drifting import DriftWatch
 from trader.app.expecting import Follower, costs_of, fill_costs
 from trader.app.operating import request
 from trader.app.reading import status
@@ -19,6 +21,7 @@ from trader.app.settings import load_settings
 from trader.app.tapes import TapeChoice
 from trader.domain.decision import State
 from trader.execution.fills import Costs
+from trader.journal.journal import Journal
 from trader.journal.queries import Reader
 from trader.research.drift import DriftLimits as Limits
 from trader.research.drift import FillCost, Point, alarm, cost_ratio, shortfall
@@ -85,6 +88,30 @@ def test_costs_beyond_the_expected_let_the_daemon_only_reduce_until_a_person_res
     assert sum(report["parts"].values()) == pytest.approx(report["shortfall"])
     for words in ("What it should have earned", "Implementation shortfall", "times what was expected", "resumed"):
         assert words in page
+
+
+class Heard:
+    """A control that only writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[State, str]] = []
+
+    def restrict(self, state: State, why: str, by: str) -> None:
+        self.told.append((state, by))
+
+
+def test_a_drift_limit_that_is_taken_over_holds_from_then_on(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    home.document("run", "--cycles", "3", "--speed", "max")
+    control: Any = Heard()
+    with Journal.attach(home.exchange / "journal.db") as journal:
+        watch = DriftWatch(journal, COSTS, Limits(), control, structlog.get_logger())
+        watch.look()
+        assert control.told == []
+        # an account that earned what it should have is not this far ahead
+        watch.renew(Limits(max_shortfall=Decimal(-1)))
+        watch.look()
+    assert control.told == [(State.REDUCING, "drift")]
 
 
 def test_the_command_writes_the_page_of_an_account_and_says_what_it_comes_to(tmp_path: Path) -> None:

@@ -90,9 +90,13 @@ async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dic
             upcoming = interval.following(one.venue.clock.now())
             pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
 
+        def renewed(now: Assembly, asked: Settings) -> None:
+            watch.follow(now)
+            drift.renew(drift_limits(asked, now.loaded))
+
         daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse))
         note(one, settings)
-        daemon.renew = Renewal(one, settings, alerts, watch.follow)
+        daemon.renew = Renewal(one, settings, alerts, renewed)
         alerts.begin(one, lambda: daemon.deciding)
         try:
             async with pulse.beating(), watched(settings.watchdog.stall), watch.shown(settings):

@@ -38,6 +38,10 @@ class DriftWatch:
         self._follower: Follower | None = None
         self._since: datetime | None = None
 
+    def renew(self, limits: DriftLimits) -> None:
+        """Measure by other limits from now on."""
+        self._limits = limits
+
     def look(self) -> None:
         """Measure, and restrict the daemon to reducing where something has drifted; never in the way of trading."""
         if self._limits == DriftLimits():

@@ -67,7 +67,7 @@ class Renewal:
     """Looks before each close whether a file has changed, and takes over what may change under a running daemon."""
 
     def __init__(
-        self, one: Assembly, settings: Settings, alerts: Alerting, renewed: Callable[[Assembly], None]
+        self, one: Assembly, settings: Settings, alerts: Alerting, renewed: Callable[[Assembly, Settings], None]
     ) -> None:
         self._one = one
         self._renewed = renewed
@@ -99,9 +99,7 @@ class Renewal:
         changes = differences(before, after)
         if not changes and loaded.hash == old.loaded.hash:
             return None
-        fixed = [
-            name for name in changes if name in _FIXED or (not name.startswith(_TAKEN) and name not in _TAKEN_WHOLE)
-        ]
+        fixed = [name for name in changes if not _may_change(name)]
         if fixed:
             raise ConfigError(
                 f"{', '.join(fixed)} cannot change under a running daemon; restart it, or undo the change."
@@ -113,7 +111,7 @@ class Renewal:
             await one.startup.run(adopt=False)
         journal.configure(json.dumps(after), json.dumps(changes) if changes else None, "close", at)
         self._one = one
-        self._renewed(one)
+        self._renewed(one, settings)
         self._now = replace(old, settings=settings, loaded=loaded)
         one.log.info("configuration changed", changes=changes)
         words = "\n".join(f"{name}: {was} -> {now}" for name, (was, now) in changes.items()) or "only comments"
