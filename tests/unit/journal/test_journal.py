@@ -10,7 +10,14 @@ from trader.domain.order import Order, OrderRequest
 from trader.errors import JournalError
 from trader.journal.journal import Journal
 from trader.journal.queries import Reader
-from trader.journal.rows import EquityPoint, Intent, Outcome, Status, StoredModel, Transcript
+from trader.journal.rows import (
+    EquityPoint,
+    Intent,
+    Outcome,
+    Status,
+    StoredModel,
+    Transcript,
+)
 
 Intents = Callable[..., Intent]
 Orders = Callable[..., Order]
@@ -324,3 +331,19 @@ def test_missed_closes_and_the_halt_they_lead_to_are_one(journal: Journal, close
     journal.miss_all(closes, "again", close)
     assert journal.state().state is State.ACTIVE
     assert {record.why for record in journal.decisions()} == {"asleep"}
+
+
+def test_an_orders_end_and_the_order_that_follows_on_it_are_kept_together_and_once(
+    journal: Journal, close: datetime, intent: Intents, confirmed: Orders
+) -> None:
+    decide(journal, close, [intent("t1.o0")])
+    partly, rest = confirmed(status="EXPIRED", filled="4"), intent("t1.o1", "8.5")
+    for _ in range(2):
+        journal.settle("t1.o0", partly, Outcome.CONFIRMED, final=True, at=close + SECOND, follow=rest)
+    assert [record.intent for record in journal.open_intents()] == [rest]
+    another = intent("t1.o1", "9")
+    with pytest.raises(JournalError, match=r"order t1\.o1 is already another one"):
+        journal.settle("t1.o0", confirmed(), Outcome.CONFIRMED, final=True, at=close, follow=another)
+    found = journal.order("t1.o0")
+    assert found is not None
+    assert (found.status, found.filled) == ("EXPIRED", Decimal(4))

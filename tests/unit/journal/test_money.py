@@ -115,3 +115,14 @@ def test_what_cannot_be_kept_exactly_is_refused_whole(journal: Journal, close: d
         journal.claim(datetime(2024, 1, 1), close)
     assert journal.equity_points() == []
     assert [found.close for found in journal.unfinished()] == [close]
+
+
+def test_a_trade_is_known_as_a_fill_or_as_one_before_the_baseline(journal: Journal, close: datetime) -> None:
+    journal.record_fills([fill("120", close)])
+    assert journal.knows_trade("ADAUSDT", "120")
+    with pytest.raises(JournalError, match="has no baseline yet; start the daemon once"):
+        journal.knows_trade("ADAUSDT", "99")
+    begin(journal, close, {}, {"ADAUSDT": "100"})
+    # as numbers: 99 comes before 100
+    assert [journal.knows_trade("ADAUSDT", trade) for trade in ("99", "100", "101", "120")] == [True, True, False, True]
+    assert not journal.knows_trade("XRPUSDT", "99")

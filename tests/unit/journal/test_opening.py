@@ -178,6 +178,12 @@ def test_a_journal_of_the_first_schema_is_upgraded_with_all_it_holds(
         migrate.upgrade(database, scripts=first)
         assert migrate.revision(database) == "0001"
     run(path, "INSERT INTO positions VALUES ('ADAUSDT', '5', '9'), ('XRPUSDT', '0', NULL)")
+    # only the daemon upgrades: a reader and a command say what it takes
+    for look in (Journal.read, Journal.attach):
+        with pytest.raises(
+            JournalError, match=rf"has schema 0001 and this version reads {schema.HEAD}; use the version"
+        ):
+            look(path)
     with Journal.open(path, binding, create=True, at=close) as journal:
         assert journal.held() == {"ADAUSDT": Held(Decimal(5), None, "9"), "XRPUSDT": Held(Decimal(0), None, None)}
     assert path.with_name("journal.db.schema-0001").exists()
