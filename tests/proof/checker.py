@@ -57,6 +57,9 @@ class Case:
     posted: Sequence[Any] = ()
     foreign: Sequence[int] = ()
     outside: frozenset[str] = frozenset()
+    restricted: Mapping[str, str] = field(default_factory=dict)
+    undying: bool = True
+    side: int = 0
     ended_well: bool = True
     due: Sequence[int] = ()
     canaries: Sequence[str] = ()
@@ -103,7 +106,8 @@ def violations(case: Case) -> list[str]:
     """Return every broken promise of a run, in words."""
     checks = (
         _names, _one_effect, _planned, _limit, _timely, _durable, _nothing_opens_while_halted, _nothing_opens_on_top,
-        _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due, _secrets,
+        _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due, _restrictions,
+        _secrets,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {said}" for check in checks for said in check(case)]
 
@@ -351,6 +355,27 @@ def _due(case: Case) -> Iterator[str]:
     closed = {row["close"] for row in case.journal["decisions"] if row["status"] == "closed"}
     if missed := sorted(set(case.due) - closed):
         yield f"the closes {missed} were not decided"
+
+
+def _restrictions(case: Case) -> Iterator[str]:
+    """A refusal that only a person can mend restricts the daemon, nothing else does, and resuming is enough.
+
+    Whoever died, or could not write, before the refusal was written down has not heard it: the order is looked for and
+    sent again. Where a person has resumed, `side` is what the next close wants.
+    """
+    states = case.journal["states"]
+    if case.restricted and case.undying and not any(row["state"] != "ACTIVE" for row in states):
+        yield f"an order was refused with {sorted(case.restricted)}, and nothing keeps the next one from opening"
+    if case.outside:
+        return
+    for row in states:
+        known = {state for kind, state in case.restricted.items() if kind.partition(":")[2] in row["why"]}
+        if row["state"] != "ACTIVE" and row["state"] not in known:
+            yield f"nobody outside did anything, and a person is needed: {row['why']}"
+    if states and states[-1]["state"] != "ACTIVE":
+        yield f"nobody outside did anything, and the daemon stays {states[-1]['state']}: {states[-1]['why']}"
+    if case.side and not any(quantity * case.side > 0 for quantity in case.held.values()):
+        yield f"a person has resumed, and the next close left {case.held} where {case.side:+d} was wanted"
 
 
 def _secrets(case: Case) -> Iterator[str]:

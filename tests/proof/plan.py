@@ -10,6 +10,15 @@ ORDER = "POST /fapi/v1/order"
 KLINES = "GET /fapi/v1/klines"
 COMMIT = "commit"
 
+RESTRICTING = {
+    "code:-4061": "HALTED",
+    "code:-2015": "HALTED",
+    "status:403": "HALTED",
+    "status:451": "HALTED",
+    "code:-4400": "REDUCING",
+}
+"""Refusals of an order that only a person can mend, and the state that has to follow on each until one resumes."""
+
 ORDER_KINDS = (
     "lose_answer",
     "drop_request",
@@ -39,6 +48,10 @@ ORDER_KINDS = (
     "code:-1021",
     "code:-1008",
     "code:-4131",
+    "code:-1111",
+    "code:-2022",
+    "code:-4116",
+    *RESTRICTING,
     "status:429",
     "status:418",
     "die_before",
@@ -58,6 +71,7 @@ EVENTS = ("hand:37", "hand:-37", "halt", "flatten", "halt_resume", "deposit:250"
           "clock:-3600", "suspend:30", "suspend:7000", "suspend:58000", "wake", "adl", "liquidate",
           "rule:-4400", "key")  # fmt: skip
 SKEWS = ("clock:0.8", "clock:5", "clock:-5", "clock:3600", "clock:-3600")
+PAIRED_ORDER_KINDS = tuple(kind for kind in ORDER_KINDS if kind not in RESTRICTING or kind == "code:-4061")
 PAIRED_READ_KINDS = ("hang", "html_200", "status:429", "die_before")
 PAIRED_KLINES_KINDS = (*PAIRED_READ_KINDS, "late_candle", "missing_candle")
 PAIRED_COMMIT_KINDS = ("die_before", "die_after", "full")
@@ -77,6 +91,9 @@ class Where:
             return -1
         return [step for step, name in enumerate(trace) if name == self.name][self.turn] + self.after
 
+
+LEADING = ({Where(ORDER, 0, 3): "leverage:5"},)
+"""What is no fault and leads along steps an undisturbed close does not take: here the symbol's leverage is set anew."""
 
 KEPT = (
     (1, {Where(ORDER, 1): "late:3000", Where(ORDER, 1, 1): "clock:3600"}),
@@ -98,6 +115,35 @@ KEPT = (
     (2, {Where(ORDER, 0): "hang_not_executed", Where(ORDER, 0, 5): "liquidate"}),
 )
 """Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
+
+KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
+    "naive_retry": ((Where(ORDER, 0), "lose_answer"),),
+    "retry_around_send": ((Where(ORDER, 1), "lose_answer"),),
+    "new_id_on_retry": ((Where(ORDER, 1), "drop_request"),),
+    "query_then_resend": ((Where(ORDER, 1), "late:3000"),),
+    "one_look": ((Where(ORDER, 1), "hidden_lost:17200"),),
+    "wall_clock_believed": ((Where(ORDER, 1), "late:3000"), (Where(ORDER, 1, 1), "clock:3600")),
+    "unsynced_journal": ((Where(ORDER, 1, 2), "power"),),
+    "forming_candle": ((Where(KLINES, 0), "late_candle"),),
+    "local_time": ((Where("boot", 0), "clock:5"),),
+    "fills_not_awaited": ((Where(ORDER, 1), "hidden:8000"),),
+    "guard_after_send": ((Where(ORDER, 1, -3), "halt"),),
+    "reconcile_skipped": ((Where(COMMIT, 0), "hand:37"),),
+    "empty_is_flat": ((Where("GET /fapi/v3/account", 0), "no_positions"),),
+    "unknown_is_rejected": ((Where(ORDER, 1), "lose_answer"),),
+    "written_after_the_post": (),
+    "full_disk_ignored": ((Where(ORDER, 1, -1), "full"),),
+    "age_not_looked_at": ((Where(ORDER, 0), "die_before_long"),),
+    "opens_on_a_failed_close": ((Where(ORDER, 0), "code:-4131"),),
+    "open_orders_forgotten": ((Where(ORDER, 1), "die_after"),),
+    "restart_sends_first": ((Where(ORDER, 1), "die_after"),),
+    "secret_in_the_message": ((Where(ORDER, 0), "code:-4131"),),
+    "refusal_not_heeded": ((Where(ORDER, 1), "code:-4061"),),
+    "whole_order_again": ((Where(ORDER, 1), "partial:0.5"),),
+    "resume_overheard": ((Where(ORDER, 1), "code:-4061"),),
+    "client_heard_at_debug": (),
+}
+"""The faults that find each planted bug, and where they have to strike; none where every run does."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +230,7 @@ def paired_kinds(name: str) -> tuple[str, ...]:
         return PAIRED_COMMIT_KINDS
     if name == KLINES:
         return PAIRED_KLINES_KINDS
-    return ORDER_KINDS if name == ORDER else PAIRED_READ_KINDS
+    return PAIRED_ORDER_KINDS if name == ORDER else PAIRED_READ_KINDS
 
 
 def singles(trace: Sequence[str]) -> Iterator[Plan]:
@@ -205,15 +251,21 @@ def seconds(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:
 
 
 def firsts(trace: Sequence[str]) -> Iterator[Plan]:
-    """Give the first faults of all pairs."""
+    """Give the first faults of all pairs, and what leads where no single fault does."""
     for step, name in enumerate(trace):
         for kind in paired_kinds(name):
             yield Plan({step: kind})
+    yield from (Plan.at(strikes, trace) for strikes in LEADING)
 
 
 def is_event(kind: str) -> bool:
     """Whether somebody outside did it: after such a thing a halt is the right answer."""
     return kind in EVENTS or kind in SKEWS
+
+
+def ends_a_life(kind: str) -> bool:
+    """Whether a process dies of it, or its journal cannot be written."""
+    return kind in COMMIT_KINDS or kind.startswith("die")
 
 
 def argument(kind: str) -> tuple[str, Any]:

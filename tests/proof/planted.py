@@ -13,16 +13,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from tests.proof.plan import COMMIT, KLINES, ORDER, Where
 from trader.domain.decision import State
 from trader.errors import JournalError, NotSent, OutcomeUnknown, Rejected
 from trader.exchange import klines, outcome
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import WallClock
 from trader.exchange.wire import Wire
+from trader.execution.refusals import Action
 from trader.journal.database import Database
 from trader.journal.journal import Journal
 from trader.journal.rows import Outcome
+from trader.live import router
+from trader.live.control import Control
 from trader.live.gate import Gate
 from trader.live.recovery import Recovery
 from trader.live.router import Router
@@ -293,6 +295,37 @@ def secret_in_the_message(right: Any) -> Any:
     return order_failure
 
 
+@bug(router, "action_of")
+def refusal_not_heeded(right: Any) -> Any:
+    """Take every refusal for one that concerns its own order only."""
+
+    def action_of(error: Rejected) -> Action:
+        return Action.STAND_ASIDE
+
+    return action_of
+
+
+@bug(router, "following")
+def whole_order_again(right: Any) -> Any:
+    """Let the whole quantity follow on an order of which a part was filled."""
+
+    def following(short: Any, *given: Any) -> Any:
+        return (short.quantity, short.limit) if short.filled else right(short, *given)
+
+    return following
+
+
+@bug(Control, "state")
+def resume_overheard(right: Any) -> Any:
+    """Obey whoever restricts, and never whoever resumes."""
+
+    def state(self: Control) -> State:
+        kept = self._journal.state().state
+        return right(self) if kept is State.ACTIVE else kept
+
+    return state
+
+
 class Listener(logging.Handler):
     """Writes to where the log goes, and knows nothing of secrets."""
 
@@ -332,35 +365,12 @@ BUGS: dict[str, Bug] = {
         open_orders_forgotten,
         restart_sends_first,
         secret_in_the_message,
+        refusal_not_heeded,
+        whole_order_again,
+        resume_overheard,
         client_heard_at_debug,
     )
 }
 
 OPENED_WITH = ("unsynced_journal", "client_heard_at_debug")
 """The bugs that are in the way journal or client are opened."""
-
-KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
-    "naive_retry": ((Where(ORDER, 0), "lose_answer"),),
-    "retry_around_send": ((Where(ORDER, 1), "lose_answer"),),
-    "new_id_on_retry": ((Where(ORDER, 1), "drop_request"),),
-    "query_then_resend": ((Where(ORDER, 1), "late:3000"),),
-    "one_look": ((Where(ORDER, 1), "hidden_lost:17200"),),
-    "wall_clock_believed": ((Where(ORDER, 1), "late:3000"), (Where(ORDER, 1, 1), "clock:3600")),
-    "unsynced_journal": ((Where(ORDER, 1, 2), "power"),),
-    "forming_candle": ((Where(KLINES, 0), "late_candle"),),
-    "local_time": ((Where("boot", 0), "clock:5"),),
-    "fills_not_awaited": ((Where(ORDER, 1), "hidden:8000"),),
-    "guard_after_send": ((Where(ORDER, 1, -3), "halt"),),
-    "reconcile_skipped": ((Where(COMMIT, 0), "hand:37"),),
-    "empty_is_flat": ((Where("GET /fapi/v3/account", 0), "no_positions"),),
-    "unknown_is_rejected": ((Where(ORDER, 1), "lose_answer"),),
-    "written_after_the_post": (),
-    "full_disk_ignored": ((Where(ORDER, 1, -1), "full"),),
-    "age_not_looked_at": ((Where(ORDER, 0), "die_before_long"),),
-    "opens_on_a_failed_close": ((Where(ORDER, 0), "code:-4131"),),
-    "open_orders_forgotten": ((Where(ORDER, 1), "die_after"),),
-    "restart_sends_first": ((Where(ORDER, 1), "die_after"),),
-    "secret_in_the_message": ((Where(ORDER, 0), "code:-4131"),),
-    "client_heard_at_debug": (),
-}
-"""The faults that find each bug, and where they have to strike; none where every run does."""

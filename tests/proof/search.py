@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.proof.plan import KEPT, Plan, firsts, seconds, singles
-from tests.proof.planted import BUGS, KNOWN, OPENED_WITH
+from tests.proof.plan import KEPT, KNOWN, Plan, firsts, seconds, singles
+from tests.proof.planted import BUGS, OPENED_WITH
 from tests.proof.stage import Stage, new_stage
 from tests.proof.world import Told, World, beginning
 

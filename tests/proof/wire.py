@@ -161,6 +161,8 @@ _WORDS: dict[float | None, dict[str, Any]] = {
     -1008: {"status": 503, "msg": "Server is currently overloaded."},
     429: {"retry_after": 30},
     418: {"retry_after": 120},
+    403: {"code": 0, "msg": "Forbidden."},
+    451: {"code": 0, "msg": "Service unavailable from a restricted location."},
 }
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.proof import checker, market
-from tests.proof.plan import COMMIT, SKEWS, Dealer, Plan, argument, is_event
+from tests.proof.flipping import side
+from tests.proof.plan import COMMIT, RESTRICTING, SKEWS, Dealer, Plan, argument, ends_a_life, is_event
 from tests.proof.stage import BEFORE, CANARIES, KEY, SECRET, Snapshot, Stage
 from tests.proof.timeline import Timeline, VirtualLoop
 from tests.proof.wire import Crash, Session
@@ -83,6 +84,7 @@ class World:
         self.dead = False
         self.pause = SHORT_PAUSE
         self.due: list[datetime] = []
+        self.resumed: datetime | None = None
         self.daemon: Daemon | None = None
         stage.output.seek(0)
         stage.output.truncate()
@@ -209,7 +211,24 @@ class World:
         if "--adopt" in self.ends[-1] and any(is_event(kind) for kind in self.dealer.dealt.values()):
             # what a person is told to do has to work
             self.live(closes + 1, adopt=True)
+        if self._restricted() and self.ends[-1] == "done" and not self._outside_kinds():
+            self._resume(closes + 2)
         return self
+
+    def _restricted(self) -> dict[str, str]:
+        """Return the refusals that were dealt and only a person can mend, with the state that has to follow on each."""
+        return {kind: RESTRICTING[kind] for kind in self.dealer.dealt.values() if kind in RESTRICTING}
+
+    def _outside_kinds(self) -> frozenset[str]:
+        """Return what somebody outside did."""
+        return frozenset(kind for kind in self.dealer.dealt.values() if is_event(kind))
+
+    def _resume(self, closes: int) -> None:
+        """Do what a refusal asks of a person, after which one more close has to be decided and carried."""
+        self.time.suspend(SHORT_PAUSE)
+        self._ask("resume")
+        self.live(closes)
+        self.resumed = market.closes(closes)[-1]
 
     def _gives_up(self) -> bool:
         """Whether three ends in a row are the same refusal: a person is needed."""
@@ -272,14 +291,19 @@ class World:
             "an exception": "".join(self.raised).encode(),
             "the journal's file": self.stage.serialize(),
         }
-        outside = frozenset(kind for kind in self.dealer.dealt.values() if is_event(kind))
+        outside = self._outside_kinds()
+        due = [*self.due] if self._only_set_up_wrongly() else []
+        due += [self.resumed] if self.resumed is not None else []
         case = checker.read(
             self.exchange.ledger._db,
             self.stage.path,
             posted=self.posted,
             foreign=self.foreign,
             outside=outside,
-            due=[round(close.timestamp() * 1000) for close in self.due] if self._only_set_up_wrongly() else [],
+            restricted=self._restricted(),
+            undying=not any(ends_a_life(kind) for kind in self.dealer.dealt.values()),
+            side=0 if self.resumed is None else round(side(self.resumed)),
+            due=[round(close.timestamp() * 1000) for close in due],
             ended_well=self.ends[-1] == "done",
             canaries=CANARIES,
             written=written,
@@ -288,9 +312,8 @@ class World:
         found = checker.violations(case)
         if self.internal is not None:
             found.append(f"internal: {self.internal}")
-        if not outside and (self.ends[-1] != "done" or case.journal["states"]):
-            why = case.journal["states"][-1]["why"] if case.journal["states"] else self.ends[-1]
-            found.append(f"stuck: nobody outside did anything, and a person is needed: {why}")
+        if not outside and self.ends[-1] != "done":
+            found.append(f"stuck: nobody outside did anything, and a person is needed: {self.ends[-1]}")
         return Told(found, self.trace, self.dealer.dealt, self.ends, output)
 
 
