@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-PARTS = 2
+SINGLES_IN, SEEDS_IN = 4, 5
+"""Into how many tests a phase is cut, so that none comes near the time a test is given on a busy machine."""
 SEEDS = 2000
 
 
@@ -32,19 +33,19 @@ def proof(folder: Path, root: Path, *words: str) -> dict[str, Any]:
     1, 2, 8, 13, 17, 18, 19, 20, 21, 23, 25, 26, 27, 28, 30, 31, 32, 33, 34, 35, 36, 37, 38, 41, 42, 43, 45
 )
 @pytest.mark.fault(50, 51, 54, 56, 59, 62, 63, 64, 65, 66, 68, 81)
-@pytest.mark.parametrize("part", range(1, PARTS + 1))
+@pytest.mark.parametrize("part", range(1, SINGLES_IN + 1))
 def test_no_single_fault_anywhere_in_a_cycle_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:
-    said = proof(tmp_path, root, "--only", "singles", "--part", f"{part}/{PARTS}")
+    said = proof(tmp_path, root, "--only", "singles", "--part", f"{part}/{SINGLES_IN}")
     assert said["violations"] == 0
-    assert said["plans"] > 200
+    assert said["plans"] > 300
 
 
 @pytest.mark.fault(1, 2, 8, 21, 26, 27, 30, 37, 41, 43, 50, 81)
-@pytest.mark.parametrize("part", range(1, PARTS + 1))
+@pytest.mark.parametrize("part", range(1, SEEDS_IN + 1))
 def test_no_random_plan_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:
-    said = proof(tmp_path, root, "--only", "seeds", "--seeds", str(SEEDS), "--part", f"{part}/{PARTS}")
+    said = proof(tmp_path, root, "--only", "seeds", "--seeds", str(SEEDS), "--part", f"{part}/{SEEDS_IN}")
     assert said["violations"] == 0
-    assert said["plans"] >= SEEDS // PARTS - 100
+    assert said["plans"] == SEEDS // SEEDS_IN
 
 
 @pytest.mark.fault(17, 18, 20, 27, 54, 59)
