@@ -44,7 +44,7 @@ class Home:
             text=True,
         )
 
-    def run(self, *words: str, timeout: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 400, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             [*COMMAND, *words],
