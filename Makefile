@@ -3,7 +3,7 @@
 # make lint    style, types and layers
 # make bench   measure what the budgets promise, side by side; one JSON line each, fails where one is missed
 # make proof   every fault, every pair of faults and 100,000 random plans; resumable (ARGS="--minutes 60" for an hour of it)
-# make coverage  every branch of router, recovery, reconciliation and guards is taken by a test, or it fails
+# make coverage  every branch of router, recovery, reconciliation, guards and journal is taken by a test, or it fails
 # make setup   only install: everything ends in .venv, the command is .venv/bin/trader
 # make clean   remove .venv, builds and caches
 #
@@ -44,14 +44,15 @@ proof: setup
 	@$(BIN)/python -m tests.proof $(ARGS)
 
 # The rooms in which no branch may go untaken, by the tests that are about them.
-COVERED := live.router live.gate live.leverage live.recovery live.control live.audit execution.guards \
+COVERED := live.router live.gate live.leverage live.recovery live.control live.audit live.startup execution.guards \
 	execution.reconcile execution.refusals execution.remainder execution.plan
 COVERING := tests/unit/live/test_*.py tests/unit/test_guards.py tests/unit/test_wire_guards.py tests/unit/test_plan.py \
-	tests/unit/test_reconcile*.py tests/unit/test_carrier.py tests/unit/test_canary.py
+	tests/unit/test_reconcile*.py tests/unit/test_carrier.py tests/unit/test_canary.py \
+	$(filter-out %/test_crash.py,$(wildcard tests/unit/journal/test_*.py))
 
 coverage: setup
-	$(BIN)/python -m pytest -q $(COVERING) $(COVERED:%=--cov=trader.%) --cov-branch --cov-fail-under=100 \
-		--cov-report=term-missing $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(COVERING) $(COVERED:%=--cov=trader.%) --cov=trader/journal --cov-branch \
+		--cov-fail-under=100 --cov-report=term-missing $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache

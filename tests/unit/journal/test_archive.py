@@ -111,6 +111,20 @@ def test_what_nobody_can_put_back_is_not_described(journal: Journal, target: Pat
         archive.describe(target)
 
 
+def test_a_copy_that_rotted_where_nobody_looks_first_is_found_before_it_is_put_back(
+    journal: Journal, close: datetime, target: Path
+) -> None:
+    decide_on(journal, close, "candles", "m")
+    query = "SELECT rootpage FROM sqlite_master WHERE name = 'transcripts'"
+    root = journal._database._raw.execute(query).fetchone()[0]
+    archive.copy(journal.path, target)
+    content = bytearray(target.read_bytes())
+    content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = b"\xff" * 64
+    target.write_bytes(content)
+    with pytest.raises(JournalError, match=r"copy\.db cannot be .*: it is damaged"):
+        archive.describe(target)
+
+
 def test_a_copy_takes_the_journals_place_and_what_was_there_stays_beside_it_with_its_log(
     journal: Journal, close: datetime, target: Path
 ) -> None:
@@ -161,7 +175,8 @@ def test_pruning_drops_old_transcripts_and_keeps_books_unfinished_closes_and_eve
     closes = [close + n * INTERVAL for n in range(4)]
     for moment, model in zip(closes[:3], ("first", "second", "third"), strict=True):
         decide_on(journal, moment, "candles", model)
-    decide(journal, closes[3], [], model_hash="third")
+    journal.save_model("fourth", "{}", b"weights")
+    decide(journal, closes[3], [], model_hash="fourth")
     old = close - INTERVAL
     decide(journal, old, [], model_hash="never saved")
     before = closes[2]
@@ -173,7 +188,8 @@ def test_pruning_drops_old_transcripts_and_keeps_books_unfinished_closes_and_eve
         # an unfinished close is still to be carried to its end from its own transcript
         assert [found.close for found in reader.transcripts()] == [old, closes[2], closes[3]]
         assert len(reader.decisions()) == 5
-        assert [reader.load_model(name) is None for name in ("first", "second", "third")] == [True, True, False]
+        left = [name for name in ("first", "second", "third", "fourth") if reader.load_model(name)]
+        assert left == ["third", "fourth"]
 
 
 def test_the_model_in_use_outlives_the_pruning_of_every_transcript(journal: Journal, close: datetime) -> None:
