@@ -284,13 +284,16 @@ def _time_of(case: Case, tran_id: str) -> int:
 
 
 def _equity(case: Case) -> Iterator[str]:
-    """What a close says of wallet and position is what the ledger held when it was finished.
+    """What a close says of wallet and position is what the ledger held when it was looked at last.
 
+    That is behind the orders; a close that sends none is finished on the look it was decided on.
     On a machine whose clock was stepped meanwhile the times of the journal say nothing, so any moment will do.
     """
+    ordered = {row["close"] for row in case.journal["orders"] if row["leg"] != "f"}
     for row in case.journal["equity"]:
         decision = next(one for one in case.journal["decisions"] if one["close"] == row["close"])
-        lowest, until = (0, 1 << 62) if _stepped(case) else (decision["decided_at"], decision["finished_at"])
+        looked_from = decision["decided_at" if row["close"] in ordered else "claimed_at"]
+        lowest, until = (0, 1 << 62) if _stepped(case) else (looked_from, decision["finished_at"])
         wallets = {_wallet_at(case, moment) for moment in _moments(case.incomes, lowest, until)}
         if Decimal(row["wallet"]) not in wallets:
             yield f"the close {row['close']} says a wallet of {row['wallet']}, the ledger had {sorted(wallets)}"

@@ -113,6 +113,7 @@ KEPT = (
     ),
     (2, {Where(ORDER, 0, -4): "adl", Where(ORDER, 0): "hang_not_executed"}),
     (2, {Where(ORDER, 0): "hang_not_executed", Where(ORDER, 0, 5): "liquidate"}),
+    (2, {Where(ORDER, 0, 2): "flatten", Where(ORDER, 0, 26): "hand:-37"}),
 )
 """Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
 

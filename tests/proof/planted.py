@@ -11,6 +11,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from inspect import signature
 from typing import Any, cast
 
 from trader.domain.decision import State
@@ -32,11 +33,20 @@ from trader.live.router import Router
 Bug = Callable[[], AbstractContextManager[None]]
 
 
+def wanted(function: Callable[..., Any]) -> list[str] | None:
+    """Return the names of the arguments, None where a function hands on whatever it is given."""
+    given = signature(function).parameters.values()
+    return None if any(one.kind is one.VAR_POSITIONAL for one in given) else [one.name for one in given]
+
+
 @contextmanager
 def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
     """Replace an attribute by what `make` makes of it, for as long as the body runs."""
     original = owner.__dict__[name]
-    setattr(owner, name, make(original))
+    wrong = make(original)
+    if callable(original) and wanted(wrong) not in (wanted(original), None):
+        raise TypeError(f"{make.__name__} is called otherwise than {name}, and would be found for that alone")
+    setattr(owner, name, wrong)
     try:
         yield
     finally:
@@ -226,7 +236,7 @@ def unknown_is_rejected(right: Any) -> Any:
 def written_after_the_post(right: Any) -> Any:
     """Write down that an order was sent once it is known what came of it."""
 
-    def mark_sent(self: Journal, client_id: str, at: datetime) -> None:
+    def mark_sent(self: Journal, client_id: str, at: datetime, arrival: Decimal | None = None) -> None:
         pass
 
     return mark_sent
@@ -236,9 +246,9 @@ def written_after_the_post(right: Any) -> Any:
 def full_disk_ignored(right: Any) -> Any:
     """Trade on when the journal cannot be written: the log line will do."""
 
-    def mark_sent(self: Journal, client_id: str, at: datetime) -> None:
+    def mark_sent(self: Journal, client_id: str, at: datetime, arrival: Decimal | None = None) -> None:
         with suppress(JournalError):
-            right(self, client_id, at)
+            right(self, client_id, at, arrival)
 
     return mark_sent
 
