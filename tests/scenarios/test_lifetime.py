@@ -102,6 +102,7 @@ def test_an_export_holds_every_row_in_words_anybody_can_read(home: Home, tmp_pat
 
 
 BACK_TO_THE_FIRST_SCHEMA = (
+    "alter table orders drop column arrival",
     "alter table orders drop column price",
     'alter table orders drop column "limit"',
     "alter table positions drop column cost",
