@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console, Group
     from rich.table import Table
 
     from trader.app.stored import Stored
+
+_WIDE = 200
+_ANY = 10_000
 
 
 def moment(text: str) -> datetime:
@@ -114,7 +118,11 @@ def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: 
         return
     from rich.console import Console
 
-    Console().print(_pairs(document) if isinstance(document, Mapping) else _rows(document))
+    console = Console()
+    if not console.is_terminal:
+        # a pipe has no edge that a row could break at
+        console = Console(width=_WIDE)
+    console.print(_pairs(document) if isinstance(document, Mapping) else _rows(document, console))
 
 
 def _pairs(document: Mapping[str, Any]) -> "Table":
@@ -128,7 +136,9 @@ def _pairs(document: Mapping[str, Any]) -> "Table":
     return table
 
 
-def _rows(document: Sequence[Mapping[str, Any]]) -> "Table | str":
+def _rows(document: Sequence[Mapping[str, Any]], console: "Console") -> "Table | Group | str":
+    """Return a table, or where a row would break at the edge of the terminal a paragraph for each."""
+    from rich.console import Group
     from rich.table import Table
 
     if not document:
@@ -138,7 +148,9 @@ def _rows(document: Sequence[Mapping[str, Any]]) -> "Table | str":
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in document:
         table.add_row(*(_cell(value) for value in row.values()))
-    return table
+    if console.measure(table, options=console.options.update(max_width=_ANY)).maximum <= console.width:
+        return table
+    return Group(*(part for row in document for part in (_pairs(row), "")))
 
 
 def _cell(value: Any) -> str:
