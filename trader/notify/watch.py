@@ -62,28 +62,24 @@ def overdue(journal: Reader, now: datetime) -> Alert | None:
 
 
 def expiry(journal: Reader, now: datetime) -> Alert | None:
-    """Return the warning that the model, or the key where that is known, is near its end."""
+    """Return the warning that the model is near its end; the exchange does not tell when a key ends."""
     last = journal.decisions(last=1)
     model = journal.load_model(last[-1].model_hash) if last and last[-1].model_hash else None
-    ends: list[tuple[str, str, datetime]] = []
-    if model is not None:
-        card = json.loads(model.card)
-        if "expires" in card:
-            ends.append((model.hash[:12], f"The model {card['name']}", datetime.fromisoformat(card["expires"])))
-    if (key := journal.get("key_expires")) is not None:
-        ends.append(("key", "The API key", datetime.fromisoformat(key)))
-    for name, what, end in sorted(ends, key=lambda one: one[2]):
-        left = [days for days in EXPIRY_DAYS if end - now <= timedelta(days=days)]
-        if left:
-            word = f"expires at {end:{_MINUTE}}" if left[-1] else f"expired at {end:{_MINUTE}}"
-            return Alert(
-                key=f"expiry:{name}:{left[-1]}",
-                severity=Severity.CRITICAL if left[-1] <= _URGENT_DAYS else Severity.WARNING,
-                title=f"{what} {word}",
-                text="An expired one refuses to start on a real exchange; put a newer one in its place before that.",
-                once=True,
-            )
-    return None
+    card = {} if model is None else json.loads(model.card)
+    if model is None or "expires" not in card:
+        return None
+    end = datetime.fromisoformat(card["expires"])
+    left = [days for days in EXPIRY_DAYS if end - now <= timedelta(days=days)]
+    if not left:
+        return None
+    word = f"expires at {end:{_MINUTE}}" if left[-1] else f"expired at {end:{_MINUTE}}"
+    return Alert(
+        key=f"expiry:{model.hash[:12]}:{left[-1]}",
+        severity=Severity.CRITICAL if left[-1] <= _URGENT_DAYS else Severity.WARNING,
+        title=f"The model {card['name']} {word}",
+        text="An expired one refuses to start on a real exchange; put a newer one in its place before that.",
+        once=True,
+    )
 
 
 def digest(journal: Reader, day: str, now: datetime, waiting: int) -> Alert:
