@@ -98,11 +98,6 @@ class GruForecaster:
         """Return how many closed candles the first forecast needs."""
         return self.window + 1
 
-    @property
-    def width(self) -> int:
-        """How many numbers a layer's state has."""
-        return self.layers[0].width
-
     def without_bias(self) -> "GruForecaster":
         """Return the same network whose two scores start even."""
         return replace(self, head_bias=np.zeros(2))
