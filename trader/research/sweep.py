@@ -8,6 +8,7 @@ liquidation, a margin that does not suffice, a guard), that one signal is walked
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from trader.research.path import Floats, Path
 from trader.research.walk import Deal, Outcome, walk
 
 _CLOSE_ENOUGH = 4e-16
-_ROUNDS = 40
-_CERTAIN = 3  # rounds of which none is ever the last
+_SLOW = 0.25
+"""By how much of itself an error must shrink each time, or the signal is walked."""
 _PIECE = 16384
 """Closes worked out at a time: arrays that fit into a cache, because fetching memory costs more than arithmetic."""
 _DOUBT = 1e-9
@@ -83,8 +84,12 @@ def sweep(signals: ArrayLike, path: Path, deal: Deal) -> Swept:
 
 
 class _Stretches(NamedTuple):
-    """Runs of closes over which a quantity is held: where each starts, its side, and price and funding there."""
+    """Runs of closes over which a quantity is held: where each starts, its side, and price and funding there.
 
+    `of` is the stretch that each close is in.
+    """
+
+    of: NDArray[np.int64]
     starts: NDArray[np.int64]
     side: Floats
     price: Floats
@@ -114,14 +119,17 @@ def _one(side: Sides, path: Path, deal: Deal) -> Outcome | None:
         if piece is None or _doubtful(piece, path, first, last, deal):
             return None
         at, held = piece.at, piece.held
-        lengths = np.diff(np.append(at.starts, last + 1 - first))
-        moving = path.prices[first : last + 1] - path.funding[first : last + 1]
-        worth = np.repeat(piece.after - held * (at.price - at.funding), lengths) + np.repeat(held, lengths) * moving
-        equity[first:stop] = worth[: stop - first]
-        if before is not None:
-            worth[at.starts] = piece.money
-            before[first:stop] = worth[: stop - first]
+        fixed = np.stack((piece.after - held * (at.price - at.funding), held), axis=1)
+        each = fixed.take(at.of[: stop - first], axis=0)
+        worth = equity[first:stop]
+        np.subtract(path.prices[first:stop], path.funding[first:stop], out=worth)
+        worth *= each[:, 1]
+        worth += each[:, 0]
         whole = stop == len(side)
+        if before is not None:
+            before[first:stop] = worth
+            inside = len(at.starts) if whole else -1
+            before[first + at.starts[:inside]] = piece.money[:inside]
         ended, begun = held[:-1], held if whole else held[:-1]
         fees += _product(np.abs(ended), at.price[1:] * (1 - at.side[:-1] * deal.move))
         fees += _product(np.abs(begun), (at.price * (1 + at.side * deal.move))[: len(begun)])
@@ -145,9 +153,10 @@ def _cut(side: Sides, first: int, deal: Deal) -> int:
     while first + reach < len(side) - 1:
         if deal.reopen:
             return first + reach
-        changes = np.flatnonzero(side[first + 1 : first + reach + 1] != side[first : first + reach])
-        if len(changes):
-            return first + 1 + int(changes[-1])
+        changes = side[first + 1 : first + reach + 1] != side[first : first + reach]
+        back = int(changes[::-1].argmax())
+        if changes[reach - 1 - back]:
+            return first + reach - back
         reach *= 2
     return len(side) - 1
 
@@ -160,13 +169,12 @@ def _piece(side: Sides, path: Path, first: int, before: tuple[float, float], dea
     starts = np.flatnonzero(changed)
     places = starts + first
     sign = side[starts]
-    at = _Stretches(starts, sign.astype(np.float64), path.prices[places], path.funding[places])
-    # per unit of notional, by side: numpy counts -1 from the end
-    each = np.array([0.0, 1.0, -1.0])
-    opening = (np.abs(each) * (deal.move + deal.fee * (1 + each * deal.move)))[sign]
-    # what the close at the start of the next stretch costs, per unit of base
-    closing = (np.abs(each) * (deal.move + deal.fee * (1 - each * deal.move)))[sign[:-1]]
-    closing *= at.price[1:]
+    of = np.cumsum(changed.view(np.int8), dtype=np.int64)
+    of -= 1
+    at = _Stretches(of, starts, sign.astype(np.float64), path.prices[places], path.funding[places])
+    # what an opening costs per unit of notional, and the close at the start of the next stretch per unit of base
+    opening, closing = _costs(at.side, deal)
+    closing = closing[:-1] * at.price[1:]
     gain = np.diff(at.price)
     gain -= np.diff(at.funding)
     gain *= at.side[:-1]
@@ -185,6 +193,15 @@ def _piece(side: Sides, path: Path, first: int, before: tuple[float, float], dea
     held = size * at.side
     closed = np.concatenate(([before[1]], np.abs(held[:-1]) * closing))
     return _Piece(at, money, closed, money - closed - np.abs(held) * at.price * opening, held)
+
+
+def _costs(side: Floats, deal: Deal) -> tuple[Floats, Floats]:
+    """Return what opening each side costs and what closing it costs, per unit of notional; nothing where it is flat."""
+    tilted = side * (deal.fee * deal.move)
+    level: Floats | float = deal.move + deal.fee
+    if not side.all():
+        level = np.abs(side) * level
+    return level + tilted, level - tilted
 
 
 def _compounded(
@@ -216,18 +233,25 @@ def _compounded(
 
 
 def _ratio(kept: Floats, lost: Floats) -> Floats | None:
-    """Solve r[j] = kept[j] - lost[j] / r[j-1]; None where that does not settle."""
-    ratio, again, change = kept.copy(), kept.copy(), np.empty_like(lost)
-    with np.errstate(all="ignore"):
-        for number in range(_ROUNDS):
-            np.divide(lost, ratio[:-1], out=change)
-            np.subtract(kept[1:], change, out=again[1:])
-            ratio, again = again, ratio
-            if number >= _CERTAIN:
-                np.subtract(ratio[1:], again[1:], out=change)
-                if not max(change.max(), -change.min()) > _CLOSE_ENOUGH:
-                    return ratio
-    return None
+    """Solve r[j] = kept[j] - lost[j] / r[j-1]; None where that settles slowly or not at all.
+
+    No r is below the larger root of r = min(kept) - max(lost) / r, and an error shrinks each time by max(lost) / r**2
+    at least; so it is known beforehand how often is enough.
+    """
+    most, least = float(lost.max()), float(kept.min())
+    room = least * least - 4 * most
+    if not (least > 0 and room > 0):
+        return None
+    lowest = (least + sqrt(room)) / 2
+    error, shrinks = most / lowest, most / (lowest * lowest)
+    if shrinks > _SLOW:
+        return None
+    ratio, change = kept.copy(), np.empty_like(lost)
+    while error > _CLOSE_ENOUGH:
+        np.divide(lost, ratio[:-1], out=change)
+        np.subtract(kept[1:], change, out=ratio[1:])
+        error *= shrinks
+    return ratio
 
 
 def _doubtful(piece: _Piece, path: Path, first: int, last: int, deal: Deal) -> bool:
