@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from tests.unit.execution_world import SYMBOL, at, flat_bracket, instrument, ledger
+from tests.unit.execution_world import SYMBOL, at, flat_bracket, instrument, ledger, liquidated
 from tests.unit.forecast_frames import frame_of
 from trader.forecast.linear import LinearForecaster
 from trader.research.path import Path as Market
@@ -151,10 +151,10 @@ def test_an_isolated_position_of_ours_is_liquidated_where_usdt_margin_says(
     account = ledger("1000", leverage)
     price = at("200")[SYMBOL]
     account.trade(rules, type(price)(quantity), price, reduce_only=False)
-    assert account.liquidate(rules, at(kept)[SYMBOL]) is None
-    gone = account.liquidate(rules, at(taken)[SYMBOL])
+    assert liquidated(account, rules, at(kept)[SYMBOL]) is None
+    gone = liquidated(account, rules, at(taken)[SYMBOL])
     assert gone is not None
-    assert gone.realised == -200 / leverage
+    assert [one.realised for one in gone.executions] == [-200 / type(price)(leverage)]
 
 
 def test_bitcoin_by_the_hour_is_judged_after_costs_too(shared: Path) -> None:

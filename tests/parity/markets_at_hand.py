@@ -57,6 +57,26 @@ def random_walk(folder: Path, seed: int, bars: int, *, volatility: float = 0.012
     return Market(folder / f"{SYMBOL}_1h.parquet", folder / f"{SYMBOL}_funding.parquet", Decimal("0.0001"))
 
 
+def baskets(folder: Path, seed: int, symbols: Sequence[str], bars: int, *, volatility: float) -> tuple[Path, Path]:
+    """Write hourly bars and funding of many symbols and return both files.
+
+    Every third symbol begins late, every fourth ends early; funding comes every eight, four or one hours.
+    """
+    frames, rates = [], []
+    for number, symbol in enumerate(symbols):
+        market = random_walk(folder, seed * 100 + number, bars, volatility=volatility)
+        first, last = (bars // 4 if number % 3 == 2 else 0), (bars * 3 // 4 if number % 4 == 3 else bars)
+        frames.append(pl.read_parquet(market.candles)[first:last].with_columns(symbol=pl.lit(symbol)))
+        chance, apart = np.random.default_rng(seed * 100 + number), (8, 4, 1)[number % 3]
+        stamps = [START + timedelta(hours=hour) for hour in range(0, bars, apart)]
+        paid = np.round(chance.normal(1e-4, 8e-4, size=len(stamps)), 8)
+        rates.append(pl.DataFrame({"symbol": symbol, "funding_time": stamps, "funding_rate": paid}))
+    candles, funding = folder / "basket_1h.parquet", folder / "basket_funding.parquet"
+    pl.concat(frames).write_parquet(candles)
+    pl.concat(rates).with_columns(pl.col("funding_time").dt.cast_time_unit("ms")).write_parquet(funding)
+    return candles, funding
+
+
 def backtest(market: Market, strategy: Follower, *, under: Limits | None = None, **window: object) -> Backtest:
     """Run the backtest from 10,000 USDT."""
     candles = parse_candles(market.candles.read_bytes(), market.candles.name)

@@ -17,6 +17,7 @@ from trader.errors import Rejected
 from trader.execution.fills import Holding, Ledger
 from trader.market.candles import parse_candles
 from trader.market.funding import parse_funding
+from trader.research.backtest import Backtest, play_bars
 from trader.research.track import Tape
 from trader.sim.account import Account
 from trader.sim.errors import Refusal
@@ -45,18 +46,13 @@ class Both:
         funding = parse_funding(market.funding.read_bytes(), market.funding.name)
         self.tape = Tape.of(candles, funding, SYMBOL, Interval.parse("1h"))
         self.ledger = Ledger(wallet, COSTS, leverage, "isolated" if isolated else "cross")
+        self.result = Backtest(wallet)
         self.times = [*candles["open_time"].to_list(), candles["close_time"][-1]]
 
     def play(self, bar: int) -> None:
         """End the bar before the one that begins at a time."""
         self.venue.play(self.start + bar * 3_600_000)
-        for played in self.tape.ended(self.times[bar - 1], self.times[bar]):
-            held = self.ledger.quantity(SYMBOL)
-            if self.ledger.liquidate(RULES, played.low if held > 0 else played.high):
-                return
-            for rate in played.rates:
-                self.ledger.fund(SYMBOL, rate, played.next_price)
-            self.ledger.liquidate(RULES, played.next_price)
+        play_bars(self.ledger, {SYMBOL: self.tape}, {SYMBOL: RULES}, self.times[bar - 1], self.times[bar], self.result)
 
     def order(self, bar: int, quantity: Decimal, *, reduce_only: bool) -> None:
         """Send one order to both and check that both take it or refuse it for the same reason."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.execution_world import OTHER, SYMBOL, flat_bracket, instrument, ledger
+from tests.unit.execution_world import OTHER, SYMBOL, flat_bracket, instrument, ledger, liquidated
 from trader.domain.account import MarginMode
 from trader.errors import Rejected
 from trader.execution.fills import Costs, Execution, Ledger
@@ -36,46 +36,46 @@ lives = st.lists(orders | orders | fundings | tests_of_margin, max_size=25)
 
 @dataclass
 class Told:
-    """What a ledger said it did, added up by somebody else."""
+    """What a ledger said it did, added up by somebody else; `marks` are the last prices anything was told."""
 
     account: Ledger
     executions: list[Execution] = field(default_factory=list)
     received: Decimal = Decimal(0)
     lost: Decimal = Decimal(0)
+    marks: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(RULES, Decimal(1)))
 
     def live(self, steps: Sequence[Step]) -> "Told":
         for kind, symbol, number, price, reduce_only in steps:
+            self.marks[symbol] = price
             if kind == "order":
                 self.order(symbol, number, price, reduce_only=reduce_only)
             elif kind == "fund":
                 self.received += self.account.fund(symbol, number, price)
             else:
                 before = self.account.wallet
-                self.account.liquidate(RULES[symbol], price)
+                self.account.liquidate(RULES, self.marks)
                 self.lost += before - self.account.wallet
         return self
 
     def order(self, symbol: str, quantity: Decimal, price: Decimal, *, reduce_only: bool) -> None:
         before = deepcopy(self.account)
+        marks = {**self.marks, symbol: price}
         try:
-            self.executions += self.account.trade(RULES[symbol], quantity, price, reduce_only=reduce_only)
+            self.executions += self.account.trade(RULES[symbol], quantity, price, reduce_only=reduce_only, marks=marks)
         except Rejected:
             assert self.account == before
 
 
 @st.composite
 def lived(draw: st.DrawFn) -> Told:
-    modes: tuple[MarginMode, ...] = ("isolated", "isolated", "cross")
+    modes: tuple[MarginMode, ...] = ("isolated", "cross")
     account = ledger(
         str(draw(st.decimals("10", "10000", places=2))),
         draw(st.integers(1, 10)),
         draw(costs),
         margin_mode=draw(st.sampled_from(modes)),
     )
-    steps = draw(lives)
-    if account.margin_mode == "cross":
-        steps = [step for step in steps if step[1] == SYMBOL]
-    return Told(account).live(steps)
+    return Told(account).live(draw(lives))
 
 
 @given(st.decimals("10", "10000", places=2), st.integers(1, 10), costs, lives, prices)
@@ -126,13 +126,13 @@ def test_a_ledger_keeps_no_empty_position_and_signs_cost_like_quantity(told: Tol
 def test_an_opening_is_never_done_with_money_that_is_not_there(
     told: Told, symbol: str, quantity: Decimal, price: Decimal
 ) -> None:
-    account = told.account
-    if account.margin_mode == "cross":
-        return
-    before = deepcopy(account)
+    account, before = told.account, deepcopy(told.account)
     told.order(symbol, quantity, price, reduce_only=False)
     if abs(account.quantity(symbol)) > abs(before.quantity(symbol)):
-        assert account.available() >= 0
+        # what was paid above the mark is a loss at once, and binds no more than that under cross margin
+        lost = sum((abs(one.quantity) * abs(one.price - price) for one in told.executions[-2:]), Decimal(0))
+        slack = lost * 2 if account.margin_mode == "cross" else Decimal(0)
+        assert account.available({**told.marks, symbol: price}) >= -slack - CENT
 
 
 @given(lived())
@@ -169,20 +169,20 @@ def test_an_order_across_zero_is_its_close_and_its_opening(told: Told, price: De
     account, held = told.account, told.account.quantity(SYMBOL)
     if not held:
         return
-    rest = -held.copy_sign(held) * 2
+    rest, marks = -held.copy_sign(held) * 2, told.marks
     once, twice = deepcopy(account), deepcopy(account)
-    parts = twice.trade(RULES[SYMBOL], -held, price, reduce_only=True)
+    parts = twice.trade(RULES[SYMBOL], -held, price, reduce_only=True, marks=marks)
     code = None
     try:
-        parts += twice.trade(RULES[SYMBOL], rest + held, price, reduce_only=False)
+        parts += twice.trade(RULES[SYMBOL], rest + held, price, reduce_only=False, marks=marks)
     except Rejected as error:
         code = error.code
     if code is None:
-        assert once.trade(RULES[SYMBOL], rest, price, reduce_only=False) == parts
+        assert once.trade(RULES[SYMBOL], rest, price, reduce_only=False, marks=marks) == parts
         assert once == twice
     else:
         with pytest.raises(Rejected) as refused:
-            once.trade(RULES[SYMBOL], rest, price, reduce_only=False)
+            once.trade(RULES[SYMBOL], rest, price, reduce_only=False, marks=marks)
         assert refused.value.code == code
         assert once == account
 
@@ -205,7 +205,7 @@ def test_liquidation_is_where_the_formula_of_usdt_margined_contracts_says(
     assert abs(margin - entry / leverage) <= CENT
     edge = (entry - side * (margin + amount)) / (1 - side * rate)
     near = Decimal("1e-12")
-    assert not deepcopy(account).liquidate(rules, edge + side * near)
+    assert not liquidated(deepcopy(account), rules, edge + side * near)
     if edge > near:
-        assert account.liquidate(rules, edge - side * near)
+        assert liquidated(account, rules, edge - side * near)
         assert account.wallet == 100_000 - margin

@@ -6,7 +6,7 @@ from typing import Any
 
 from trader.domain.decision import Book, Leg, Limits, State
 from trader.domain.instrument import Bracket, Instrument
-from trader.execution.fills import Costs, Ledger
+from trader.execution.fills import Costs, Ledger, Liquidation
 
 SYMBOL = "ADAUSDT"
 OTHER = "BTCUSDT"
@@ -94,6 +94,11 @@ def free_of_charge() -> Costs:
 
 def ledger(wallet: str, leverage: int = 10, costs: Costs | None = None, **given: Any) -> Ledger:
     return Ledger(Decimal(wallet), costs or free_of_charge(), leverage, **given)
+
+
+def liquidated(account: Ledger, rules: Instrument, price: Decimal) -> Liquidation | None:
+    """Test an account that holds one symbol at a price of it."""
+    return account.liquidate({rules.symbol: rules}, {rules.symbol: price})
 
 
 def at(price: str, symbol: str = SYMBOL) -> Mapping[str, Decimal]:

@@ -1,12 +1,15 @@
 """The plain day loop does what the allocator does by names, and earns what the daemon's decisions earn in money."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import numpy as np
+import polars as pl
 import pytest
 
-from tests.unit.perpetuals_at_hand import DAY, SMALL, allocator, backtest, carry, perpetuals
+from tests.unit.perpetuals_at_hand import DAY, SMALL, START, allocator, backtest, carry, perpetuals
+from trader.domain.decision import State
 from trader.execution.fills import Costs
 from trader.market.panel import Panel, closes_of, panel_of
 from trader.portfolio.inverse_volatility import Wish
@@ -90,3 +93,26 @@ def test_what_was_held_and_whose_profit_it_was_is_told_from_the_run() -> None:
     assert realised_volatility([report.equity for report in result.closes], DAY) == pytest.approx(
         (measured["std"] or 0.0) * DAY.per_year**0.5, rel=0.3
     )
+
+
+def test_a_crash_takes_the_whole_basket_and_every_cent_of_it_is_somebody_s() -> None:
+    candles = perpetuals(6, 20, 60)
+    day = START + timedelta(days=30)
+    wild = pl.col("open_time") == day
+    crash = candles.with_columns(
+        low=pl.when(wild).then((pl.col("low") * 0.2).round(4)).otherwise("low"),
+        high=pl.when(wild).then((pl.col("high") * 3).round(4)).otherwise("high"),
+    )
+    result = backtest(crash, carry(crash, gross=2.0, turnover=2.0))
+    taken = [execution for at, execution in result.liquidations if at == day + DAY.delta]
+    assert len(taken) == len(result.liquidations) > 5
+    assert [one.realised for one in taken] == sorted(one.realised for one in taken)
+    assert list(result.cleared) == [taken[-1].symbol]
+    after = [report for report in result.closes if report.close > day]
+    assert {report.state for report in after} == {State.HALTED}
+    assert {report.equity for report in after} == {Decimal(0)}
+    assert after[0].why.startswith("liquidated: ")
+    parts = shares(result.fills, result.liquidations, result.bookings, result.closes, result.cleared)
+    whole = by_cause(parts)
+    assert whole["net"] == -result.start_equity
+    assert whole["other"] == sum(result.cleared.values()) != 0

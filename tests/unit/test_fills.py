@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.execution_world import OTHER, SYMBOL, at, flat_bracket, free_of_charge, instrument, ledger
+from tests.unit.execution_world import OTHER, SYMBOL, at, flat_bracket, free_of_charge, instrument, ledger, liquidated
 from trader.errors import Rejected
 from trader.execution.fills import Costs, Holding, Ledger, booked
 
@@ -197,11 +197,61 @@ def test_a_cross_position_binds_its_margin_at_the_price_of_now_and_its_loss() ->
     assert trade(account, "136", "0.95")
 
 
+def test_cross_positions_of_all_symbols_bind_one_wallet() -> None:
+    account = ledger("100", 10, margin_mode="cross")
+    other = instrument(OTHER)
+    trade(account, "300", "1")
+    account.trade(other, Decimal(-100), Decimal(2), reduce_only=False, marks=at("1"))
+    # 30 and 20 bound at first; at 0.9 and 1.9: 27 and 19, 30 lost and 10 won
+    marks = {SYMBOL: Decimal("0.9"), OTHER: Decimal("1.9")}
+    assert account.available(marks) == 100 - 27 - 19 - 20
+    assert account.available({SYMBOL: Decimal("1.2"), OTHER: Decimal(2)}) == 100 - 36 - 20  # a profit is no margin
+    with pytest.raises(Rejected):
+        account.trade(RULES, Decimal(378), Decimal("0.9"), reduce_only=False, marks=marks)
+    assert account.trade(RULES, Decimal(377), Decimal("0.9"), reduce_only=False, marks=marks)
+
+
+def test_turning_a_cross_position_around_frees_its_own_margin_and_not_the_others() -> None:
+    account = ledger("100", 10, margin_mode="cross")
+    trade(account, "300", "1")
+    account.trade(instrument(OTHER), Decimal(100), Decimal(2), reduce_only=False, marks=at("1"))
+    marks = {SYMBOL: Decimal("1.1"), OTHER: Decimal("1.9")}
+    # closing earns 30; the other binds 19 and has lost 10: 101 carry 918 at 1.1
+    with pytest.raises(Rejected):
+        account.trade(RULES, Decimal(-300 - 919), Decimal("1.1"), reduce_only=False, marks=marks)
+    assert len(account.trade(RULES, Decimal(-300 - 918), Decimal("1.1"), reduce_only=False, marks=marks)) == 2
+
+
+def test_a_cross_account_is_liquidated_as_one_with_the_largest_loss_first() -> None:
+    account, rules = ledger("100", 10, margin_mode="cross"), {SYMBOL: RULES, OTHER: instrument(OTHER)}
+    trade(account, "300", "1")
+    account.trade(rules[OTHER], Decimal(-100), Decimal(2), reduce_only=False, marks=at("1"))
+    kept = {SYMBOL: Decimal("0.8"), OTHER: Decimal("2.35")}  # 5 left of 100, 2.4 and 2.35 required
+    assert account.liquidate(rules, kept) is None
+    gone = account.liquidate(rules, {**kept, OTHER: Decimal("2.36")})
+    assert gone is not None
+    assert [(one.symbol, one.quantity, one.realised) for one in gone.executions] == [
+        (SYMBOL, Decimal(-300), Decimal(-60)),
+        (OTHER, Decimal(100), Decimal(-36)),
+    ]
+    assert gone.cleared == -4  # what was left of the wallet
+    assert (account.wallet, account.holdings) == (0, {})
+
+
+def test_what_a_cross_account_lacks_when_it_is_liquidated_is_given() -> None:
+    account = ledger("100", 10, margin_mode="cross")
+    trade(account, "900", "1")
+    gone = liquidated(account, RULES, Decimal("0.8"))
+    assert gone is not None
+    assert gone.cleared == 80
+    assert account.wallet == 0
+
+
 def test_a_cross_position_takes_the_whole_wallet_when_it_is_liquidated() -> None:
     account = ledger("100", 10, margin_mode="cross")
     trade(account, "900", "1")
-    assert not account.liquidate(RULES, Decimal("0.9"))  # 100 - 90 is more than 0.01 of 810
-    assert account.liquidate(RULES, Decimal("0.89"))
+    assert not liquidated(account, RULES, Decimal("0.9"))  # 100 - 90 is more than 0.01 of 810
+    assert liquidated(account, RULES, Decimal("0.89"))
     assert account.wallet == 0
     assert account.holdings == {}
 
@@ -244,7 +294,7 @@ def test_funding_beyond_the_whole_margin_ends_with_an_empty_wallet_and_no_debt()
     trade(account, "100", "1")
     account.fund(SYMBOL, Decimal("0.2"), Decimal(1))
     assert account.available() == 0
-    assert account.liquidate(RULES, Decimal(1))
+    assert liquidated(account, RULES, Decimal(1))
     assert account.wallet == 0
 
 
@@ -257,8 +307,8 @@ def test_an_entry_at_200_with_twice_its_margin_is_liquidated_at_the_printed_pric
     rules = instrument(tick="0.01", brackets=flat_bracket("0.005"))
     account = ledger("1000", 2)
     account.trade(rules, Decimal(quantity), Decimal(200), reduce_only=False)
-    assert not account.liquidate(rules, Decimal(kept))
-    assert account.liquidate(rules, Decimal(taken))
+    assert not liquidated(account, rules, Decimal(kept))
+    assert liquidated(account, rules, Decimal(taken))
     assert account.holdings == {}
     assert account.wallet == 900
 
@@ -268,19 +318,21 @@ def test_liquidation_comes_exactly_where_the_margin_meets_its_requirement() -> N
     account = ledger("1000", 10)
     account.trade(rules, Decimal(99), Decimal(1), reduce_only=False)  # 99 - 9.9 = 89.1 is 0.99 of 90
     exact = Decimal(90) / 99
-    assert not account.liquidate(rules, exact + Decimal("1e-20"))
-    assert account.liquidate(rules, exact - Decimal("1e-20"))
+    assert not liquidated(account, rules, exact + Decimal("1e-20"))
+    assert liquidated(account, rules, exact - Decimal("1e-20"))
 
 
 def test_a_margin_that_just_meets_its_requirement_is_taken() -> None:
     rules = instrument(brackets=flat_bracket("0.5"))
     account = ledger("1000", 1)
     account.trade(rules, Decimal(100), Decimal(1), reduce_only=False)
-    assert not account.liquidate(rules, Decimal("0.00000001"))  # all of the price is margin: half of it is always there
+    assert not liquidated(
+        account, rules, Decimal("0.00000001")
+    )  # all of the price is margin: half of it is always there
     account.fund(SYMBOL, Decimal("9.5"), Decimal(1))  # 950 of 1,000 paid: the margin is 50 of 100
     assert account.holdings[SYMBOL].margin == 50
-    assert not account.liquidate(rules, Decimal("1.00000001"))
-    assert account.liquidate(rules, Decimal(1))
+    assert not liquidated(account, rules, Decimal("1.00000001"))
+    assert liquidated(account, rules, Decimal(1))
 
 
 def test_the_brackets_amount_lowers_what_must_be_kept() -> None:
@@ -288,8 +340,8 @@ def test_the_brackets_amount_lowers_what_must_be_kept() -> None:
     account = ledger("20000", 10)
     trade(account, "100000", "1")
     edge = Decimal(89_500) / Decimal("0.98") / 100_000
-    assert not account.liquidate(RULES, edge + Decimal("1e-9"))
-    assert account.liquidate(RULES, edge - Decimal("1e-9"))
+    assert not liquidated(account, RULES, edge + Decimal("1e-9"))
+    assert liquidated(account, RULES, edge - Decimal("1e-9"))
     assert account.wallet == 10000
 
 
@@ -297,25 +349,25 @@ def test_the_tier_is_that_of_the_notional_at_the_price_tested() -> None:
     """A short of 40,000 whose price doubles is in the second tier: 0.02 of 80,000 less 500 is 1,100."""
     account = ledger("50000", 1)
     trade(account, "-40000", "1")
-    assert not account.liquidate(RULES, Decimal("1.97"))
+    assert not liquidated(account, RULES, Decimal("1.97"))
     held, edge = 40_000, Decimal(80_500) / Decimal("1.02") / 40_000
     assert held * edge > 50_000
-    assert not account.liquidate(RULES, edge - Decimal("1e-9"))
-    assert account.liquidate(RULES, edge + Decimal("1e-9"))
+    assert not liquidated(account, RULES, edge - Decimal("1e-9"))
+    assert liquidated(account, RULES, edge + Decimal("1e-9"))
 
 
 def test_a_liquidation_takes_the_isolated_margin_and_nothing_else() -> None:
     account = ledger("1000")
     trade(account, "100", "1")
     account.trade(instrument(OTHER), Decimal(50), Decimal(2), reduce_only=False)
-    assert account.liquidate(RULES, Decimal("0.5"))
+    assert liquidated(account, RULES, Decimal("0.5"))
     assert account.wallet == 990
     assert account.quantity(SYMBOL) == 0
     assert account.quantity(OTHER) == 50
 
 
 def test_nothing_held_is_never_liquidated() -> None:
-    assert not ledger("0").liquidate(RULES, Decimal("0.0001"))
+    assert not liquidated(ledger("0"), RULES, Decimal("0.0001"))
 
 
 def test_two_symbols_share_the_wallet_and_keep_their_margins_apart() -> None:

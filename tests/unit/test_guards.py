@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.unit.execution_world import OTHER, SYMBOL, book, flat_bracket, instrument, ledger, limits
+from tests.unit.execution_world import OTHER, SYMBOL, book, flat_bracket, instrument, ledger, limits, liquidated
 from trader.domain.decision import Book, Leg, Limits, Margin, Refusal, State
 from trader.execution import guards
 from trader.execution.guards import breach, drawdown
@@ -216,7 +216,7 @@ def test_the_distance_to_liquidation_is_where_the_ledger_takes_the_position(
     def taken(at: Decimal) -> bool:
         own = ledger("10000", leverage, margin_mode="isolated" if isolated else "cross")
         own.trade(rules, quantity, price, reduce_only=False)
-        return own.liquidate(rules, at)
+        return liquidated(own, rules, at) is not None
 
     margin = Margin(leverage, isolated)
     distance = guards.liquidation_distance(rules, quantity, price, equity, margin)

@@ -96,15 +96,36 @@ def test_a_position_its_margin_no_longer_carries_is_taken_and_told(brackets: tup
         ADA.symbol, ADA.status, ADA.tick, ADA.step, ADA.min_quantity, ADA.max_quantity, ADA.min_notional, brackets
     )
     before = account.ledger.wallet
-    assert not account.liquidate(rules, PRICE, START + HOUR)
-    assert account.liquidate(rules, PRICE * (1 - Decimal("0.21") * side), START + HOUR)
-    assert not account.liquidate(rules, PRICE, START + HOUR)
+    assert not account.liquidate({"ADAUSDT": rules}, {"ADAUSDT": PRICE}, START + HOUR)
+    assert account.liquidate({"ADAUSDT": rules}, {"ADAUSDT": PRICE * (1 - Decimal("0.21") * side)}, START + HOUR)
+    assert not account.liquidate({}, {}, START + HOUR)
     assert account.account({}, START).positions == {}
     lost = before - account.ledger.wallet
     assert Decimal("399") < lost < Decimal("401")
     assert account.orders[-1].client_id.startswith("autoclose-")
     assert account.fills[-1].realised == account.incomes[-1].amount == -lost
     assert abs((account.fills[-1].price - account.fills[0].price) * -4000 * side - lost) < Decimal("0.001")
+
+
+def test_a_basket_under_cross_margin_binds_one_wallet_and_is_taken_together() -> None:
+    account = Imagined.opened(Decimal(1000), COSTS)
+    rules = {"ADAUSDT": ADA, "XRPUSDT": replace(ADA, symbol="XRPUSDT")}
+    for symbol in rules:
+        account.set_mode(symbol, 5, "cross")
+    account.trade(request("a", "4000"), ADA, PRICE, START)
+    order = OrderRequest("b", "XRPUSDT", Decimal(-4000), False)
+    marks = dict.fromkeys(rules, PRICE)
+    account.trade(order, rules["XRPUSDT"], PRICE, START, marks)
+    assert account.account(marks, START).available < 200
+    with pytest.raises(Rejected):
+        account.trade(OrderRequest("c", "XRPUSDT", Decimal(-2000), False), rules["XRPUSDT"], PRICE, START, marks)
+    apart = {"ADAUSDT": Decimal("0.38"), "XRPUSDT": Decimal("0.62")}
+    assert not account.liquidate(rules, {"ADAUSDT": Decimal("0.38"), "XRPUSDT": Decimal("0.45")}, START + HOUR)
+    assert account.liquidate(rules, apart, START + HOUR)
+    assert account.account({}, START).equity == 0
+    assert {one.client_id for one in account.orders[-2:]} == {account.orders[-1].client_id}
+    assert account.incomes[-1].kind == "INSURANCE_CLEAR"
+    assert sum(income.amount for income in account.incomes) == -1000
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def _max_delay(settings: Settings, portfolio: Portfolio) -> timedelta:
 
 def _besides(result: Backtest, market: Market, interval: Interval) -> dict[str, Any]:
     """Write exposures, attribution, volatility beside its forecast, and who was left out."""
-    parts = shares(result.fills, result.liquidations, result.bookings, result.closes)
+    parts = shares(result.fills, result.liquidations, result.bookings, result.closes, result.cleared)
     held = exposures(result.closes, result.fills, interval)
     forecast = [one.forecast_volatility for one in held if one.forecast_volatility is not None]
     return {
@@ -265,6 +265,7 @@ def _besides(result: Backtest, market: Market, interval: Interval) -> dict[str, 
                     "slippage": money(one.slippage),
                     "fees": money(one.fees),
                     "funding": money(one.funding),
+                    "other": money(one.other),
                     "net": money(one.net),
                 }
                 for one in parts

@@ -1,5 +1,6 @@
 """The imagined account of a dry run: orders, trades and bookings as an exchange would keep them; pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -16,6 +17,7 @@ from trader.execution.fills import Costs, Execution, Ledger, booked
 _ZERO = Decimal(0)
 _EIGHT_DECIMALS = Decimal("1e-8")
 _KEPT = timedelta(days=30)
+_NO_MARKS: Mapping[str, Decimal] = {}
 _NEW_SYMBOL: tuple[int, MarginMode] = (20, "cross")
 # Without a key there are no brackets; a position then goes when its margin is used up.
 _NO_MAINTENANCE = (Bracket(_ZERO, Decimal("Infinity"), 125, _ZERO, _ZERO),)
@@ -51,8 +53,17 @@ class Imagined:
         self.modes[symbol] = (leverage, margin_mode)
         self.ledger.chosen[symbol], self.ledger.margin_mode = leverage, margin_mode
 
-    def trade(self, request: OrderRequest, instrument: Instrument, price: Decimal, time: datetime) -> Order:
+    def trade(
+        self,
+        request: OrderRequest,
+        instrument: Instrument,
+        price: Decimal,
+        time: datetime,
+        marks: Mapping[str, Decimal] = _NO_MARKS,
+    ) -> Order:
         """Fill an order near a price, or what its limit reaches; the rest of it expires.
+
+        `marks` are the prices of what else is held, which cross margin is tested at.
 
         Raises:
             Rejected: the rules or the margin do not allow it, with the code the exchange would give. What it may have
@@ -63,7 +74,7 @@ class Imagined:
         if not self.ledger.quantity(symbol) and symbol not in self.unfunded():
             self.funded[symbol] = time
         done = self.ledger.trade(
-            instrument, request.quantity, price, reduce_only=request.reduce_only, limit=request.limit
+            instrument, request.quantity, price, reduce_only=request.reduce_only, limit=request.limit, marks=marks
         )
         order = self._record(request, done, time)
         self._forget(time)
@@ -90,13 +101,20 @@ class Imagined:
         if quantity:
             self._book("FUNDING_FEE", funding.symbol, amount, funding.time)
 
-    def liquidate(self, instrument: Instrument, price: Decimal, time: datetime) -> bool:
-        """Take a position away where its margin no longer carries it at a price; tell whether it did."""
-        taken = self.ledger.liquidate(replace(instrument, brackets=instrument.brackets or _NO_MAINTENANCE), price)
+    def liquidate(self, instruments: Mapping[str, Instrument], prices: Mapping[str, Decimal], time: datetime) -> bool:
+        """Take away what its margin no longer carries at the prices of all that is held; tell whether it did."""
+        rules = {
+            symbol: replace(instruments[symbol], brackets=instruments[symbol].brackets or _NO_MAINTENANCE)
+            for symbol in prices
+        }
+        taken = self.ledger.liquidate(rules, prices)
         if taken is None:
             return False
         name = f"autoclose-{round(time.timestamp() * 1000)}"
-        self._record(OrderRequest(name, taken.symbol, taken.quantity, reduce_only=True), [taken], time)
+        for gone in taken.executions:
+            self._record(OrderRequest(name, gone.symbol, gone.quantity, reduce_only=True), [gone], time)
+        if taken.cleared:
+            self._book("INSURANCE_CLEAR", taken.executions[-1].symbol, taken.cleared, time)
         return True
 
     def account(self, prices: dict[str, Decimal], time: datetime) -> Account:
@@ -114,7 +132,7 @@ class Imagined:
             time=time,
             wallet=self.ledger.wallet,
             equity=self.ledger.equity(prices),
-            available=self.ledger.available(),
+            available=self.ledger.available(prices),
             positions=positions,
         )
 

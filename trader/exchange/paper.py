@@ -117,12 +117,12 @@ class PaperGateway:
             raise OutcomeUnknown(f"An imagined order {order.client_id} exists; look it up.", code=TWIN_OPEN)
         if self._market.keyed:
             await self._validate(order)
-        await self._catch_up()
+        marks = await self._catch_up()
         if order.symbol not in self._rules:
             await self.instruments([order.symbol])
         price = (await self._market.prices([order.symbol]))[order.symbol]
         account = deepcopy(self._account)
-        done = account.trade(order, self._rules[order.symbol], price, self._clock.now())
+        done = account.trade(order, self._rules[order.symbol], price, self._clock.now(), marks)
         self._keep(account)
         return done
 
@@ -189,8 +189,8 @@ class PaperGateway:
         missing = [symbol for symbol in prices if symbol not in self._rules]
         if missing:
             await self.instruments(missing)
-        taken = [account.liquidate(self._rules[symbol], price, now) for symbol, price in prices.items()]
-        if stamps or any(taken):
+        taken = account.liquidate(self._rules, prices, now)
+        if stamps or taken:
             self._keep(account)
         return prices
 

@@ -4,7 +4,7 @@ The rules are those of the embedded exchange, written a second time on purpose: 
 Amounts are rounded to eight decimals, half to even, whenever they are booked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -14,6 +14,7 @@ from trader.errors import Rejected
 
 _CENTS = Decimal("1e-8")
 _ZERO = Decimal(0)
+_NO_MARKS: Mapping[str, Decimal] = {}
 
 
 def booked(amount: Decimal) -> Decimal:
@@ -50,12 +51,23 @@ class Execution:
     realised: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """What was taken away at one moment: the fills in order, and what cross margin cleared.
+
+    `cleared` is booked under the symbol of the last fill, as the wallet felt it: what was left of it went (negative),
+    or what it lacked was given.
+    """
+
+    executions: tuple[Execution, ...]
+    cleared: Decimal = _ZERO
+
+
 @dataclass(slots=True)
 class Ledger:
-    """A USDT-margined account in one-way mode.
+    """A USDT-margined account in one-way mode; under cross margin one wallet backs the positions of all symbols.
 
-    `leverage` is the setting of every symbol that has none of its own in `chosen`. Under cross margin it knows one
-    symbol at a time: margin test and liquidation leave the other positions out.
+    `leverage` is the setting of every symbol that has none of its own in `chosen`.
     """
 
     wallet: Decimal
@@ -81,9 +93,15 @@ class Ledger:
         """Return wallet plus unrealised profit."""
         return self.wallet + sum((self.unrealised(symbol, prices[symbol]) for symbol in self.holdings), _ZERO)
 
-    def available(self) -> Decimal:
-        """Return what is left of the wallet after the margins set aside."""
-        return self.wallet - sum((holding.margin for holding in self.holdings.values()), _ZERO)
+    def available(self, marks: Mapping[str, Decimal] = _NO_MARKS) -> Decimal:
+        """Return what an opening may bind: the wallet less the margins set aside.
+
+        Under cross margin a position binds notional over leverage at its mark, and all together bind what they lose
+        where their sum is a loss; `marks` then holds the price of everything held.
+        """
+        if self.margin_mode == "isolated":
+            return self.wallet - sum((holding.margin for holding in self.holdings.values()), _ZERO)
+        return self._unbound(self.holdings, marks)
 
     def trade(
         self,
@@ -93,11 +111,13 @@ class Ledger:
         *,
         reduce_only: bool,
         limit: Decimal | None = None,
+        marks: Mapping[str, Decimal] = _NO_MARKS,
     ) -> list[Execution]:
         """Fill an order at once, at a price moved against us by half the spread and the slippage.
 
         With a limit it takes what its price reaches, and nothing of it rests: the quantity lies evenly on the ticks
         from the best price to that of a market order, and is paid at the limit where that lies between the two.
+        `marks` are the prices of what else is held, which cross margin is tested at.
 
         Returns:
             One execution, or two where the order crosses zero (the closing part first); none where a limit reaches
@@ -120,7 +140,7 @@ class Ledger:
             filled, paid = self._reach(instrument, quantity, price, limit)
         elif not instrument.admits(paid, price):
             raise Rejected(f"{instrument.symbol}: {paid} is not within PERCENT_PRICE of {price}", code=-4131)
-        self._require_room(instrument, quantity, max(paid, limit or paid), price)
+        self._require_room(instrument, quantity, max(paid, limit or paid), {**marks, instrument.symbol: price})
         closing = _signed(min(abs(filled), abs(held)), quantity) if crossing else _ZERO
         opening = filled - closing
         done = [self._reduce(instrument.symbol, closing, paid)] if closing else []
@@ -141,24 +161,47 @@ class Ledger:
             holding.margin -= max(-self.available(), _ZERO)
         return -paid
 
-    def liquidate(self, instrument: Instrument, price: Decimal) -> Execution | None:
-        """Take a position away where its margin no longer carries it at a price; return how, None where it does.
+    def liquidate(self, instruments: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> Liquidation | None:
+        """Take away what its margin no longer carries at the given prices; return how, None where nothing is taken.
 
-        The margin is lost as a whole, which is a fill at the price where nothing of it would be left.
+        An isolated position is tested alone, where a price of it is given, and loses its margin as a whole: a fill at
+        the price where nothing of it would be left. Cross positions are tested together, each at its given price, by
+        the wallet and all their profit against all their maintenance margins: where that does not suffice they are
+        closed at those prices, the largest loss first, and what is left of the wallet is lost. The exchange may stop
+        after the first of them; the careful account does not.
         """
-        holding = self.holdings.get(instrument.symbol)
-        if holding is None:
-            return None
-        notional = abs(holding.quantity) * price
+        if self.margin_mode == "isolated":
+            held = [symbol for symbol in self.holdings if symbol in prices]
+            gone = [self._take_margin(symbol) for symbol in held if not self._carried(instruments[symbol], prices)]
+            return Liquidation(tuple(gone)) if gone else None
+        profit = sum((each.quantity * prices[symbol] - each.cost for symbol, each in self.holdings.items()), _ZERO)
+        required = sum((self._maintenance(instruments[symbol], prices[symbol]) for symbol in self.holdings), _ZERO)
+        return None if not self.holdings or self.wallet + profit > required else self._take_everything(prices)
+
+    def _carried(self, instrument: Instrument, prices: Mapping[str, Decimal]) -> bool:
+        holding, price = self.holdings[instrument.symbol], prices[instrument.symbol]
+        return holding.margin + holding.quantity * price - holding.cost > self._maintenance(instrument, price)
+
+    def _maintenance(self, instrument: Instrument, price: Decimal) -> Decimal:
+        notional = abs(self.holdings[instrument.symbol].quantity) * price
         bracket = instrument.bracket(notional)
-        required = bracket.maintenance_rate * notional - bracket.maintenance_amount
-        backing = holding.margin if self.margin_mode == "isolated" else self.wallet
-        if backing + holding.quantity * price - holding.cost > required:
-            return None
-        self.wallet -= backing
-        del self.holdings[instrument.symbol]
-        bankruptcy = booked((holding.cost - backing) / holding.quantity)
-        return Execution(instrument.symbol, -holding.quantity, bankruptcy, _ZERO, -backing)
+        return bracket.maintenance_rate * notional - bracket.maintenance_amount
+
+    def _take_margin(self, symbol: str) -> Execution:
+        holding = self.holdings.pop(symbol)
+        self.wallet -= holding.margin
+        bankruptcy = booked((holding.cost - holding.margin) / holding.quantity)
+        return Execution(symbol, -holding.quantity, bankruptcy, _ZERO, -holding.margin)
+
+    def _take_everything(self, prices: Mapping[str, Decimal]) -> Liquidation:
+        gone: list[Execution] = []
+        for symbol in sorted(self.holdings, key=lambda each: (self.unrealised(each, prices[each]), each)):
+            realised = self.unrealised(symbol, prices[symbol])
+            holding = self.holdings.pop(symbol)
+            self.wallet += realised
+            gone.append(Execution(symbol, -holding.quantity, prices[symbol], _ZERO, realised))
+        rest, self.wallet = self.wallet, _ZERO
+        return Liquidation(tuple(gone), -rest)
 
     def _price(self, instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
         """Return what a market order pays."""
@@ -180,7 +223,9 @@ class Ledger:
         levels, taken = sign * (worst - best) / instrument.tick + 1, sign * (limit - best) / instrument.tick + 1
         return instrument.quantity(instrument.steps(quantity * max(taken, _ZERO) / levels)), limit
 
-    def _require_room(self, instrument: Instrument, quantity: Decimal, paid: Decimal, price: Decimal) -> None:
+    def _require_room(
+        self, instrument: Instrument, quantity: Decimal, paid: Decimal, marks: Mapping[str, Decimal]
+    ) -> None:
         """Check that what a whole order would open at a price paid finds margin and bracket."""
         held = self.quantity(instrument.symbol)
         crossing = held != 0 and (held > 0) != (quantity > 0)
@@ -188,26 +233,27 @@ class Ledger:
         opening = quantity - closing
         if not opening:
             return
-        free = self._freed(instrument.symbol, closing, paid) if closing else self._free(instrument.symbol, price)
+        free = self._freed(instrument.symbol, closing, paid, marks) if closing else self.available(marks)
         self._require_margin(instrument, opening, paid, free)
-        self._require_bracket(instrument, opening if closing else held + opening, price)
+        self._require_bracket(instrument, opening if closing else held + opening, marks[instrument.symbol])
 
     def _leverage(self, symbol: str) -> int:
         return self.chosen.get(symbol, self.leverage)
 
-    def _free(self, symbol: str, price: Decimal) -> Decimal:
-        """Return what an opening order may bind; a cross position binds its margin and its loss at the price."""
-        holding = self.holdings.get(symbol)
-        if holding is None or self.margin_mode == "isolated":
-            return self.available()
-        bound = booked(abs(holding.quantity) * price / self._leverage(symbol))
-        return self.available() - bound + min(self.unrealised(symbol, price), _ZERO)
+    def _unbound(self, symbols: Iterable[str], marks: Mapping[str, Decimal]) -> Decimal:
+        """Return what the cross positions of some symbols leave of the wallet."""
+        held = list(symbols)
+        bound = [booked(abs(self.holdings[one].quantity) * marks[one] / self._leverage(one)) for one in held]
+        profit = sum((self.unrealised(one, marks[one]) for one in held), _ZERO)
+        return self.wallet - sum(bound, _ZERO) + min(profit, _ZERO)
 
-    def _freed(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+    def _freed(self, symbol: str, quantity: Decimal, price: Decimal, marks: Mapping[str, Decimal]) -> Decimal:
         """Return what will be available once the whole position is closed by a quantity at a price."""
         holding = self.holdings[symbol]
-        realised = booked(-quantity * price - holding.cost)
-        return self.available() + holding.margin + realised - booked(abs(quantity) * price * self.costs.fee)
+        earned = booked(-quantity * price - holding.cost) - booked(abs(quantity) * price * self.costs.fee)
+        if self.margin_mode == "isolated":
+            return self.available() + holding.margin + earned
+        return self._unbound((one for one in self.holdings if one != symbol), marks) + earned
 
     def _require_margin(self, instrument: Instrument, quantity: Decimal, price: Decimal, available: Decimal) -> None:
         notional = abs(quantity) * price

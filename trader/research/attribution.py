@@ -15,6 +15,7 @@ from trader.execution.round_trips import Funding
 from trader.research.metrics import Metrics, signal_metrics
 
 _ZERO = Decimal(0)
+_NOTHING: Mapping[str, Decimal] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Share:
     """One symbol's part in a run, in USDT; what was paid is negative.
 
     `traded` is the notional of its fills, `prices` what price moves brought before costs, `slippage` what fills lost
-    against the first price after their close, `net` everything together.
+    against the first price after their close, `other` what a liquidation under cross margin took besides, booked under
+    its last symbol (positive: what the wallet lacked was given), `net` everything together.
     """
 
     symbol: str
@@ -32,11 +34,12 @@ class Share:
     slippage: Decimal
     fees: Decimal
     funding: Decimal
+    other: Decimal
 
     @property
     def net(self) -> Decimal:
         """Return its part of the change of equity."""
-        return self.prices + self.slippage + self.fees + self.funding
+        return self.prices + self.slippage + self.fees + self.funding + self.other
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ def shares(
     forced: Sequence[tuple[datetime, Execution]],
     bookings: Sequence[Funding],
     reports: Sequence[CloseReport],
+    cleared: Mapping[str, Decimal] = _NOTHING,
 ) -> list[Share]:
     """Part the change of equity by symbol; the parts add up to it exactly.
 
@@ -66,6 +70,7 @@ def shares(
         forced: liquidations, each with when it happened, in order.
         bookings: funding.
         reports: one a close; the last one's prices mark what is still held.
+        cleared: what liquidations under cross margin took (negative) or gave besides, by symbol.
     """
     first_price = {(report.close, name): price for report in reports for name, price in report.prices.items()}
     executions = sorted([*forced, *fills], key=lambda one: one[0])
@@ -86,6 +91,7 @@ def shares(
                 slippage=slippage,
                 fees=-sum((e.fee for _, e in own), _ZERO),
                 funding=sum((one.amount for one in bookings if one.symbol == symbol), _ZERO),
+                other=cleared.get(symbol, _ZERO),
             )
         )
     return found
@@ -178,5 +184,5 @@ def by_cause(found: Iterable[Share]) -> Mapping[str, Decimal]:
     everyone = list(found)
     return {
         name: sum((getattr(share, name) for share in everyone), _ZERO)
-        for name in ("prices", "slippage", "fees", "funding", "net")
+        for name in ("prices", "slippage", "fees", "funding", "other", "net")
     }

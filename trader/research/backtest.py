@@ -1,8 +1,9 @@
 """The daemon's own decisions with arithmetic for an exchange.
 
 The convention of one close, step by step, is in docs/architecture.md: the bar ends and its worst price meets the
-liquidation test, funding stamped up to the close is paid at the first price after it, the liquidation test at that
-price, then the decision, sized, filled and marked at that same price.
+liquidation test (of several symbols, each at its own worst: nobody knows that it was not at the same moment), funding
+stamped up to the close is paid at the first price after it, the liquidation test at that price, then the decision,
+sized, filled and marked at that same price.
 """
 
 from collections import Counter
@@ -27,7 +28,7 @@ from trader.execution.round_trips import Funding
 from trader.market.funding import with_funding
 from trader.market.resample import resample
 from trader.research.carrier import Carrier
-from trader.research.track import Tape
+from trader.research.track import PlayedBar, Tape
 
 SETTLING = "SETTLING"
 """What the exchange calls a symbol that is traded no more."""
@@ -55,13 +56,15 @@ class Terms:
 class Backtest:
     """What happened: a record a close, the fills with the close that caused them, and the money paid.
 
-    `liquidations` are what was taken away, with the end of the bar in which it was; `bookings` is all funding in order.
+    `liquidations` are what was taken away, with the end of the bar in which it was, `cleared` what of cross margin went
+    with it, by the symbol it is booked under; `bookings` is all funding in order.
     """
 
     start_equity: Decimal
     closes: list[CloseReport] = field(default_factory=list)
     fills: list[tuple[datetime, Execution]] = field(default_factory=list)
     liquidations: list[tuple[datetime, Execution]] = field(default_factory=list)
+    cleared: dict[str, Decimal] = field(default_factory=dict)
     bookings: list[Funding] = field(default_factory=list)
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
@@ -108,7 +111,7 @@ def run_backtest(
             continue
         # a first close decided late is decided, filled and marked at the time of the start, as the daemon would
         moment = max(close, terms.start or close)
-        taken = _play(ledger, tapes, instruments, played, moment, result)
+        taken = play_bars(ledger, tapes, instruments, played, moment, result)
         played = moment
         if taken:
             state = State.HALTED
@@ -193,7 +196,7 @@ def _rules(
     return {**instruments, **{symbol: replace(instruments[symbol], status=SETTLING) for symbol in ended}}
 
 
-def _play(
+def play_bars(
     ledger: Ledger,
     tapes: Mapping[str, Tape],
     instruments: Mapping[str, Instrument],
@@ -201,25 +204,44 @@ def _play(
     until: datetime,
     result: Backtest,
 ) -> list[str]:
-    """Play every bar that ends in (since, until]; return the symbols that were liquidated."""
+    """Play every bar that ends in (since, until], all symbols of one end together; return what was liquidated."""
     taken: list[str] = []
-    if since is None:
-        return taken
-    for tape in tapes.values():
-        for bar in tape.ended(since, until):
-            holding = ledger.quantity(tape.symbol)
-            if holding == 0:
-                break
-            instrument = instruments[tape.symbol]
-            gone = ledger.liquidate(instrument, bar.low if holding > 0 else bar.high)
-            if not gone:
-                for rate in bar.rates:
-                    received = ledger.fund(tape.symbol, rate, bar.next_price)
-                    result.bookings.append(Funding(bar.end, tape.symbol, received))
-                gone = ledger.liquidate(instrument, bar.next_price)
-            if gone:
-                taken.append(tape.symbol)
-                result.liquidations.append((bar.end, gone))
+    bars: dict[datetime, dict[str, PlayedBar]] = {}
+    if since is not None:
+        for symbol in ledger.holdings:
+            for bar in tapes[symbol].ended(since, until):
+                bars.setdefault(bar.end, {})[symbol] = bar
+    for end in sorted(bars):
+        taken += _settle(ledger, tapes, instruments, end, bars[end], result)
+    return taken
+
+
+def _settle(
+    ledger: Ledger,
+    tapes: Mapping[str, Tape],
+    instruments: Mapping[str, Instrument],
+    end: datetime,
+    bars: Mapping[str, PlayedBar],
+    result: Backtest,
+) -> list[str]:
+    """Do to the account what the bars that end together do to it."""
+    held = ledger.holdings
+    # what is held beyond its last bar keeps that bar's close
+    after = {symbol: bars[symbol].next_price if symbol in bars else tapes[symbol].price(end) for symbol in held}
+    worst = {symbol: bars[symbol].worst(held[symbol].quantity) if symbol in bars else after[symbol] for symbol in held}
+    gone = [ledger.liquidate(instruments, worst)]
+    for symbol in list(ledger.holdings):
+        for rate in bars[symbol].rates if symbol in bars else ():
+            received = ledger.fund(symbol, rate, after[symbol])
+            result.bookings.append(Funding(end, symbol, received))
+    gone.append(ledger.liquidate(instruments, after))
+    taken: list[str] = []
+    for one in gone:
+        if one is not None:
+            taken += [execution.symbol for execution in one.executions]
+            result.liquidations += [(end, execution) for execution in one.executions]
+            last = one.executions[-1].symbol
+            result.cleared[last] = result.cleared.get(last, Decimal(0)) + one.cleared
     return taken
 
 

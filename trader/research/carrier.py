@@ -77,7 +77,12 @@ class Carrier:
         self.sent += 1
         try:
             done = self._ledger.trade(
-                self._instruments[symbol], quantity, self._prices[symbol], reduce_only=leg.reduce_only, limit=limit
+                self._instruments[symbol],
+                quantity,
+                self._prices[symbol],
+                reduce_only=leg.reduce_only,
+                limit=limit,
+                marks=self._prices,
             )
         except Rejected as error:
             refusal = error

@@ -138,14 +138,17 @@ class Expectation:
 
     def _take(self, seen: Seen, *, worst: bool) -> None:
         """Look for liquidation, which halts, at the candle's worst price, or at the first one after it."""
-        for symbol, holding in list(self._ledger.holdings.items()):
+        prices: dict[str, Decimal] = {}
+        for symbol, holding in self._ledger.holdings.items():
             instrument = seen.instruments.get(symbol)
             extremes = seen.lows if holding.quantity > 0 else seen.highs
             price = extremes.get(symbol) if worst else seen.prices.get(symbol)
-            if instrument is None or not instrument.brackets or price is None:
-                continue
-            if self._ledger.liquidate(instrument, price) is not None:
-                self._state = State.HALTED
+            if instrument is not None and instrument.brackets and price is not None:
+                prices[symbol] = price
+        if self._ledger.margin_mode == "cross" and len(prices) < len(self._ledger.holdings):
+            return  # of an account that is backed as a whole, a part says nothing
+        if self._ledger.liquidate(seen.instruments, prices) is not None:
+            self._state = State.HALTED
 
     def _book(self, bookings: Sequence[Booked]) -> None:
         for one in bookings:

@@ -24,6 +24,10 @@ class PlayedBar:
     rates: tuple[Decimal, ...]
     next_price: Decimal
 
+    def worst(self, held: Decimal) -> Decimal:
+        """Return its worst price for a signed quantity."""
+        return self.low if held > 0 else self.high
+
 
 class Tape:
     """The bars of one symbol, played in order.

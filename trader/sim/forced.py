@@ -29,7 +29,11 @@ def take_margin(floor: Floor, position: Position) -> None:
 
 
 def _liquidate_cross(floor: Floor, at: Callable[[Position], Decimal]) -> None:
-    """Close all cross positions when together they miss their maintenance margin; the cross wallet is lost."""
+    """Close all cross positions when together they miss their maintenance margin; the cross wallet is lost.
+
+    Each counts at its own given price. At the end of a bar that is its worst one, as if all had been there at once:
+    no bar says that they were not.
+    """
     account = floor.account
     positions = account.cross()
     if not positions:
@@ -44,7 +48,12 @@ def _liquidate_cross(floor: Floor, at: Callable[[Position], Decimal]) -> None:
 
 
 def take_cross(floor: Floor, pairs: list[tuple[Position, Decimal]]) -> None:
-    """Liquidate all cross positions at the given prices: the whole cross wallet is lost."""
+    """Liquidate all cross positions at the given prices, the largest loss first: the whole cross wallet is lost.
+
+    Binance closes one after the other until the rest is carried, and its clearance fee takes most of what that frees;
+    that nothing is left is the careful reading.
+    """
+    pairs = sorted(pairs, key=lambda pair: (unrealised(*pair), pair[0].symbol, pair[0].side))
     for symbol in {position.symbol for position, _ in pairs}:
         _cancel_orders(floor, symbol)
     for position, price in pairs:

@@ -61,8 +61,8 @@ class Series:
         return -(-stamp // self.spacing) * self.spacing
 
     def due(self, after: int, until: int) -> list[tuple[int, Decimal]]:
-        """List the funding stamps in (after, until] with their rates."""
-        low, high = bisect_right(self.stamps, after), bisect_right(self.stamps, until)
+        """List the funding stamps in (after, until] with their rates; after its last bar a symbol pays none."""
+        low, high = bisect_right(self.stamps, after), bisect_right(self.stamps, min(until, self.end))
         return list(zip(self.stamps[low:high], self.rates[low:high], strict=True))
 
 

@@ -43,7 +43,7 @@ def _lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], title: str, 
 
 
 def _bars(parts: Sequence[tuple[str, Mapping[str, Any]]], palette: Palette) -> Spec:
-    causes = ("prices", "slippage", "fees", "funding", "net")
+    causes = ("prices", "slippage", "fees", "funding", "other", "net")
     rows = [{"symbol": symbol} | {cause: round(float(part[cause]), 2) for cause in causes} for symbol, part in parts]
     tips = [alt.Tooltip("symbol:N"), *(alt.Tooltip(f"{cause}:Q", format="+,.2f") for cause in causes)]
     bars = plot(rows, 16 * len(rows)).mark_bar(height={"band": 0.7}).encode(
