@@ -98,7 +98,8 @@ def product(panel: Panel, allocator: InverseVolatilityAllocator) -> Rung:
 def test_the_candle_file_is_the_research_data_in_the_exchange_s_sign(panel: Panel, shared: Path) -> None:
     raw = pl.read_parquet(shared / "data" / "seed-oracles" / "perps_daily_raw_2023-09_2023-11.parquet")
     received = raw.pivot("ticker", index="date", values="funding_rate", sort_columns=True).sort("date")
-    assert np.array_equal(panel.paid.carry, received.drop("date").to_numpy(), equal_nan=True)
+    # the raw file has the noise of adding three rates
+    assert np.array_equal(panel.paid.carry, np.round(received.drop("date").to_numpy(), 8), equal_nan=True)
 
 
 def rungs(panel: Panel) -> dict[str, Rung]:

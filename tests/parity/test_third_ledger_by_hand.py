@@ -115,4 +115,11 @@ def test_the_third_ledger_imports_nothing_of_ours() -> None:
     tree = ast.parse(Path(third_ledger.__file__).read_text(encoding="utf-8"))
     names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    assert {name.split(".")[0] for name in names} == {"collections", "datetime", "decimal", "pathlib", "polars"}
+    assert {name.split(".")[0] for name in names} == {
+        "collections",
+        "datetime",
+        "decimal",
+        "pathlib",
+        "polars",
+        "typing",
+    }

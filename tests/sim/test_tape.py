@@ -1,6 +1,7 @@
 """Bad files are refused in one sentence that names file, row or time, and remedy."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from trader.sim.errors import StartError
 from trader.sim.generated import FIRST, HOUR, HOURS, START, generated_tape, load_generated
+from trader.sim.instruments import default_listing
 from trader.sim.tape import load_tape
 
 GOOD = [(1.0, 1.1, 0.9, 1.05)] * 6
@@ -163,3 +165,13 @@ def test_the_generated_market_is_the_same_as_its_frames_in_files(tmp_path: Path)
     assert (tape.digest, tape.funding_digest) == (made.digest, made.funding_digest)
     assert made.generated
     assert not tape.generated
+
+
+def test_prices_and_rates_are_read_in_eight_decimals_so_that_noise_makes_no_tick(market: Any, tmp_path: Path) -> None:
+    frame = market.candles([(0.0008017999999999999, 0.0009, 0.0007, 0.0008017999999999999)] * 3)
+    frame.with_columns(funding_rate=pl.lit(0.00030000000000000003)).write_parquet(tmp_path / "ADAUSDT_1h.parquet")
+    tape = load_tape(tmp_path / "ADAUSDT_1h.parquet")
+    series = tape.series["ADAUSDT"]
+    assert str(series.price(series.first)) == "0.0008018"
+    assert [str(rate) for rate in series.rates] == ["0.0003"] * 3
+    assert default_listing(tape).instruments["ADAUSDT"].tick == Decimal("1e-7")

@@ -7,7 +7,7 @@ import pytest
 
 from trader.domain.interval import Interval
 from trader.errors import DataError
-from trader.market.candles import canonical, closed, parse_candles, spacing, validate
+from trader.market.candles import canonical, closed, parse_bars, parse_candles, spacing, validate
 from trader.market.funding import parse_funding
 from trader.market.resample import resample
 
@@ -272,3 +272,15 @@ def test_a_funding_file_is_read_by_symbol_and_time() -> None:
 def test_funding_that_cannot_be_used_is_refused(rows: str, reason: str) -> None:
     with pytest.raises(DataError, match=reason):
         parse_funding(f"funding_time,funding_rate\n{rows}".encode(), "ADAUSDT_funding.csv")
+
+
+def test_prices_and_rates_of_a_file_are_read_in_the_decimals_an_exchange_states() -> None:
+    noisy = b"symbol,open_time,open,high,low,close,volume,funding_rate\n" + b"".join(
+        f"AUSDT,2025-01-0{day}T00:00:00Z,0.0008017999999999999,0.0009,0.0008,0.00762099999999999e-1,1.0,"
+        f"0.00030000000000000003\n".encode()
+        for day in (1, 2)
+    )
+    frame = parse_bars(noisy, "a.csv")
+    assert frame["open"].to_list() == [0.0008018] * 2
+    assert frame["close"].to_list() == [0.0007621] * 2
+    assert frame["funding_rate"].to_list() == [0.0003] * 2

@@ -39,6 +39,21 @@ class Holding:
     cost: Decimal = _ZERO
     margin: Decimal = _ZERO
 
+    def add(self, quantity: Decimal, price: Decimal) -> None:
+        """Let it grow by a signed quantity bought or sold at a price."""
+        self.quantity += quantity
+        self.cost += quantity * price
+
+    def release(self, quantity: Decimal) -> Decimal:
+        """Let it shrink by a signed quantity of the other side and return the cost that goes with it."""
+        whole = quantity == -self.quantity
+        cost = self.cost if whole else booked(self.cost * abs(quantity) / abs(self.quantity))
+        margin = self.margin if whole else booked(self.margin * abs(quantity) / abs(self.quantity))
+        self.quantity += quantity
+        self.cost -= cost
+        self.margin -= margin
+        return cost
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -275,23 +290,14 @@ class Ledger:
     def _add(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
         holding = self.holdings.setdefault(symbol, Holding())
         notional = abs(quantity) * price
-        holding.quantity += quantity
-        holding.cost += quantity * price
+        holding.add(quantity, price)
         if self.margin_mode == "isolated":
             holding.margin += booked(notional / self._leverage(symbol))
         return self._pay(symbol, quantity, price, _ZERO)
 
     def _reduce(self, symbol: str, quantity: Decimal, price: Decimal) -> Execution:
         holding = self.holdings[symbol]
-        if -quantity == holding.quantity:
-            cost, margin = holding.cost, holding.margin
-        else:
-            cost = booked(holding.cost * abs(quantity) / abs(holding.quantity))
-            margin = booked(holding.margin * abs(quantity) / abs(holding.quantity))
-        realised = booked(-quantity * price - cost)
-        holding.quantity += quantity
-        holding.cost -= cost
-        holding.margin -= margin
+        realised = booked(-quantity * price - holding.release(quantity))
         if holding.quantity == 0:
             del self.holdings[symbol]
         self.wallet += realised

@@ -13,7 +13,7 @@ import polars as pl
 
 from trader.domain.interval import Interval
 from trader.errors import DataError
-from trader.market.tables import TIME, as_floats, parse_table, utc_times, with_symbol
+from trader.market.tables import STATED, TIME, as_floats, parse_table, utc_times, with_symbol
 
 PRICES = ("open", "high", "low", "close")
 OPTIONAL = ("quote_volume", "funding_rate")
@@ -51,7 +51,7 @@ def parse_candles(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
 def parse_bars(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
     """Read the bytes of a candle file into candle columns, whatever is wrong with its candles.
 
-    Rows keep their order within a symbol.
+    Rows keep their order within a symbol; prices and funding rates have the eight decimals an exchange states.
 
     Raises:
         DataError: unreadable, empty, of another symbol, or of no interval.
@@ -63,7 +63,9 @@ def parse_bars(data: bytes, name: str, symbol: str | None = None) -> pl.DataFram
     if table.is_empty():
         raise DataError(f"{name} holds no candles; give a file with at least two.")
     # A file may list all symbols of an instant together; within one symbol its order is not ours to mend.
+    stated = [column for column in (*PRICES, "funding_rate") if column in table.columns]
     bars = table.select("symbol", "open_time", *numbers).sort("symbol", maintain_order=True)
+    bars = bars.with_columns(pl.col(stated).round(STATED))
     return with_close(bars, spacing(bars))
 
 

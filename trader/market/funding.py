@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from trader.errors import DataError
-from trader.market.tables import as_floats, parse_table, utc_times, with_symbol
+from trader.market.tables import STATED, as_floats, parse_table, utc_times, with_symbol
 
 
 def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
@@ -19,7 +19,8 @@ def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
     table = as_floats(utc_times(table, "funding_time", name), ["funding_rate"], name)
     if table.is_empty():
         raise DataError(f"{name} holds no funding; leave it out, or give a file with funding in the period.")
-    rates = table.select("symbol", "funding_time", "funding_rate").sort("symbol", "funding_time")
+    rates = table.select("symbol", "funding_time", pl.col("funding_rate").round(STATED))
+    rates = rates.sort("symbol", "funding_time")
     for bad, reason in (
         (~rates["funding_rate"].is_finite().fill_null(False), "a missing, NaN or infinite rate"),
         (rates.select("symbol", "funding_time").is_duplicated(), "more than one rate"),

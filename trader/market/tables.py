@@ -10,6 +10,8 @@ from polars.exceptions import PolarsError
 from trader.errors import DataError
 
 TIME = pl.Datetime("ms", "UTC")
+STATED = 8
+"""Decimals in which an exchange states prices and rates; what a file has beyond them is noise of some arithmetic."""
 
 _LEADING_SYMBOL = re.compile(r"[A-Z0-9]+USDT")
 _PARQUET = b"PAR1"

@@ -10,7 +10,7 @@ import numpy as np
 
 from trader.domain.decision import CloseReport
 from trader.domain.interval import Interval
-from trader.execution.fills import Execution, booked
+from trader.execution.fills import Execution, Holding, booked
 from trader.execution.round_trips import Funding
 from trader.research.metrics import Metrics, signal_metrics
 
@@ -98,15 +98,14 @@ def shares(
 
 
 def _unrealised(executions: Sequence[tuple[datetime, Execution]], price: Decimal | None) -> Decimal:
-    """Return the profit of what is left of a symbol, booked as an exchange books it."""
-    quantity = cost = _ZERO
+    """Return the profit of what is left of a symbol, booked as the account books it."""
+    left = Holding()
     for _, execution in executions:
-        # what was realised took its share of the cost with it
-        cost += execution.quantity * execution.price + execution.realised
-        quantity += execution.quantity
-        if quantity == 0:
-            cost = _ZERO
-    return booked(quantity * price - cost) if quantity and price is not None else _ZERO
+        if left.quantity * execution.quantity < 0:
+            left.release(execution.quantity)
+        else:
+            left.add(execution.quantity, execution.price)
+    return booked(left.quantity * price - left.cost) if left.quantity and price is not None else _ZERO
 
 
 def exposures(

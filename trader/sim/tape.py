@@ -18,6 +18,8 @@ from trader.sim.frames import PRICES, read_frame, require, to_millis, with_numbe
 from trader.sim.money import exact
 
 MINUTE = 60_000
+# Prices and rates are stated in eight decimals; what a file has beyond them is the noise of some arithmetic.
+STATED = 8
 DAY = 86_400_000
 _SYMBOL = re.compile(r"^([A-Z0-9]{1,20}USDT)(?![A-Z0-9])")
 _NAME = re.compile(r"^[A-Z0-9]{3,30}$")
@@ -117,6 +119,7 @@ def tape_from_frames(
         raise StartError(f"{name} holds no candle; give a file with at least two.")
     times = to_millis(candles["open_time"], name, "open_time")
     candles = with_numbers(candles, (*PRICES, "volume"), times, name)
+    candles = candles.with_columns(pl.col(PRICES).round(STATED))
     _check_prices(candles, times, name)
     names = _symbols(candles, name, symbol)
     order = {each: np.flatnonzero(names == each) for each in dict.fromkeys(names.tolist())}
@@ -258,7 +261,7 @@ def _add_funding(
             what = "repeats the stamp" if stamp == target.stamps[-1] else "is earlier than the row"
             raise StartError(f"{funding_name} row {row + 1} at {instant(stamp)} {what} before it; sort, keep one each.")
         target.stamps.append(stamp)
-        target.rates.append(exact(rate))
+        target.rates.append(exact(round(rate, STATED)))
 
 
 def _digest(series: Mapping[str, Series]) -> str:

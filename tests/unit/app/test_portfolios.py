@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_a_backtest_tells_exposures_names_and_whose_profit_it_was(tape: Path, st
     assert len(held) > 5
     assert not held & {"S04USDT", "S05USDT"}
     total = besides["attribution"]["total"]
-    assert float(total["net"]) == pytest.approx(float(closes[-1]["equity"]) - 10_000, abs=1e-8)
+    assert Decimal(total["net"]) == Decimal(closes[-1]["equity"]) - 10_000
     assert sum(float(part["net"]) for part in besides["attribution"]["symbols"].values()) == pytest.approx(
         float(total["net"])
     )
