@@ -5,12 +5,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.scenarios.forge import forge
+
 COMMAND = (sys.executable, "-c", "from trader.cli import main; main()")
+NEVER_FORKED = {"report"}
+"""The drawing of figures starts threads that no fork has."""
 MONEY_ROWS = {
     "orders": "select client_id, symbol, side, reduce_only, orig_qty, executed_qty, avg_price, status from orders",
     "trades": "select trade_id, symbol, side, price, qty, realized_pnl, commission from trades",
@@ -45,17 +50,16 @@ class Home:
         )
 
     def run(self, *words: str, timeout: float = 400, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return subprocess.run(
-            [*COMMAND, *words],
-            env=self.environment(**settings),
-            cwd=self.data.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """Run a command to its end, in a process forked from one that has imported it where that can be."""
+        if words[0] in NEVER_FORKED:
+            with self.start(*words, **settings) as process:
+                out, err = process.communicate(timeout=timeout)
+                return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as logged:
+            code = forge().run(words, self.environment(**settings), self.data.parent, (said, logged), timeout)
+            for one in (said, logged):
+                one.seek(0)
+            return subprocess.CompletedProcess([*COMMAND, *words], code, said.read(), logged.read())
 
     def document(self, *words: str, **settings: str) -> Any:
         """Run a command that has to succeed and return its JSON."""
