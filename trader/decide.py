@@ -1,6 +1,6 @@
 """The one pure step both worlds call: what was known at the close, and what we hold, to what we shall hold."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
@@ -26,7 +26,11 @@ class Strategy(Protocol):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols it trades."""
+        """The symbols it trades; empty where every close has a universe of its own."""
+        ...
+
+    def universe(self, listed: Collection[str]) -> tuple[str, ...]:
+        """Return the symbols one close is about, of those that are traded then; sorted."""
         ...
 
     @property
@@ -37,6 +41,16 @@ class Strategy(Protocol):
     @property
     def warmup(self) -> int:
         """Closed candles needed before a forecast may be trusted."""
+        ...
+
+    @property
+    def least(self) -> int | None:
+        """Closed candles a symbol may have at least; None where each must have the whole warm-up."""
+        ...
+
+    @property
+    def funded(self) -> bool:
+        """Whether a forecast reads what funding came to in the last candle."""
         ...
 
     @property
@@ -111,7 +125,7 @@ def decide(
     margin = Margin(strategy.leverage, strategy.margin_mode == "isolated")
     legs, refusals = guards.judge(planned.legs, book, limits, margin)
     quantities = _reached(book, targets, legs)
-    why = _why(targets, legs, refusals, planned.notes + cut)
+    why = _why(targets, legs, refusals, planned.notes + cut + _left_alone(book))
     return Decision(close, forecasts, targets, quantities, legs, refusals, book.state, why)
 
 
@@ -135,10 +149,18 @@ def _require_finite(close: datetime, forecasts: Mapping[str, Forecast]) -> None:
             )
 
 
+def _left_alone(book: Book) -> tuple[str, ...]:
+    """Say what is held without anything being known of it."""
+    held = (symbol for symbol, quantity in sorted(book.positions.items()) if quantity)
+    return tuple(f"{symbol} stays as it is: {book.unknown[symbol]}" for symbol in held if symbol in book.unknown)
+
+
 def _flatten(close: datetime, forecasts: Mapping[str, Forecast], book: Book, why: str) -> Decision:
-    symbols = sorted({*forecasts, *(symbol for symbol, quantity in book.positions.items() if quantity)})
-    targets = dict.fromkeys(symbols, 0.0)
+    held = {symbol for symbol, quantity in book.positions.items() if quantity}
+    targets = dict.fromkeys(sorted({*forecasts, *held} & book.instruments.keys()), 0.0)
     planned = plan(targets, book, 0.0)
+    for symbol in sorted(held - book.instruments.keys()):
+        why += f"; {symbol} stays as it is: {book.unknown.get(symbol, 'its rules are not known')}"
     return Decision(close, forecasts, targets, planned.quantities, planned.legs, (), State.HALTED, why)
 
 

@@ -152,7 +152,7 @@ async def test_candles_are_those_that_are_closed_by_the_exchanges_clock(embedded
     close = EVERY_16H.following(clock.now())
     for moment in (close - dt.timedelta(milliseconds=5), close, close + dt.timedelta(minutes=5)):
         await clock.sleep_until(moment)
-        frame = await gateway.candles(["ADAUSDT"], EVERY_16H, 30)
+        frame, _ = await gateway.candles(["ADAUSDT"], EVERY_16H, 30)
         assert frame["close_time"].to_list()[-1] == EVERY_16H.floor(moment)
         assert len(frame) == 30
 
@@ -219,7 +219,7 @@ async def test_a_fault_of_a_read_is_not_noticed_above_the_gateway(faulty: Embedd
     await faulty.fault(do, path, **({"effect": True} if do == "html_200" else {}))
     await gateway.sync_clock()
     assert (await gateway.account()).equity > 9000
-    assert len(await gateway.candles(["ADAUSDT"], EVERY_16H, 3)) == 3
+    assert len((await gateway.candles(["ADAUSDT"], EVERY_16H, 3))[0]) == 3
 
 
 async def trade(gateway: BinanceGateway | PaperGateway, clock: StepClock) -> list[object]:

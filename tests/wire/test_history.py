@@ -54,7 +54,7 @@ async def test_klines_and_funding_of_the_exchange_fill_the_store_without_a_key(
     assert added == store.bars("ADAUSDT", HOUR).height > 1400
     assert store.missing("ADAUSDT", HOUR, start, HOUR.floor(end)) == []
     # The same candles that the daemon would decide on.
-    expected = await gateway.candles(["ADAUSDT"], EVERY_16H, 50)
+    expected, _ = await gateway.candles(["ADAUSDT"], EVERY_16H, 50)
     ours = store.candles("ADAUSDT", EVERY_16H, expected["open_time"][0], expected["close_time"][-1])
     prices = ["symbol", "close_time", "open", "high", "low", "close"]
     assert ours.select(prices).equals(expected.select(prices))

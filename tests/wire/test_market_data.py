@@ -61,7 +61,7 @@ async def test_exactly_the_last_whole_closed_candles_come_back(text: str, late: 
     interval = Interval.parse(text)
     now = interval.floor(CLOSE) + dt.timedelta(milliseconds=late)
     gateway, _, _ = market(now)
-    frame = await gateway.candles(["ADAUSDT"], interval, 20)
+    frame, _ = await gateway.candles(["ADAUSDT"], interval, 20)
     closes = frame["close_time"].to_list()
     assert closes == list(interval.closes(interval.floor(now) - 19 * interval.delta, interval.floor(now)))
     assert frame.columns[:3] == ["symbol", "open_time", "close_time"]
@@ -73,30 +73,30 @@ async def test_exactly_the_last_whole_closed_candles_come_back(text: str, late: 
 async def test_a_candle_counts_as_closed_only_when_the_clocks_error_cannot_matter() -> None:
     gateway, _, clock = market(CLOSE + dt.timedelta(milliseconds=40))
     clock.error = dt.timedelta(milliseconds=50)
-    frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
+    frame, _ = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
     assert frame["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=1)
     clock.error = dt.timedelta(milliseconds=40)
-    frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
+    frame, _ = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 3)
     assert frame["close_time"].to_list()[-1] == CLOSE
 
 
 async def test_many_candles_are_paged_with_as_few_rows_as_needed() -> None:
     gateway, session, _ = market(CLOSE)
-    frame = await gateway.candles(["ADAUSDT"], Interval.parse("7m"), 300)
+    frame, _ = await gateway.candles(["ADAUSDT"], Interval.parse("7m"), 300)
     assert len(frame) == 300
     assert session.limits == [1000, 1000, 101]
 
 
 async def test_several_symbols_come_back_in_one_sorted_frame() -> None:
     gateway, _, _ = market(CLOSE)
-    frame = await gateway.candles(["XRPUSDT", "ADAUSDT", "XRPUSDT"], Interval.parse("16h"), 2)
+    frame, _ = await gateway.candles(["XRPUSDT", "ADAUSDT", "XRPUSDT"], Interval.parse("16h"), 2)
     assert frame["symbol"].to_list() == ["ADAUSDT", "ADAUSDT", "XRPUSDT", "XRPUSDT"]
     assert frame["open"].to_list() == [0.5, 0.5, 0.9, 0.9]
 
 
 async def test_while_the_newest_candle_is_not_published_the_last_ones_are_those_before_it() -> None:
     gateway, session, _ = market(CLOSE, stale=HOUR)
-    frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
+    frame, _ = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
     assert frame["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=1)
     assert len(frame) == 5
     assert len(session.requests) == 2
@@ -105,7 +105,7 @@ async def test_while_the_newest_candle_is_not_published_the_last_ones_are_those_
 @pytest.mark.fault(62, 63, 66)
 async def test_an_answer_from_just_before_the_close_makes_no_whole_candle_of_the_one_still_forming() -> None:
     gateway, _, _ = market(CLOSE + dt.timedelta(milliseconds=40), stale=41)
-    frame = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
+    frame, _ = await gateway.candles(["ADAUSDT"], Interval.parse("1h"), 5)
     assert frame["close_time"].to_list()[-1] == CLOSE - dt.timedelta(hours=1)
 
 

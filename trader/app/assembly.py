@@ -13,14 +13,15 @@ from trader.app.disk import require_space
 from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay, max_outage, wire_limits
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
+from trader.app.worth import Worth
 from trader.config import Settings
+from trader.decide import Strategy
 from trader.domain.order import client_prefix
 from trader.errors import ModelError, NotPermitted
 from trader.exchange.clock import WallClock
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
 from trader.execution.reconcile import Policies
-from trader.forecast.artifact import Model
 from trader.journal.database import left_open
 from trader.journal.journal import Journal
 from trader.journal.lock import Lock
@@ -70,7 +71,7 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     """
     loaded = load_strategy(settings)
     permit(settings, loaded)
-    tape = replace(tape, symbol=loaded.strategy.symbols[0])
+    tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
         # the exchange reads it too, but refuses less than a backtest does
         read_tape(tape, loaded.strategy.interval)
@@ -109,28 +110,34 @@ def permit(settings: Settings, loaded: Loaded) -> None:
         ModelError: the model has expired.
         NotPermitted: its verdict is not GO and nobody named it in spite of that.
     """
-    model = loaded.model
-    if settings.venue != "sim" and model.expired(datetime.now(UTC)):
-        raise ModelError(f"The model {model.name} has expired; train it on newer candles, or name a newer one.")
-    if settings.venue != "live" or settings.dry_run or model.verdict == "GO":
+    worth = loaded.worth
+    if settings.venue != "sim" and worth.expired(datetime.now(UTC)):
+        raise ModelError(f"The model {worth.name} has expired; train it on newer candles, or name a newer one.")
+    if settings.venue != "live" or settings.dry_run or worth.verdict == "GO":
         return
-    if settings.overrule != model.hash:
+    if settings.overrule != worth.hash:
+        what = "rule of" if loaded.model is None else "model"
         raise NotPermitted(
-            f"The model {model.name} has the verdict {model.verdict} ({model.reason}); live money needs a GO, or "
-            f"TRADER_OVERRULE={model.hash} from somebody who takes the responsibility."
+            f"The {what} {worth.name} has the verdict {worth.verdict} ({worth.reason}); live money needs a GO, or "
+            f"TRADER_OVERRULE={worth.hash} from somebody who takes the responsibility."
         )
 
 
-def _say_what_it_is_worth(model: Model, log: FilteringBoundLogger) -> None:
+def only_symbol(strategy: Strategy) -> str | None:
+    """Return the symbol a candle file holds that does not say so itself, None where a strategy trades many."""
+    return strategy.symbols[0] if len(strategy.symbols) == 1 else None
+
+
+def _say_what_it_is_worth(worth: Worth, log: FilteringBoundLogger) -> None:
     """Print verdict and expiry, which refuse on a real exchange and are only said on the embedded one."""
-    expired = model.expired(datetime.now(UTC))
-    say = log.info if model.verdict == "GO" and not expired else log.warning
-    say("model", model=model.name, verdict=model.verdict, expired=expired, reason=model.reason)
+    expired = worth.expired(datetime.now(UTC))
+    say = log.info if worth.verdict == "GO" and not expired else log.warning
+    say("model", model=worth.name, verdict=worth.verdict, expired=expired, reason=worth.reason)
 
 
 def _remember(journal: Journal, loaded: Loaded) -> None:
     """Keep in the journal what its decisions need to be replayed."""
-    journal.save_model(loaded.model.hash, loaded.card.decode(), loaded.weights)
+    journal.save_model(loaded.worth.hash, loaded.card.decode(), loaded.weights)
     for key, value in (("interval", str(loaded.strategy.interval)), (strategy_key(loaded.hash), loaded.text)):
         if journal.get(key) != value:
             journal.put(key, value)
@@ -161,7 +168,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         log = log.bind(dry_run=True)
     if venue.generated:
         log = log.bind(market="generated")
-    _say_what_it_is_worth(loaded.model, log)
+    _say_what_it_is_worth(loaded.worth, log)
     strategy, clock = loaded.strategy, venue.clock
     gateway: Gateway = venue.gateway
     money = settings.sim
@@ -174,14 +181,14 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         limits=limits(settings, loaded),
         max_delay=max_delay(settings, loaded),
         strategy=loaded.hash,
-        model=loaded.model.hash,
+        model=loaded.worth.hash,
         policies=Policies(**settings.reconcile.model_dump()),
         max_outage=max_outage(settings, loaded),
     )
     settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)
     gate = Gate(gateway, journal, clock, control.state, wire_limits(settings, loaded))
-    leverage = Leverage(gateway, journal, strategy.leverage)
+    leverage = Leverage(gateway, journal, strategy.leverage, strategy.margin_mode)
     router = Router(
         gateway,
         journal,

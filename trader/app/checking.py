@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trader.app import current, disk, places, tapes, venues
-from trader.app.assembly import permit
+from trader.app.assembly import only_symbol, permit
 from trader.app.checking_account import AccountChecks
 from trader.app.findings import Findings
 from trader.app.strategies import Loaded, limits, load_strategy, wire_limits
@@ -45,7 +45,7 @@ async def check(settings: Settings) -> dict[str, Any]:
         if loaded is None:
             return findings.document()
         _model(settings, loaded, findings)
-        tape = replace(tape, symbol=loaded.strategy.symbols[0])
+        tape = replace(tape, symbol=only_symbol(loaded.strategy))
         home = venues.folder(settings, tape, loaded.strategy.name)
         _disk(home, findings)
         _journal(home, findings)
@@ -69,8 +69,9 @@ def _loaded(settings: Settings, findings: Findings) -> Loaded | None:
 
 def _strategy(loaded: Loaded) -> str:
     strategy = loaded.strategy
+    symbols = ", ".join(strategy.symbols) or "all that are listed"
     return (
-        f"{strategy.name}: {', '.join(strategy.symbols)} every {strategy.interval}, exposure {strategy.exposure:g} at "
+        f"{strategy.name}: {symbols} every {strategy.interval}, exposure {strategy.exposure:g} at "
         f"{strategy.leverage}x {strategy.margin_mode}"
     )
 
@@ -86,19 +87,20 @@ def _stage(settings: Settings, loaded: Loaded | None, findings: Findings) -> Non
 
 
 def _model(settings: Settings, loaded: Loaded, findings: Findings) -> None:
-    model = loaded.model
+    worth = loaded.worth
     with findings.checking("model"):
         permit(settings, loaded)
-        left = model.card.expires - datetime.now(UTC)
-        said = f"{model.name}, {model.verdict}, hash {model.hash[:12]}"
+        left = timedelta.max if worth.expires is None else worth.expires - datetime.now(UTC)
+        said = f"{worth.name}, {worth.verdict}, hash {worth.hash[:12]}"
         if left < timedelta(0):
             findings.warned("model", f"{said}, expired", "train it on newer candles; a real exchange refuses it")
         elif left < _SOON:
             findings.warned("model", f"{said}, expires in {left.days} days", "train it on newer candles before that")
-        elif model.verdict != "GO":
-            findings.warned("model", f"{said}: {model.reason}", "give it no money that has to last")
+        elif worth.verdict != "GO":
+            findings.warned("model", f"{said}: {worth.reason}", "give it no money that has to last")
         else:
-            findings.passed("model", f"{said}, good until {model.card.expires:%Y-%m-%d}")
+            good = "" if worth.expires is None else f", good until {worth.expires:%Y-%m-%d}"
+            findings.passed("model", f"{said}{good}")
 
 
 def _disk(home: Path, findings: Findings) -> None:

@@ -1,6 +1,6 @@
 """Run the daemon as the command line asks for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from trader.app.strategies import drift_limits
 from trader.app.tapes import TapeChoice
 from trader.app.watching import Watch
 from trader.config import Settings
+from trader.domain.account import Income
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
@@ -29,7 +30,7 @@ from trader.journal.journal import Journal
 from trader.live.daemon import Daemon, Span
 from trader.live.watchdog import watched
 
-FUNDING = "FUNDING_FEE"
+FUNDING, CLEARED = "FUNDING_FEE", "INSURANCE_CLEAR"
 _MINUTE = "%Y-%m-%dT%H:%MZ"
 
 
@@ -185,7 +186,17 @@ def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) 
         bookings=[Funding(income.time, income.symbol, income.amount) for income in paid],
         forced=forced,
         generated=one.venue.generated,
+        cleared=_cleared(incomes),
     )
+
+
+def _cleared(incomes: Sequence[Income]) -> dict[str, Decimal]:
+    """Add up what liquidations under cross margin took or gave besides, by the symbol it was booked under."""
+    found: dict[str, Decimal] = {}
+    for one in incomes:
+        if one.kind == CLEARED:
+            found[one.symbol] = found.get(one.symbol, Decimal(0)) + one.amount
+    return found
 
 
 def _trades(journal: Journal, since: datetime) -> tuple[list[Trade], list[Fill]]:

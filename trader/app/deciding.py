@@ -1,6 +1,7 @@
 """One decision, nothing sent and nothing journalled."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
 from decimal import Decimal
@@ -10,15 +11,18 @@ from typing import Any
 import polars as pl
 
 from trader.app import current, tapes, venues
-from trader.app.instruments import instruments_of
+from trader.app.assembly import only_symbol
+from trader.app.instruments import instruments_of, rules_of
+from trader.app.portfolios import read_market
 from trader.app.strategies import Loaded, limits, load_strategy
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
-from trader.decide import decide
+from trader.decide import Strategy, decide
 from trader.domain.decision import Book, Decision, State
 from trader.domain.order import client_id
 from trader.domain.wording import money, stamp
 from trader.errors import ConfigError, DataError
+from trader.live.market import Lookout
 from trader.live.record import last_forecasts
 from trader.market.candles import spacing
 from trader.market.resample import resample
@@ -43,7 +47,7 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
                 "Nothing has run yet, so no exchange can be asked; give --candles, or `trader run` first."
             )
         return asyncio.run(_on_exchange(settings, loaded, close))
-    frame = read_candles(candles, loaded.strategy.symbols[0])
+    frame = _bars(loaded.strategy, candles)
     bars = resample(frame, spacing(frame), loaded.strategy.interval)
     newest = bars["close_time"].max()
     at = close or newest
@@ -53,15 +57,25 @@ def decide_once(settings: Settings, candles: Path | None, close: datetime | None
         raise DataError(f"{at!s} is no close of {loaded.strategy.interval}; give one on the grid with --close.")
     last = bars.filter(pl.col("close_time") <= at)
     prices = {symbol: Decimal(repr(price)) for symbol, price in _last_prices(frame, at).items()}
+    choice, symbol = TapeChoice(candles), only_symbol(loaded.strategy)
+    rules = rules_of(choice, list(prices)) if symbol is None else instruments_of(choice, symbol)[0]
     book = Book(
         equity=settings.sim.equity,
         peak_equity=settings.sim.equity,
         positions={},
         prices=prices,
-        instruments=instruments_of(TapeChoice(candles), loaded.strategy.symbols[0])[0],
+        instruments=rules,
         state=State.ACTIVE,
     )
     return _document(settings, loaded, _decide(settings, loaded, last, book, at), book)
+
+
+def _bars(strategy: Strategy, candles: Path) -> pl.DataFrame:
+    """Read the candles a strategy is about; of many symbols those that can be used."""
+    if strategy.symbols:
+        return read_candles(candles, only_symbol(strategy))
+    bars = read_market(TapeChoice(candles), strategy.interval).candles
+    return bars.filter(pl.col("symbol").is_in(strategy.universe(bars["symbol"].unique().to_list())))
 
 
 async def _on_exchange(settings: Settings, loaded: Loaded, close: datetime | None) -> dict[str, Any]:
@@ -80,17 +94,21 @@ async def _on_exchange(settings: Settings, loaded: Loaded, close: datetime | Non
         with venue.clock.working():
             await gateway.sync_clock()
             at = close or strategy.interval.floor(venue.clock.now())
-            frame = await gateway.candles(strategy.symbols, strategy.interval, strategy.warmup)
+            lookout = Lookout(strategy, gateway, venue.clock)
+            market = await lookout.look(at)
             account = await gateway.account()
+            forecasts = last_forecasts(strategy.forecast(market.candles), at)
+            market, prices = await lookout.quoted(market, account, forecasts)
             book = Book(
                 equity=account.equity,
                 peak_equity=account.equity,
-                positions={symbol: account.quantity(symbol) for symbol in strategy.symbols},
-                prices=await gateway.prices(strategy.symbols),
-                instruments=await gateway.instruments(strategy.symbols),
+                positions={symbol: account.quantity(symbol) for symbol in prices},
+                prices=prices,
+                instruments=market.rules,
                 state=State.ACTIVE,
+                unknown=market.unknown,
             )
-    return _document(settings, loaded, _decide(settings, loaded, frame, book, at), book)
+    return _document(settings, loaded, _decide(settings, loaded, market.candles, book, at), book)
 
 
 def _decide(settings: Settings, loaded: Loaded, candles: pl.DataFrame, book: Book, close: datetime) -> Decision:
@@ -107,17 +125,22 @@ def _last_prices(frame: pl.DataFrame, close: datetime) -> dict[str, float]:
 
 def _document(settings: Settings, loaded: Loaded, decision: Decision, book: Book) -> dict[str, Any]:
     instance = f"{settings.venue}/decide/{loaded.strategy.name}"
-    symbol = loaded.strategy.symbols[0]
+    forecasts, held = decision.forecasts, book.positions
+    told: dict[str, Mapping[str, Any]] = {
+        "forecast": {symbol: one.value for symbol, one in forecasts.items()},
+        "confidence": {symbol: one.confidence for symbol, one in forecasts.items()},
+        "target": decision.targets,
+        "price": {symbol: money(price) for symbol, price in book.prices.items()},
+        "position": {symbol: money(held.get(symbol, Decimal(0))) for symbol in {**forecasts, **held}},
+        "reaches": {symbol: money(decision.quantities.get(symbol, Decimal(0))) for symbol in {**forecasts, **held}},
+    }
+    only = only_symbol(loaded.strategy)
     return {
         "close": stamp(decision.close),
         "strategy": loaded.strategy.name,
-        "forecast": decision.forecasts[symbol].value,
-        "confidence": decision.forecasts[symbol].confidence,
-        "target": decision.targets[symbol],
-        "price": money(book.prices[symbol]),
+        **(told if only is None else {name: found[only] for name, found in told.items()}),
         "equity": money(book.equity),
-        "position": money(book.positions.get(symbol, Decimal(0))),
-        "reaches": money(decision.quantities.get(symbol, Decimal(0))),
+        "unknown": dict(book.unknown),
         "orders": [
             {
                 "client_id": client_id(instance, decision.close, leg.symbol, leg.kind, number),

@@ -1,9 +1,8 @@
 """Judge models in folders: by the files at hand, and by every fit that was ever recorded here."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import polars as pl
 from trader.app import places
 from trader.app.portfolios import Market, Portfolio, compose_portfolio, read_market
 from trader.app.stored import candles_of, funding_of
-from trader.app.strategies import read_model
+from trader.app.strategies import read_model, verdicts
 from trader.app.tapes import TapeChoice
+from trader.app.worth import rule_hash
 from trader.config import PortfolioFile, Settings
 from trader.domain.interval import Interval
 from trader.execution.fills import Costs
@@ -63,6 +63,8 @@ def portfolio_evidence(
 ) -> dict[str, Any]:
     """Judge a portfolio over a candle file of many symbols, and count its settings among those that were tried.
 
+    Judged on the whole file, the verdict is kept: it is what the daemon goes by.
+
     Raises:
         ConfigError: the strategy file cannot be used, or no candle file is named.
         DataError: candles or funding cannot be used.
@@ -71,6 +73,10 @@ def portfolio_evidence(
     market = read_market(choice, Interval.parse(PortfolioFile.parse(text, str(path)).interval))
     portfolio = compose_portfolio(text, str(path), market.candles["symbol"].unique().to_list())
     found = weighed(settings, portfolio, market, since=choice.start, step=step)
+    if choice.start is None:
+        # a stretch that somebody picked says nothing of the whole
+        now, forecaster = datetime.now(UTC), portfolio.strategy.forecaster
+        verdicts(settings).keep(portfolio.file, forecaster, found.document(), now)
     count = f"{len(portfolio.strategy.symbols)} symbols"
     about = {"model": portfolio.strategy.name, "hash": portfolio.hash, "symbol": count}
     candle = str(portfolio.strategy.interval)
@@ -89,7 +95,6 @@ def weighed(
     strategy = portfolio.strategy
     candles = market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
     candles = resample(candles, market.source, strategy.interval)
-    settled = portfolio.file.model_dump_json(exclude={"name", "risk"})
     own = Trial(
         symbol=f"{portfolio.file.kind} {strategy.interval}",
         interval=strategy.interval,
@@ -103,7 +108,7 @@ def weighed(
         closes=0,
         purpose="evidence",
         kind=portfolio.file.kind,
-        detail=hashlib.sha256(settled.encode()).hexdigest(),
+        detail=rule_hash(portfolio.file),
     )
     store = trial_store(settings)
     tried = [one for one in store.of(own.symbol) if one.detail != own.detail]

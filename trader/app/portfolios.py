@@ -1,34 +1,26 @@
 """Backtest a portfolio as the command line asks for it."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from trader.app import places
+from trader.app import compositions, places
 from trader.app.instruments import rules_of
 from trader.app.results import Trade, document
+from trader.app.strategies import follow_rules, limits, max_delay, text_hash
 from trader.app.tapes import TapeChoice
 from trader.config import PortfolioFile, Settings, kind_of
-from trader.config.sections import RiskSettings
-from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
-from trader.domain.wording import money, stamp
 from trader.errors import ConfigError, DataError
 from trader.execution.fills import Costs
-from trader.forecast.carry import CarryForecaster
 from trader.market.candles import spacing
 from trader.market.funding import with_funding
 from trader.market.panel import excluding, unfunded
-from trader.portfolio.inverse_volatility import InverseVolatilityAllocator
-from trader.portfolio.policy import TenthPolicy
-from trader.research.attribution import by_cause, exposures, portfolio_metrics, realised_volatility, shares
 from trader.research.backtest import Backtest, Terms, run_backtest
 from trader.research.dataset import read_bars, read_funding
 from trader.strategies.carry import CarryStrategy
@@ -85,9 +77,10 @@ class PlayedPortfolio:
             bookings=result.bookings,
             forced=self.forced,
             generated=False,
-            before_costs=portfolio_metrics(result.closes, strategy.interval),
+            cleared=result.cleared,
         )
-        return found | {"portfolio": _besides(result, self.market, strategy.interval)}
+        found["portfolio"]["excluded"] = dict(self.market.excluded)
+        return found
 
 
 def portfolio_text(settings: Settings) -> tuple[Path, str] | None:
@@ -122,36 +115,7 @@ def compose_portfolio(text: str, where: str, symbols: Sequence[str]) -> Portfoli
         ConfigError: the file says something that cannot be traded.
     """
     file = PortfolioFile.parse(text, where)
-    interval = Interval.parse(file.interval)
-    universe, moves, ranking, basket = file.universe, file.volatility, file.ranking, file.allocation
-    strategy = CarryStrategy(
-        name=file.name,
-        symbols=tuple(sorted(set(symbols) - set(universe.exclude))),
-        interval=interval,
-        forecaster=CarryForecaster(
-            liquidity_window=universe.window,
-            tenths_kept=universe.tenths,
-            least_history=universe.least_history,
-            winsor=ranking.winsor,
-            spans=moves.spans,
-            volatility_window=moves.window,
-            realised_window=moves.realised,
-        ),
-        policy=TenthPolicy(ranking.direction, ranking.slope, ranking.offset, ranking.bound),
-        allocator=InverseVolatilityAllocator(
-            per_year=interval.per_year,
-            target_volatility=basket.target_volatility,
-            cap=basket.cap,
-            gross=basket.gross,
-            net=basket.net,
-            turnover=basket.turnover,
-            patience=basket.patience,
-            risk_aversion=basket.risk_aversion,
-        ),
-        leverage=basket.leverage,
-        margin_mode=basket.margin_mode,
-    )
-    return Portfolio(strategy, file, text, hashlib.sha256(text.encode()).hexdigest())
+    return Portfolio(compositions.carry(file, symbols), file, text, text_hash(text))
 
 
 def read_market(choice: TapeChoice, interval: Interval) -> Market:
@@ -197,11 +161,12 @@ def play_portfolio(
     terms = Terms(
         equity=sim.equity,
         costs=Costs(sim.fee, sim.slippage, sim.spread),
-        limits=_limits(settings, portfolio),
+        limits=limits(settings, portfolio),
         start=choice.start or _first_close(candles, strategy),
         end=choice.end,
         cycles=cycles,
-        max_delay=_max_delay(settings, portfolio),
+        max_delay=max_delay(settings, portfolio),
+        rules=follow_rules(portfolio),
     )
     rules = rules_of(choice, strategy.symbols)
     result = run_backtest(strategy, candles, market.source, market.funding, rules, terms, tell)
@@ -213,67 +178,3 @@ def _first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:
     first: datetime = candles["open_time"].to_list()[0] if candles.is_empty() else min(candles["open_time"].to_list())
     seasoned = max(strategy.forecaster.least_history, 2)
     return strategy.interval.ceil(first) + seasoned * strategy.interval.delta
-
-
-def _limits(settings: Settings, portfolio: Portfolio) -> Limits:
-    """Return what guards allow: the settings, else the strategy file, else as wide as the leverage."""
-    asked, own = settings.risk, portfolio.file.risk
-    return Limits(
-        max_drawdown=asked.max_drawdown or own.max_drawdown or Decimal(1),
-        max_leverage=asked.max_leverage or own.max_leverage or Decimal(portfolio.strategy.leverage),
-        **{
-            name: getattr(asked, name) or getattr(own, name)
-            for name in ("max_notional", "max_position", "max_orders", "min_liquidation_distance", "max_funding")
-        },
-        max_daily_loss=asked.max_daily_loss or own.max_daily_loss or Decimal(1),
-    )
-
-
-def _max_delay(settings: Settings, portfolio: Portfolio) -> timedelta:
-    risks: tuple[RiskSettings, RiskSettings] = (settings.risk, portfolio.file.risk)
-    seconds = next((risk.max_delay for risk in risks if risk.max_delay), None)
-    interval = portfolio.strategy.interval
-    return interval.delta / 10 if seconds is None else timedelta(seconds=seconds)
-
-
-def _besides(result: Backtest, market: Market, interval: Interval) -> dict[str, Any]:
-    """Write exposures, attribution, volatility beside its forecast, and who was left out."""
-    parts = shares(result.fills, result.liquidations, result.bookings, result.closes, result.cleared)
-    held = exposures(result.closes, result.fills, interval)
-    forecast = [one.forecast_volatility for one in held if one.forecast_volatility is not None]
-    return {
-        "closes": [
-            {
-                "close": stamp(one.close),
-                "gross": one.gross,
-                "net": one.net,
-                "largest": one.largest,
-                "names": one.names,
-                "universe": one.universe,
-                "turnover": one.turnover,
-                "forecast_volatility": one.forecast_volatility,
-            }
-            for one in held
-        ],
-        "attribution": {
-            "total": {name: money(amount) for name, amount in by_cause(parts).items()},
-            "symbols": {
-                one.symbol: {
-                    "fills": one.fills,
-                    "traded": money(one.traded),
-                    "prices": money(one.prices),
-                    "slippage": money(one.slippage),
-                    "fees": money(one.fees),
-                    "funding": money(one.funding),
-                    "other": money(one.other),
-                    "net": money(one.net),
-                }
-                for one in parts
-            },
-        },
-        "volatility": {
-            "forecast": sum(forecast) / len(forecast) if forecast else None,
-            "realised": realised_volatility([report.equity for report in result.closes], interval),
-        },
-        "excluded": dict(market.excluded),
-    }

@@ -14,7 +14,7 @@ from trader.app.alerting import Alerting
 from trader.app.assembly import Assembly, permit, rewired
 from trader.app.settings import load_settings
 from trader.app.strategies import Loaded, load_strategy
-from trader.config import Settings
+from trader.config import PortfolioFile, Settings
 from trader.domain.decision import State
 from trader.errors import ConfigError, TraderError
 from trader.forecast.artifact import CARD_FILE, WEIGHTS_FILE
@@ -35,8 +35,9 @@ Flat = Mapping[str, Any]
 def described(settings: Settings, loaded: Loaded) -> dict[str, Any]:
     """Write everything that a close is decided under as plain values by dotted name; secrets are left out."""
     named = {name: getattr(settings, name) for name in type(settings).model_fields if name not in _ELSEWHERE}
-    card = loaded.model.card
-    model = {"name": card.name, "hash": loaded.model.hash, "verdict": card.verdict, "expires": card.expires.isoformat()}
+    worth = loaded.worth
+    expires = None if worth.expires is None else worth.expires.isoformat()
+    model = {"name": worth.name, "hash": worth.hash, "verdict": worth.verdict, "expires": expires}
     return _flat({**named, "strategy": {**loaded.file.model_dump(), "file": settings.strategy}, "model": model})
 
 
@@ -130,15 +131,17 @@ class Renewal:
 
     def _guard_expiry(self) -> None:
         """Open nothing more once the model has expired on a real exchange."""
-        settings, model = self._now.settings, self._now.loaded.model
-        if settings.venue != "sim" and model.expired(datetime.now(UTC)):
-            why = f"the model {model.name} has expired; name a newer one in the strategy file, then `trader resume`"
+        settings, worth = self._now.settings, self._now.loaded.worth
+        if settings.venue != "sim" and worth.expired(datetime.now(UTC)):
+            why = f"the model {worth.name} has expired; name a newer one in the strategy file, then `trader resume`"
             self._one.control.restrict(State.REDUCING, why, "expiry")
 
     def _stamps(self, settings: Settings, loaded: Loaded) -> tuple[Any, ...]:
         """Return what shows that a file was written since, without reading it."""
         try:
             path = places.strategy_path(settings.strategy)
+            if isinstance(loaded.file, PortfolioFile):
+                return tuple(map(_stamp, (*WATCHED, path)))
             model = places.model_path(loaded.file.model, path.parent)
         except ConfigError:
             return (None,)

@@ -5,11 +5,12 @@ from typing import Any
 
 from trader.app.assembly import strategy_key
 from trader.app.current import journal_path
-from trader.app.strategies import Loaded, compose
-from trader.config import Settings, StrategyFile
+from trader.app.strategies import Loaded, compose, compose_portfolio
+from trader.config import PortfolioFile, Settings, StrategyFile, kind_of
 from trader.domain.wording import stamp
 from trader.errors import JournalError, ModelError
 from trader.journal.queries import Reader
+from trader.journal.rows import StoredModel
 from trader.live.record import Inputs, decode_inputs, encode_decision, recompute
 
 
@@ -50,6 +51,12 @@ def made_with(journal: Reader, inputs: Inputs, known: dict[tuple[str, str], Load
     return known[key]
 
 
+def _composed(text: str, model: StoredModel) -> Loaded:
+    if kind_of(text) == "carry":
+        return compose_portfolio(text, PortfolioFile.parse(text, "the journal"))
+    return compose(text, StrategyFile.parse(text, "the journal"), model.card.encode(), model.weights)
+
+
 def _load(journal: Reader, inputs: Inputs) -> Loaded:
     model = journal.load_model(inputs.model)
     text = journal.get(strategy_key(inputs.strategy))
@@ -57,8 +64,7 @@ def _load(journal: Reader, inputs: Inputs) -> Loaded:
         raise JournalError(
             f"The journal has lost the strategy or model of the close {stamp(inputs.close)}; restore it from a backup."
         )
-    card = model.card.encode()
-    loaded = compose(text, StrategyFile.parse(text, "the journal"), card, model.weights)
-    if loaded.model.hash != inputs.model or loaded.hash != inputs.strategy:
+    loaded = _composed(text, model)
+    if loaded.worth.hash != inputs.model or loaded.hash != inputs.strategy:
         raise ModelError(f"The model of the close {stamp(inputs.close)} was altered in the journal; restore a backup.")
     return loaded

@@ -10,10 +10,10 @@ from trader.app.backtesting import Played, Tell, play
 from trader.app.judging import weighed
 from trader.app.portfolios import PlayedPortfolio, play_portfolio, portfolio_text
 from trader.app.stored import Stored, unstored
+from trader.app.strategies import Loaded
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.errors import ConfigError
-from trader.forecast.artifact import Model
 from trader.research.report.story import Judged, Story, closes_of, stops_of
 
 
@@ -84,7 +84,7 @@ def story_of(played: Played, label: str) -> Story:
         costs=costs,
         trips=document["round_trips"],
         performance=document["performance"],
-        judged=judged_of(played.loaded.model),
+        judged=judged_of(played.loaded),
         stops=stops_of(result.closes),
     )
 
@@ -112,8 +112,12 @@ def portfolio_story(settings: Settings, played: PlayedPortfolio, choice: TapeCho
     )
 
 
-def judged_of(model: Model) -> Judged:
-    """Return what a model's card says of its worth."""
+def judged_of(loaded: Loaded) -> Judged:
+    """Return what a model's card says of its worth, or what was judged of a rule."""
+    model, worth = loaded.model, loaded.worth
+    if model is None:
+        gates = json.loads(worth.card)["gates"]
+        return Judged(worth.name, worth.verdict, worth.reason, gates, {})
     card: dict[str, Any] = json.loads(model.card.to_bytes())
     return Judged(
         model=model.name,

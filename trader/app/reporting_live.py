@@ -118,7 +118,7 @@ def live_story(journal: Reader, costs: Costs) -> Story:
         costs=spent,
         trips=round_trip_rows(trips_of(journal), strategy.interval, begun.equity),
         performance=told["performance"],
-        judged=judged_of(loaded.model),
+        judged=judged_of(loaded),
         stops=stops_of(reports),
         shortfall=_shortfall(journal, costs),
     )
@@ -147,6 +147,7 @@ def _reports(journal: Reader, known: dict[tuple[str, str], Loaded]) -> tuple[lis
                 candle_closes=candle_closes(inputs.candles),
                 state=decision.state,
                 why=decision.why,
+                unknown=inputs.book.unknown,
             )
         )
     return reports, loaded

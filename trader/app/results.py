@@ -11,11 +11,14 @@ from trader.domain.decision import CloseReport
 from trader.domain.interval import Interval
 from trader.domain.order import Fill
 from trader.domain.wording import money, stamp
+from trader.execution.fills import Execution
 from trader.execution.round_trips import Funding, RoundTrip, round_trips
+from trader.research.attribution import by_cause, exposures, portfolio_metrics, realised_volatility, shares
 from trader.research.metrics import Metrics, seed_metrics
 from trader.research.performance import equity_performance, trade_performance
 
 _RETURN = Decimal("1e-12")
+_NOTHING: Mapping[str, Decimal] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def document(
     bookings: Sequence[Funding],
     forced: Sequence[Fill] = (),
     generated: bool,
-    before_costs: Metrics | None = None,
+    cleared: Mapping[str, Decimal] = _NOTHING,
 ) -> dict[str, Any]:
     """Write closes, trades and metrics as the command line promises them, round trips and performance beside them.
 
@@ -53,13 +56,13 @@ def document(
         bookings: funding in order.
         forced: fills of orders the exchange sent, liquidations.
         generated: whether the market was a generated one.
-        before_costs: what was earned close to close; None for that of a signal of one symbol.
+        cleared: what liquidations under cross margin took (negative) or gave besides, by symbol.
     """
     symbols = strategy.symbols
     end_equity = reports[-1].equity if reports else start_equity
     traded = sum((abs(trade.quantity) * trade.price for trade in trades), Decimal(0))
     mean_equity = sum((report.equity for report in reports), Decimal(0)) / len(reports) if reports else start_equity
-    metrics: dict[str, Any] = (_before_costs(strategy, reports) if before_costs is None else before_costs) | {
+    metrics: dict[str, Any] = _before_costs(strategy, reports) | {
         "turnover": float(traded / mean_equity) if mean_equity else 0.0,
         "fees": money(fees),
         "funding": money(sum((booking.amount for booking in bookings), Decimal(0))),
@@ -74,6 +77,8 @@ def document(
     trips = _round_trips(reports, trades, bookings, forced)
     found["round_trips"] = round_trip_rows(trips, strategy.interval, start_equity)
     found["performance"] = _performance(strategy.interval, reports, trades, trips, start_equity)
+    if len(symbols) != 1:
+        found["portfolio"] = _of_many(reports, trades, forced, bookings, cleared, strategy.interval)
     return found | ({"generated": True} if generated else {})
 
 
@@ -160,8 +165,13 @@ def _performance(
 
 
 def _before_costs(strategy: Strategy, reports: Sequence[CloseReport]) -> dict[str, Any]:
-    """Measure signal times close-to-close log return, as the seeds do; the last close has no return yet."""
-    symbol = strategy.symbols[0]
+    """Measure signal times close-to-close log return, as the seeds do; the last close has no return yet.
+
+    Of many symbols what counts is the weight held of each.
+    """
+    if len(strategy.symbols) != 1:
+        return portfolio_metrics(reports, strategy.interval)
+    (symbol,) = strategy.symbols
     prices = [report.candle_closes[symbol] for report in reports]
     signals = [_sign(report.targets.get(symbol, 0.0)) for report in reports]
     return seed_metrics(signals, prices, strategy.interval)
@@ -195,4 +205,56 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "price": money(trade.price),
         "fee": money(trade.fee),
         "realised": money(trade.realised),
+    }
+
+
+def _of_many(
+    reports: Sequence[CloseReport],
+    trades: Sequence[Trade],
+    forced: Sequence[Fill],
+    bookings: Sequence[Funding],
+    cleared: Mapping[str, Decimal],
+    interval: Interval,
+) -> dict[str, Any]:
+    """Write exposures, attribution, volatility beside its forecast, and who was left out at the last close."""
+    fills = [(t.close, Execution(t.symbol, t.quantity, t.price, t.fee, t.realised)) for t in trades]
+    taken = [(one.time, Execution(one.symbol, one.quantity, one.price, one.fee, one.realised)) for one in forced]
+    parts = shares(fills, taken, bookings, reports, cleared) if reports else []
+    held = exposures(reports, fills, interval)
+    forecast = [one.forecast_volatility for one in held if one.forecast_volatility is not None]
+    return {
+        "closes": [
+            {
+                "close": stamp(one.close),
+                "gross": one.gross,
+                "net": one.net,
+                "largest": one.largest,
+                "names": one.names,
+                "universe": one.universe,
+                "turnover": one.turnover,
+                "forecast_volatility": one.forecast_volatility,
+            }
+            for one in held
+        ],
+        "attribution": {
+            "total": {name: money(amount) for name, amount in by_cause(parts).items()},
+            "symbols": {
+                one.symbol: {
+                    "fills": one.fills,
+                    "traded": money(one.traded),
+                    "prices": money(one.prices),
+                    "slippage": money(one.slippage),
+                    "fees": money(one.fees),
+                    "funding": money(one.funding),
+                    "other": money(one.other),
+                    "net": money(one.net),
+                }
+                for one in parts
+            },
+        },
+        "volatility": {
+            "forecast": sum(forecast) / len(forecast) if forecast else None,
+            "realised": realised_volatility([report.equity for report in reports], interval),
+        },
+        "excluded": dict(reports[-1].unknown) if reports else {},
     }

@@ -1,29 +1,24 @@
 """Load a strategy file and its model."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TypedDict
+from typing import Protocol
 
-from trader.app import places
-from trader.config import Settings, StrategyFile, kind_of
+from trader.app import compositions, places
+from trader.app.worth import Verdicts, Worth, of_model, of_rule
+from trader.config import PortfolioFile, Settings, StrategyFile, kind_of
 from trader.decide import Strategy
-from trader.domain.account import MarginMode
-from trader.domain.decision import Limits, Rebalance
+from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
 from trader.execution.guards import WireLimits
 from trader.execution.remainder import Rules
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
-from trader.forecast.linear import LinearForecaster
-from trader.portfolio.allocator import ExposureAllocator
-from trader.portfolio.policy import ProportionalPolicy, SignPolicy
 from trader.research.drift import DriftLimits
-from trader.strategies.ar import ArStrategy
-from trader.strategies.gru import GruStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
 _OUTAGE = timedelta(days=7)
@@ -34,28 +29,33 @@ _SHORTFALL = Decimal("0.05")
 _COST_RATIO = Decimal(4)
 
 
-class _Shared(TypedDict):
-    """What every strategy of one symbol is made of."""
+class Ruled(Protocol):
+    """A strategy with the file it was made from, which says how it is guarded."""
 
-    name: str
-    symbol: str
-    interval: Interval
-    allocator: ExposureAllocator
-    band: float
-    leverage: int
-    margin_mode: MarginMode
-    rebalance: Rebalance
+    @property
+    def strategy(self) -> Strategy:
+        """The composition."""
+        ...
+
+    @property
+    def file(self) -> StrategyFile | PortfolioFile:
+        """Its file."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A strategy ready to decide, its file's text and hash, and its model with the bytes it was loaded from."""
+    """A strategy ready to decide, its file's text and hash, and its model with the bytes it was loaded from.
+
+    A portfolio has no model: nothing was fitted, and its bytes are what is kept of the verdict on its rule, and none.
+    """
 
     strategy: Strategy
-    file: StrategyFile
+    file: StrategyFile | PortfolioFile
     text: str
     hash: str
-    model: Model
+    worth: Worth
+    model: Model | None
     card: bytes
     weights: bytes
 
@@ -73,13 +73,19 @@ def load_strategy(settings: Settings) -> Loaded:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
     if kind_of(text) == "carry":
-        raise ConfigError(
-            f"The strategy {path.stem} is a portfolio, which nothing but research plays yet; use it with `trader "
-            "backtest`, `trader evidence` or `trader report`, or name a strategy of one symbol."
-        )
-    file = StrategyFile.parse(text, str(path))
-    card, weights = read_model(places.model_path(file.model, path.parent))
-    return compose(text, file, card, weights)
+        file = PortfolioFile.parse(text, str(path))
+        found = compose_portfolio(text, file)
+        judged = verdicts(settings).of(file, compositions.carry(file).forecaster)
+        worth = of_rule(file.name, found.hash, judged)
+        return replace(found, worth=worth, card=worth.card.encode())
+    one = StrategyFile.parse(text, str(path))
+    card, weights = read_model(places.model_path(one.model, path.parent))
+    return compose(text, one, card, weights)
+
+
+def verdicts(settings: Settings) -> Verdicts:
+    """Return where the verdicts on rules are kept."""
+    return Verdicts(settings.data_dir / "store")
 
 
 def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loaded:
@@ -91,30 +97,19 @@ def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loade
             f"The strategy {file.name} is of the kind {file.kind} and its model {model.name} of the kind "
             f"{model.card.kind}; correct `kind`, or name another model."
         )
-    strategy = _composed(file, interval, model)
-    return Loaded(strategy, file, text, hashlib.sha256(text.encode()).hexdigest(), model, card, weights)
+    strategy = compositions.one_symbol(file, interval, model)
+    return Loaded(strategy, file, text, text_hash(text), of_model(model), model, card, weights)
 
 
-def _composed(file: StrategyFile, interval: Interval, model: Model) -> Strategy:
-    """Return the ready composition of a file and the forecaster of its model."""
-    allocation = file.allocation
-    cap = None if allocation.cap is None else float(allocation.cap)
-    shared = _Shared(
-        name=file.name,
-        symbol=file.symbol,
-        interval=interval,
-        allocator=ExposureAllocator(float(allocation.exposure), cap, allocation.capital),
-        band=allocation.band,
-        leverage=allocation.leverage,
-        margin_mode=allocation.margin_mode,
-        rebalance=allocation.rebalance,
-    )
-    sign = SignPolicy(file.policy.threshold)
-    if isinstance(model.forecaster, LinearForecaster):
-        return ArStrategy(forecaster=model.forecaster, policy=sign, **shared)
-    proportional = ProportionalPolicy(file.policy.threshold)
-    policy = proportional if file.policy.kind == "proportional" else sign
-    return GruStrategy(forecaster=model.forecaster, policy=policy, **shared)
+def compose_portfolio(text: str, file: PortfolioFile) -> Loaded:
+    """Put a portfolio together whose symbols are those that are listed at each close; nobody has judged it here."""
+    worth = of_rule(file.name, text_hash(text))
+    return Loaded(compositions.carry(file), file, text, worth.hash, worth, None, worth.card.encode(), b"")
+
+
+def text_hash(text: str) -> str:
+    """Return the identity of a strategy file."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_model(folder: Path) -> tuple[bytes, bytes]:
@@ -132,7 +127,7 @@ def read_model(folder: Path) -> tuple[bytes, bytes]:
         ) from error
 
 
-def limits(settings: Settings, loaded: Loaded) -> Limits:
+def limits(settings: Settings, loaded: Ruled) -> Limits:
     """Return what guards allow: the settings, else the strategy file, else as wide as the leverage."""
     asked, own = settings.risk, loaded.file.risk
     canary = (asked.canary_notional or own.canary_notional or _CANARY) if settings.staged == "canary" else None
@@ -150,12 +145,12 @@ def limits(settings: Settings, loaded: Loaded) -> Limits:
     )
 
 
-def follow_rules(loaded: Loaded) -> Rules:
+def follow_rules(loaded: Ruled) -> Rules:
     """Return what follows on an order that ends short."""
     return Rules(loaded.file.execution.top_up, loaded.file.execution.smaller)
 
 
-def drift_limits(settings: Settings, loaded: Loaded) -> DriftLimits:
+def drift_limits(settings: Settings, loaded: Ruled) -> DriftLimits:
     """Return how far reality may fall behind: the settings, else the strategy file, else 5 % and four times the costs.
 
     On the embedded exchange, which does what is expected of it, only what is said.
@@ -167,13 +162,13 @@ def drift_limits(settings: Settings, loaded: Loaded) -> DriftLimits:
     )
 
 
-def max_outage(settings: Settings, loaded: Loaded) -> timedelta:
+def max_outage(settings: Settings, loaded: Ruled) -> timedelta:
     """Return how long nothing may be decided until a person has to resume: as set, else seven days or two closes."""
     seconds = settings.risk.max_outage or loaded.file.risk.max_outage
     return max(_OUTAGE, 2 * loaded.strategy.interval.delta) if seconds is None else timedelta(seconds=seconds)
 
 
-def wire_limits(settings: Settings, loaded: Loaded) -> WireLimits:
+def wire_limits(settings: Settings, loaded: Ruled) -> WireLimits:
     """Return what is allowed when an order leaves: the settings, else the strategy file, else 5 % and a second."""
     asked, own = settings.risk, loaded.file.risk
     seconds = asked.max_clock_offset or own.max_clock_offset
@@ -183,7 +178,7 @@ def wire_limits(settings: Settings, loaded: Loaded) -> WireLimits:
     )
 
 
-def max_delay(settings: Settings, loaded: Loaded) -> timedelta:
+def max_delay(settings: Settings, loaded: Ruled) -> timedelta:
     """Return how long after a close it may still be decided: as set, else a tenth of the interval."""
     seconds = settings.risk.max_delay or loaded.file.risk.max_delay
     if seconds is not None:

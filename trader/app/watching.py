@@ -43,7 +43,7 @@ class Watch:
             symbols=tuple(strategy.symbols),
             interval=strategy.interval,
             started=datetime.now(UTC),
-            model=lambda: self._one.loaded.model.hash,
+            model=lambda: self._one.loaded.worth.hash,
             max_clock_offset=wire_limits(settings, one.loaded).max_clock_offset or _CLOCK_OFFSET,
         )
         self.board = Board(self._facts())
@@ -134,7 +134,7 @@ class Watch:
         from trader.status.server import Exposition
 
         one, kept = self._one, list["Metrics"]()
-        model, since = one.loaded.model, one.venue.clock.now()
+        model, since = one.loaded.worth, one.venue.clock.now()
 
         def make(sight: Sight) -> bytes:
             from trader.metrics import Metrics

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from trader.config.refusals import first
 from trader.config.sections import RiskSettings, Section
-from trader.config.strategy import interval_text
+from trader.config.strategy import ExecutionSection, interval_text
 from trader.errors import ConfigError
 
 
@@ -95,6 +95,7 @@ class PortfolioFile(Section):
     volatility: VolatilitySection = VolatilitySection()
     ranking: RankingSection = RankingSection()
     allocation: BasketSection = BasketSection()
+    execution: ExecutionSection = ExecutionSection()
     risk: RiskSettings = RiskSettings()
 
     @classmethod

@@ -47,7 +47,8 @@ class Book:
     one included; `positions` are signed quantities, absent where flat. `day_equity` is the equity at the last close
     before this UTC day began, None where there was none; `orders_today` counts orders of earlier closes of this UTC
     day; `funding_rates` are those of the next stamp, positive where longs pay. Peak and day's equity are net of
-    deposits and withdrawals.
+    deposits and withdrawals. `unknown` says of which symbols nothing can be said at this close, and why: what is held
+    of them stays as it is.
     """
 
     equity: Decimal
@@ -59,6 +60,7 @@ class Book:
     day_equity: Decimal | None = None
     orders_today: int = 0
     funding_rates: Mapping[str, Decimal] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class CloseReport:
     """What one close came to: after its fills, marked at the first prices after it.
 
     `positions` are signed quantities, `prices` those first prices as the decision saw them, `candle_closes` the close
-    prices of the candles decided on.
+    prices of the candles decided on, `unknown` of which symbols nothing could be said, and why.
     """
 
     close: datetime
@@ -163,3 +165,4 @@ class CloseReport:
     candle_closes: Mapping[str, float]
     state: State
     why: str
+    unknown: Mapping[str, str] = field(default_factory=dict)

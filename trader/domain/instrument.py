@@ -1,6 +1,7 @@
 """What the exchange allows for one symbol."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 
 
@@ -21,7 +22,8 @@ class Instrument:
 
     Prices are in quote currency per unit of base, quantities in base. `step`, `min_quantity` and `max_quantity` satisfy
     LOT_SIZE and MARKET_LOT_SIZE alike, so that one quantity may be sent as a market or as a limit order. The
-    multipliers are PERCENT_PRICE's, of the mark price; `max_orders` is how many parts a quantity may be cut into.
+    multipliers are PERCENT_PRICE's, of the mark price; `max_orders` is how many parts a quantity may be cut into;
+    `ends` is when it is traded for the last time, None where no end is known.
     """
 
     symbol: str
@@ -37,6 +39,7 @@ class Instrument:
     min_price: Decimal = Decimal(0)
     max_price: Decimal = Decimal("Infinity")
     max_orders: int = 200
+    ends: datetime | None = None
 
     @property
     def trading(self) -> bool:

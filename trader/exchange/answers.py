@@ -39,13 +39,14 @@ class RateLimit(_Model):
 
 
 class SymbolInfo(_Model):
-    """One symbol of exchangeInfo; filters by their own name."""
+    """One symbol of exchangeInfo; filters by their own name. A perpetual that is not to end has a date far away."""
 
     symbol: str
     status: str
     contract_type: str
     quote_asset: str
     margin_asset: str
+    delivery_date: int = 0
     filters: list[dict[str, object]]
 
 
@@ -251,6 +252,13 @@ class FundingStamp(_Model):
     funding_rate: Decimal
 
 
+class FundingInfo(_Model):
+    """One symbol of fundingInfo, which names those that are not settled every eight hours."""
+
+    symbol: str
+    funding_interval_hours: Annotated[int, Field(gt=0)]
+
+
 Row = list[object]
 
 EXCHANGE_INFO = TypeAdapter(ExchangeInfo)
@@ -269,6 +277,7 @@ ALGO_ORDERS = TypeAdapter(list[AlgoOrderAnswer])
 TRADES = TypeAdapter(list[TradeRow])
 FUNDINGS = TypeAdapter(list[FundingRow])
 FUNDING_STAMPS = TypeAdapter(list[FundingStamp])
+FUNDING_INFOS = TypeAdapter(list[FundingInfo])
 INCOMES = TypeAdapter(list[IncomeRow])
 ROWS = TypeAdapter(list[Row])
 EMPTY = TypeAdapter(dict[str, object])

@@ -1,35 +1,21 @@
 """The gateway to one account on Binance USDT-M futures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from decimal import Decimal
-from functools import partial
-from typing import TypeVar
-
-import polars as pl
+from datetime import datetime
 
 from trader.domain.account import Account, Income, KeyRights, MarginMode, Setup
-from trader.domain.instrument import Bracket, Instrument
-from trader.domain.interval import Interval
 from trader.domain.order import Fill, Order, OrderRequest
-from trader.errors import ConfigError, ExchangeError, OutcomeUnknown, Rejected
+from trader.errors import ExchangeError, OutcomeUnknown, Rejected
 from trader.exchange import answers, endpoints, mapping, outcome
 from trader.exchange.calls import Calls
-from trader.exchange.clock import from_milliseconds, milliseconds
-from trader.exchange.endpoints import Endpoint
-from trader.exchange.klines import Span, Unpublished, frame_of, page_of
-from trader.exchange.mapping import Funding
-
-T = TypeVar("T")
+from trader.exchange.clock import milliseconds
+from trader.exchange.public import Market, known
 
 _PAGE = 1000
-_SETTLED = timedelta(minutes=10)  # after its close nobody tells a candle as it was before any more
-_BRACKETS_KEPT = timedelta(hours=1)
-_FEW = 10
 
 
-class BinanceGateway:
+class BinanceGateway(Market):
     """One account on one venue; implements `live.ports.Gateway`. Opened by `factory.open_gateway`.
 
     Reads are asked again a few times; an order is posted exactly once.
@@ -41,18 +27,9 @@ class BinanceGateway:
     """
 
     def __init__(self, calls: Calls, *, algo_orders: bool, tells_rights: bool = False) -> None:
+        super().__init__(calls)
         self._tells_rights = tells_rights
-        self._calls = calls
-        self._clock = calls.clock
-        self._limiter = calls.limiter
         self._algo_orders = algo_orders
-        self._brackets: dict[str, tuple[Bracket, ...]] = {}
-        self._brackets_at: datetime | None = None
-
-    @property
-    def keyed(self) -> bool:
-        """Whether there is an API key, without which nothing private can be asked."""
-        return bool(self._calls.secrets)
 
     @property
     def cooldown(self) -> datetime | None:
@@ -69,96 +46,6 @@ class BinanceGateway:
     def usage(self) -> dict[str, tuple[int, int]]:
         """Return how much of the exchange's limits is used, and how much is ours, by window."""
         return self._limiter.usage()
-
-    async def sync_clock(self) -> timedelta:
-        """Measure venue time minus local time and hand it to the clock."""
-        return await self._calls.sync_clock()
-
-    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
-        """Return the last `count` whole closed candles of each symbol as a candle frame.
-
-        Closed is what surely is by the venue's clock: its measured error counts against a candle. The exchange may
-        publish a candle late; then the last ones are those before it.
-
-        Raises:
-            DataError: a candle is missing or impossible.
-        """
-        span = Span.ending(interval, count, self._clock.now() - self._clock.error)
-        try:
-            return await self._candles(symbols, span)
-        except Unpublished:
-            return await self._candles(symbols, span.before())
-
-    async def klines(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> pl.DataFrame:
-        """Return the first closed candles of a native interval in [start, end), a thousand at most; needs no key.
-
-        Where the exchange has none, there is a gap; empty where it has none at all, or none that is surely whole.
-        """
-        now = self._clock.now() - self._clock.error
-        end = min(end, now)
-        # one row more: the newest candle is whole where the one after it is told
-        limit = min(_PAGE, max(1, (end - start) // interval.delta) + 1)
-        parameters = {
-            "symbol": symbol,
-            "interval": str(interval),
-            "startTime": milliseconds(start),
-            "endTime": milliseconds(end),
-            "limit": limit,
-        }
-        endpoint = endpoints.klines(limit)
-        rows = await self._calls.ask(endpoint, parameters, answers.ROWS)
-        return page_of(symbol, rows, interval, start, end, endpoint.where, settled=now - _SETTLED)
-
-    async def _candles(self, symbols: Sequence[str], span: Span) -> pl.DataFrame:
-        pages = [(symbol, first, limit) for symbol in dict.fromkeys(symbols) for first, limit in span.pages]
-        found = await self._calls.side_by_side(partial(self._klines, span, *page) for page in pages)
-        rows: dict[str, list[answers.Row]] = {symbol: [] for symbol in symbols}
-        for (symbol, _, _), page in zip(pages, found, strict=True):
-            rows[symbol].extend(page)
-        return frame_of(rows, span, endpoints.klines(1).where)
-
-    async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return mark prices."""
-        return {row.symbol: row.mark_price for row in await self._premium(symbols)}
-
-    async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return the rates of the next funding, positive where longs pay."""
-        told = {row.symbol: row.last_funding_rate for row in await self._premium(symbols)}
-        return {symbol: rate for symbol, rate in told.items() if rate is not None}
-
-    async def _premium(self, symbols: Sequence[str]) -> list[answers.PremiumIndex]:
-        if len(symbols) > _FEW:
-            rows = await self._calls.ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
-            told = {row.get("symbol"): row for row in rows}
-            found = [answers.read(answers.PREMIUM_INDEX, told.get(symbol), symbol) for symbol in symbols]
-        else:
-            found = await self._calls.side_by_side(
-                partial(self._calls.ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
-                for symbol in symbols
-            )
-        told_of = {row.symbol: row for row in found}
-        return [_known(told_of, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols]
-
-    async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
-        """Return today's trading rules, with leverage brackets (at most an hour old) where there is a key.
-
-        Raises:
-            ConfigError: a symbol is not a USDT-margined perpetual of this venue.
-        """
-        info = await self._calls.ask(endpoints.EXCHANGE_INFO, {}, answers.EXCHANGE_INFO)
-        self._limiter.learn(info.rate_limits)
-        brackets = await self._leverage_brackets(symbols) if self.keyed else {}
-        where = endpoints.EXCHANGE_INFO.where
-        rows = {str(row.get("symbol")): row for row in info.symbols}
-        found = {}
-        for symbol in symbols:
-            row = answers.read(answers.SYMBOL, rows[symbol], where) if symbol in rows else None
-            if row is None or (row.contract_type, row.quote_asset, row.margin_asset) != ("PERPETUAL", "USDT", "USDT"):
-                raise ConfigError(
-                    f"{symbol} is not a USDT-margined perpetual of this venue; check the strategy's symbol."
-                )
-            found[symbol] = mapping.instrument_of(row, brackets.get(symbol, ()), where)
-        return found
 
     async def account(self) -> Account:
         """Return equity and positions; an incomplete answer raises.
@@ -188,10 +75,15 @@ class BinanceGateway:
 
     async def setup(self, symbol: str) -> Setup:
         """Return how the account is configured for a symbol."""
+        return (await self.setups_of([symbol]))[0]
+
+    async def setups_of(self, symbols: Sequence[str]) -> list[Setup]:
+        """Return how the account is configured for each of some symbols."""
         config = await self._calls.ask(endpoints.ACCOUNT_CONFIG, {}, answers.ACCOUNT_CONFIG)
-        rows = await self._calls.ask(endpoints.SYMBOL_CONFIG, {"symbol": symbol}, answers.SYMBOL_CONFIGS)
-        row = _known({row.symbol: row for row in rows}, symbol, endpoints.SYMBOL_CONFIG)
-        return mapping.setup_of(row, config)
+        named: Mapping[str, object] = {"symbol": symbols[0]} if len(symbols) == 1 else {}
+        rows = await self._calls.ask(endpoints.SYMBOL_CONFIG, named, answers.SYMBOL_CONFIGS)
+        told = {row.symbol: row for row in rows}
+        return [mapping.setup_of(known(told, symbol, endpoints.SYMBOL_CONFIG), config) for symbol in symbols]
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""
@@ -308,30 +200,6 @@ class BinanceGateway:
             key=lambda income: (income.time, int(income.id)),
         )
 
-    async def funding(self, symbol: str, since: datetime) -> list[Funding]:
-        """Return a symbol's funding at or after `since`, oldest first, paged to the end; needs no key."""
-        found: dict[datetime, Funding] = {}
-        start = milliseconds(since)
-        while True:
-            parameters = {"symbol": symbol, "startTime": start, "limit": _PAGE}
-            page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, answers.FUNDINGS)
-            found.update((funding.time, funding) for funding in map(mapping.funding_of, page))
-            if len(page) < _PAGE:
-                return [found[time] for time in sorted(found) if time >= since]
-            start = max(row.funding_time for row in page) + 1
-
-    async def funding_stamps(self, symbol: str, start: datetime, end: datetime) -> list[tuple[datetime, Decimal]]:
-        """Return the first funding stamps in [start, end), a thousand at most; needs no key."""
-        parameters = {
-            "symbol": symbol,
-            "startTime": milliseconds(start),
-            "endTime": milliseconds(end) - 1,
-            "limit": _PAGE,
-        }
-        page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, answers.FUNDING_STAMPS)
-        told = {from_milliseconds(row.funding_time): row.funding_rate for row in page if row.symbol == symbol}
-        return [(time, told[time]) for time in sorted(told) if start <= time < end]
-
     async def open_orders(self) -> list[Order]:
         """Return orders at rest on the whole account, conditional ones included."""
         orders = [mapping.order_of(row) for row in await self._calls.ask(endpoints.OPEN_ORDERS, {}, answers.ORDERS)]
@@ -351,31 +219,3 @@ class BinanceGateway:
             if error.code == outcome.NO_SUCH_ORDER:
                 return None
             raise
-
-    async def _klines(self, span: Span, symbol: str, first: int, limit: int) -> list[answers.Row]:
-        end = first + limit * span.native.milliseconds - 1
-        parameters = {
-            "symbol": symbol,
-            "interval": str(span.native),
-            "startTime": first,
-            "endTime": end,
-            "limit": limit,
-        }
-        return await self._calls.ask(endpoints.klines(limit), parameters, answers.ROWS)
-
-    async def _leverage_brackets(self, symbols: Iterable[str]) -> Mapping[str, tuple[Bracket, ...]]:
-        now = self._clock.now()
-        fresh = self._brackets_at is not None and abs(now - self._brackets_at) < _BRACKETS_KEPT
-        if not fresh or any(symbol not in self._brackets for symbol in symbols):
-            rows = await self._calls.ask(endpoints.BRACKETS, {}, answers.BRACKETS)
-            self._brackets = {row.symbol: mapping.brackets_of(row.brackets) for row in rows}
-            self._brackets_at = now
-        for symbol in symbols:
-            _known(self._brackets, symbol, endpoints.BRACKETS)
-        return self._brackets
-
-
-def _known(found: Mapping[str, T], symbol: str, endpoint: Endpoint) -> T:
-    if symbol not in found:
-        raise ExchangeError(f"{endpoint} does not tell about {symbol}; check the strategy's symbol.")
-    return found[symbol]

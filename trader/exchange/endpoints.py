@@ -34,6 +34,7 @@ OPEN_ORDERS: Final = Endpoint("fapiPrivateGetOpenOrders", "GET /fapi/v1/openOrde
 OPEN_ALGO_ORDERS: Final = Endpoint("fapiPrivateGetOpenAlgoOrders", "GET /fapi/v1/openAlgoOrders", 40)
 USER_TRADES: Final = Endpoint("fapiPrivateGetUserTrades", "GET /fapi/v1/userTrades", 5)
 FUNDING_RATE: Final = Endpoint("fapiPublicGetFundingRate", "GET /fapi/v1/fundingRate", 1)
+FUNDING_INFO: Final = Endpoint("fapiPublicGetFundingInfo", "GET /fapi/v1/fundingInfo", 0)
 INCOME: Final = Endpoint("fapiPrivateGetIncome", "GET /fapi/v1/income", 30)
 
 KLINES_PAGE: Final = 1000

@@ -1,5 +1,6 @@
 """Klines as Binance sends them, turned into the candle frame that is due."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from trader.exchange.answers import Row
 from trader.exchange.clock import milliseconds
 from trader.exchange.endpoints import KLINES_PAGE
 from trader.market.candles import with_close
+from trader.market.panel import excluding
 from trader.market.resample import resample
 
 _NUMBERS = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7}
@@ -55,32 +57,58 @@ class Span:
         ]
 
 
-def frame_of(rows: dict[str, list[Row]], span: Span, where: str) -> pl.DataFrame:
+def frame_of(
+    rows: Mapping[str, list[Row]], span: Span, where: str, least: int | None = None
+) -> tuple[pl.DataFrame, dict[str, Exception]]:
     """Build the candle frame of a span from the raw rows of each symbol.
 
     Klines outside the span are dropped: the one still open, and what a stale cache adds. The newest counts as whole
     only where the one after it is told as well: an answer from before the close has the same row, not yet at its end.
 
+    Args:
+        rows: raw klines by symbol.
+        span: which of them are wanted.
+        where: names the endpoint in errors.
+        least: how few candles of a symbol will do; what is wrong with one symbol leaves it out, and is returned by
+            name. None where every symbol is needed with all of them.
+
     Raises:
         ExchangeError: a row is not a kline.
-        Unpublished: the newest is missing, or not known to be whole.
+        Unpublished: the newest is missing of every symbol, or not known to be whole.
         DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
-    symbols: list[str] = []
-    kept: list[Row] = []
+    problems: dict[str, Exception] = {}
+    natives: list[pl.DataFrame] = []
     for symbol in sorted(rows):
-        closed = _closed(symbol, rows[symbol], span, where)
-        symbols += [symbol] * len(closed)
-        kept += closed
-    candles = resample(_native(symbols, kept, span, where), span.native, span.target)
+        try:
+            natives.append(_native(symbol, _closed(symbol, rows[symbol], span, where), span, where))
+        except ExchangeError as error:
+            if least is None or len(problems) == len(rows) - 1:
+                raise
+            problems[symbol] = error
+    candles, unusable = _whole_candles(pl.concat(natives), span, strict=least is None)
+    problems |= unusable
     counts = dict(candles.group_by("symbol").len().iter_rows())
-    for symbol in rows:
-        if counts.get(symbol) != span.count:
-            raise DataError(
+    for symbol in rows.keys() - problems.keys():
+        if counts.get(symbol, 0) < (least or span.count):
+            problems[symbol] = DataError(
                 f"{where} has {counts.get(symbol, 0)} of {span.count} whole {span.target} candles of {symbol}; wait "
                 "until all are published, or give a symbol with a longer history."
             )
-    return candles
+            if least is None:
+                raise problems[symbol]
+    return candles.filter(~pl.col("symbol").is_in(list(problems))) if problems else candles, problems
+
+
+def _whole_candles(native: pl.DataFrame, span: Span, *, strict: bool) -> tuple[pl.DataFrame, dict[str, Exception]]:
+    """Build the candles of native ones; those of a symbol with a hole or an impossible one are left out."""
+    try:
+        return resample(native, span.native, span.target), {}
+    except DataError:
+        usable, reasons = excluding(native, span.native)
+        if strict or usable.is_empty():
+            raise
+    return resample(usable, span.native, span.target), {name: DataError(why) for name, why in reasons.items()}
 
 
 def page_of(
@@ -98,7 +126,7 @@ def page_of(
     kept = _within(symbol, rows, span, where)
     if kept and kept[-1] is rows[-1] and _whole(kept[-1][6]) >= milliseconds(settled):
         kept = kept[:-1]
-    return _native([symbol] * len(kept), kept, span, where)
+    return _native(symbol, kept, span, where)
 
 
 def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
@@ -128,7 +156,7 @@ def _within(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     return kept
 
 
-def _native(symbols: list[str], rows: list[Row], span: Span, where: str) -> pl.DataFrame:
+def _native(symbol: str, rows: list[Row], span: Span, where: str) -> pl.DataFrame:
     try:
         numbers = {name: [_number(row[place]) for row in rows] for name, place in _NUMBERS.items()}
     except (IndexError, TypeError, ValueError):
@@ -136,7 +164,7 @@ def _native(symbols: list[str], rows: list[Row], span: Span, where: str) -> pl.D
     if not numbers:
         raise ExchangeError(f"{where} has a kline without its numbers; the answer is not used.")
     opens = pl.Series("open_time", [row[0] for row in rows], dtype=pl.Int64).cast(_TIME)
-    return with_close(pl.DataFrame({"symbol": symbols, **numbers}).insert_column(1, opens), span.native)
+    return with_close(pl.DataFrame({"symbol": [symbol] * len(rows), **numbers}).insert_column(1, opens), span.native)
 
 
 def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:

@@ -18,6 +18,8 @@ _EIGHT_DECIMALS = Decimal("1e-8")
 _MARGIN_TYPES: dict[str, MarginMode] = {"ISOLATED": "isolated", "CROSSED": "cross"}
 _SIGNS = {"BUY": 1, "SELL": -1}
 _ONE_WAY = "BOTH"
+_NEVER = 4_133_404_800_000
+"""The delivery date of a perpetual whose end is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def instrument_of(info: answers.SymbolInfo, brackets: tuple[Bracket, ...], where
         brackets=brackets,
         min_price=price.min_price,
         max_price=price.max_price or Decimal("Infinity"),
+        ends=from_milliseconds(info.delivery_date) if 0 < info.delivery_date < _NEVER else None,
     )
     if "PERCENT_PRICE" in filters:
         percent = answers.read(answers.PERCENT_FILTER, filters["PERCENT_PRICE"], where)

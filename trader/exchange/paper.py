@@ -65,9 +65,21 @@ class PaperGateway:
         """Measure venue time minus local time and hand it to the clock."""
         return await self._market.sync_clock()
 
-    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
-        """Return the last `count` whole closed candles of each symbol as a candle frame."""
-        return await self._market.candles(symbols, interval, count)
+    async def candles(
+        self, symbols: Sequence[str], interval: Interval, count: int, least: int | None = None
+    ) -> tuple[pl.DataFrame, Mapping[str, str]]:
+        """Return the last whole closed candles of symbols as a candle frame, and who is not in it and why."""
+        return await self._market.candles(symbols, interval, count, least)
+
+    async def funding_paid(self, symbols: Sequence[str], since: datetime) -> pl.DataFrame:
+        """Return the funding stamps of symbols after `since`."""
+        return await self._market.funding_paid(symbols, since)
+
+    async def listed(self) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        """Return today's rules of every USDT-margined perpetual, and whose cannot be used and why."""
+        found, unusable = await self._market.listed()
+        self._rules.update(found)
+        return found, unusable
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return mark prices."""
@@ -92,6 +104,10 @@ class PaperGateway:
         """Return how the imagined account is configured for a symbol."""
         leverage, mode = self._account.mode(symbol)
         return Setup(symbol, leverage, mode, hedge_mode=False, multi_assets=False, can_trade=True)
+
+    async def setups_of(self, symbols: Sequence[str]) -> list[Setup]:
+        """Return how the imagined account is configured for each of some symbols."""
+        return [await self.setup(symbol) for symbol in symbols]
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's imagined leverage."""

@@ -4,6 +4,7 @@ At every close the most liquid tenths of all listed symbols are the universe. Th
 received over the last candle; it is winsorised and standardised across the universe, and that score is the forecast.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from trader.forecast.volatility import blended_volatility, realised_volatility
 from trader.market.candles import spacing
 from trader.market.panel import TENTHS, Array, Mask, Panel, liquidity_tenths, panel_of
 from trader.market.tables import TIME
+
+_SYMBOLS = 12
+_DAY = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,28 @@ class CarryForecaster:
                 "spread": told(found.spread),
             }
         )
+
+    def signature(self) -> str:
+        """Return what tells one code of these settings from another: a digest of its answer to a fixed panel."""
+        length = max(self.warmup, self.least_history + 1)
+        rows = [(symbol, row) for symbol in range(_SYMBOLS) for row in range(length)]
+        close = pl.Series([100.0 + (row * 7 + symbol * 13) % (11 + symbol) for symbol, row in rows])
+        opens = pl.Series([row * _DAY for _, row in rows], dtype=pl.Int64).cast(TIME)
+        panel = pl.DataFrame(
+            {
+                "symbol": [f"S{symbol:02}" for symbol, _ in rows],
+                "open_time": opens,
+                "close_time": (opens.cast(pl.Int64) + _DAY).cast(TIME),
+                "open": close,
+                "high": close * 1.01,
+                "low": close * 0.99,
+                "close": close,
+                "volume": [float(1000 + symbol * 100) for symbol, _ in rows],
+                "funding_rate": [((row * 3 + symbol * 5) % 7 - 3) / 10_000 for symbol, row in rows],
+            }
+        )
+        told = self.forecast(panel).select("symbol", "close_time", "forecast", "volatility", "spread")
+        return hashlib.sha256(repr(told.rows()).encode()).hexdigest()
 
     def section(self, panel: Panel) -> Section:
         """Score every close of a panel at once; `forecast` lists what this lays side by side."""

@@ -44,16 +44,17 @@ class Audit:
         self._log = log
 
     async def run(self, account: Account) -> None:
-        """Check the set-up of every symbol and all orders at rest.
+        """Check the set-up of every symbol, or of all that are held where a strategy names none, and orders at rest.
 
         Raises:
             Mismatch: somebody changed what cannot be traded on; nothing is to be opened then.
         """
-        for symbol in self._strategy.symbols:
-            setup = await self._gateway.setup(symbol)
-            leverage = expected_leverage(self._journal, symbol, self._strategy.leverage)
+        held = sorted(symbol for symbol, one in account.positions.items() if one.quantity)
+        symbols = self._strategy.symbols or tuple(held)
+        for setup in await self._gateway.setups_of(symbols) if symbols else ():
+            leverage = expected_leverage(self._journal, setup.symbol, self._strategy.leverage)
             for finding in misconfigured(setup, leverage, self._strategy.margin_mode):
-                await self._answer(symbol, finding, held=bool(account.quantity(symbol)))
+                await self._answer(setup.symbol, finding, held=bool(account.quantity(setup.symbol)))
         orders = await self._gateway.open_orders()
         for finding in resting(orders, self._prefix, lambda name: self._journal.order(name) is not None):
             self._judge(finding)

@@ -4,7 +4,7 @@ Claim the close; settle whatever is open; look at candles, account and rules; ch
 same story; decide; write the decision and every order down; carry the orders; look again; finish.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy, decide
 from trader.domain.account import Account
-from trader.domain.decision import Book, CloseReport, Decision, Leg, Limits, State
+from trader.domain.decision import Book, CloseReport, Decision, Forecast, Leg, Limits, State
 from trader.domain.order import client_id
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
@@ -23,6 +23,7 @@ from trader.journal.journal import Journal
 from trader.journal.rows import DecisionRecord, Intent, Status
 from trader.live.audit import Audit
 from trader.live.leverage import Leverage
+from trader.live.market import Lookout, Market
 from trader.live.ports import Clock, Gateway
 from trader.live.record import (
     Inputs,
@@ -78,6 +79,7 @@ class Cycle:
         self._leverage = leverage
         self._terms = terms
         self._log = log
+        self._lookout = Lookout(strategy, gateway, clock)
         self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log)
 
     async def run(self, close: datetime) -> CloseReport | None:
@@ -129,14 +131,14 @@ class Cycle:
 
     async def _decide(self, close: datetime) -> CloseReport:
         """Decide a claimed close and carry its orders."""
-        candles = await self._candles(close)
-        self._tell_revisions(candles)
+        market = await self._lookout.look(close)
+        self._tell_revisions(market.candles)
         account = await self._recovery.reconcile()
         await self._audit.run(account)
         await self._recovery.require_wallet()
         await self._recovery.explain_bookings()
-        inputs = await self._inputs(close, candles, account)
-        forecasts = last_forecasts(self._strategy.forecast(candles), close)
+        forecasts = last_forecasts(self._strategy.forecast(market.candles), close)
+        inputs = await self._inputs(close, market, account, forecasts)
         self._require_young(close)
         decision = decide(self._strategy, close, forecasts, inputs.book, self._terms.limits)
         self._leverage.choose(decision, inputs.book.prices, inputs.book.instruments)
@@ -145,17 +147,6 @@ class Cycle:
             await self._recovery.router.carry_all(intents)
             account = await self._recovery.reconcile()
         return self._finish(inputs, decision, account)
-
-    async def _candles(self, close: datetime) -> pl.DataFrame:
-        """Return the window that ends exactly at the close."""
-        frame = await self._gateway.candles(self._strategy.symbols, self._strategy.interval, self._strategy.warmup)
-        newest = frame.group_by("symbol").agg(pl.col("close_time").max())["close_time"]
-        if newest.len() != len(self._strategy.symbols) or (newest != close).any():
-            raise ExchangeError(
-                f"The exchange has not published every candle that closes at {close.isoformat()} (newest "
-                f"{newest.max()!s}); they are asked for again while the close is young enough to be decided."
-            )
-        return frame
 
     def _tell_revisions(self, candles: pl.DataFrame) -> None:
         """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
@@ -183,22 +174,40 @@ class Cycle:
                 "it may be decided; nothing is sent for it."
             )
 
-    async def _inputs(self, close: datetime, candles: pl.DataFrame, account: Account) -> Inputs:
-        symbols, limits = self._strategy.symbols, self._terms.limits
-        peak = max(self._recovery.peak(), account.equity)
-        rates = {} if limits.max_funding is None else await self._gateway.funding_rates(symbols)
+    async def _inputs(
+        self, close: datetime, market: Market, account: Account, forecasts: Mapping[str, Forecast]
+    ) -> Inputs:
+        limits, positions = self._terms.limits, self._positions(account)
+        asked = sorted({*forecasts, *positions})
+        rates = {} if limits.max_funding is None else await self._gateway.funding_rates(asked)
+        market, prices = await self._lookout.quoted(market, account, forecasts)
+        self._tell_unknown(market.unknown, positions)
         book = Book(
             equity=account.equity,
-            peak_equity=peak,
-            positions={symbol: account.quantity(symbol) for symbol in symbols},
-            prices=await self._gateway.prices(symbols),
-            instruments=await self._gateway.instruments(symbols),
+            peak_equity=max(self._recovery.peak(), account.equity),
+            positions=positions,
+            prices=prices,
+            instruments=market.rules,
             state=self._recovery.state(),
             day_equity=None if limits.max_daily_loss == 1 else day_equity(self._journal, close),
             orders_today=0 if limits.max_orders is None else orders_today(self._journal, close),
             funding_rates=rates,
+            unknown=market.unknown,
         )
-        return Inputs(close, candles, book, limits, self._terms.strategy, self._terms.model)
+        return Inputs(close, market.candles, book, limits, self._terms.strategy, self._terms.model)
+
+    def _positions(self, account: Account) -> dict[str, Decimal]:
+        """Return what is held of the strategy's symbols, of one that has a universe of all; flat ones where named."""
+        if self._strategy.symbols:
+            return {symbol: account.quantity(symbol) for symbol in self._strategy.symbols}
+        return {symbol: one.quantity for symbol, one in sorted(account.positions.items()) if one.quantity}
+
+    def _tell_unknown(self, unknown: Mapping[str, str], held: Mapping[str, Decimal]) -> None:
+        """Say which symbols this close is decided without, and what is held of them."""
+        for symbol, why in unknown.items():
+            quantity = held.get(symbol, Decimal(0))
+            say = self._log.warning if quantity else self._log.info
+            say("symbol left out", symbol=symbol, why=why, held=str(quantity))
 
     def _record(self, inputs: Inputs, decision: Decision) -> Sequence[Intent]:
         """Make the decision and its orders durable; nothing is sent before."""
@@ -251,7 +260,7 @@ class Cycle:
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to."""
-        positions = {symbol: account.quantity(symbol) for symbol in self._strategy.symbols}
+        positions = self._positions(account)
         for symbol, wished in decision.quantities.items():
             if (held := account.quantity(symbol)) != wished:
                 self._log.warning(
@@ -275,6 +284,7 @@ class Cycle:
             candle_closes=candle_closes(inputs.candles),
             state=decision.state,
             why=decision.why,
+            unknown=inputs.book.unknown,
         )
         self._log.info("close decided", **_line(report))
         return report

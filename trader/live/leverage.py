@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
+from trader.domain.account import MarginMode
 from trader.domain.decision import Decision
 from trader.domain.instrument import Instrument
 from trader.errors import ExchangeError
@@ -26,9 +27,11 @@ class Leverage:
         gateway: the account.
         journal: keeps what was chosen and what was set, so that a restart goes on with it.
         wished: the strategy's leverage; a bracket may allow less.
+        margin_mode: the strategy's margin mode, None where the start has seen to it.
     """
 
-    def __init__(self, gateway: Gateway, journal: Journal, wished: int) -> None:
+    def __init__(self, gateway: Gateway, journal: Journal, wished: int, margin_mode: MarginMode | None = None) -> None:
+        self._margin_mode = margin_mode
         self._gateway = gateway
         self._journal = journal
         self._wished = wished
@@ -47,13 +50,18 @@ class Leverage:
         if self._journal.position(symbol):
             return
         wanted = int(self._journal.get(_WANTED.format(symbol)) or self._wished)
-        if (await self._gateway.setup(symbol)).leverage != wanted:
-            await self._gateway.set_leverage(symbol, wanted)
-            found = (await self._gateway.setup(symbol)).leverage
-            if found != wanted:
+        setup = await self._gateway.setup(symbol)
+        mode = self._margin_mode or setup.margin_mode
+        if (setup.leverage, setup.margin_mode) != (wanted, mode):
+            if setup.margin_mode != mode:
+                await self._gateway.set_margin_mode(symbol, mode)
+            if setup.leverage != wanted:
+                await self._gateway.set_leverage(symbol, wanted)
+            setup = await self._gateway.setup(symbol)
+            if (setup.leverage, setup.margin_mode) != (wanted, mode):
                 raise ExchangeError(
-                    f"{symbol} stayed at {found}x after it was set to {wanted}x; nothing is opened with it, set it by "
-                    "hand on the exchange."
+                    f"{symbol} stayed at {setup.leverage}x {setup.margin_mode} margin after it was set to {wanted}x "
+                    f"{mode}; nothing is opened with it, set it by hand on the exchange."
                 )
         self._keep(_SET, symbol, wanted)
 

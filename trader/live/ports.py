@@ -37,12 +37,26 @@ class Gateway(Protocol):
         """Measure venue time minus local time and hand it to the clock."""
         ...
 
-    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
-        """Return the last `count` whole closed candles of each symbol as a candle frame (see `market.candles`)."""
+    async def candles(
+        self, symbols: Sequence[str], interval: Interval, count: int, least: int | None = None
+    ) -> tuple[pl.DataFrame, Mapping[str, str]]:
+        """Return the last `count` whole closed candles of each symbol as a candle frame (see `market.candles`).
+
+        Where `least` says how few of a young symbol will do, what cannot be had of one symbol leaves out that one, and
+        the second value says by name why; without it every symbol is needed, with all of them.
+        """
+        ...
+
+    async def funding_paid(self, symbols: Sequence[str], since: datetime) -> pl.DataFrame:
+        """Return the funding stamps after `since`, as `market.funding.with_funding` reads them."""
+        ...
+
+    async def listed(self) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        """Return today's trading rules of every USDT-margined perpetual, and by name whose cannot be used and why."""
         ...
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return mark prices."""
+        """Return mark prices; of many symbols those that the exchange does not tell are absent."""
         ...
 
     async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
@@ -59,6 +73,10 @@ class Gateway(Protocol):
 
     async def setup(self, symbol: str) -> Setup:
         """Return how the account is configured for a symbol."""
+        ...
+
+    async def setups_of(self, symbols: Sequence[str]) -> list[Setup]:
+        """Return how the account is configured for each of some symbols."""
         ...
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:

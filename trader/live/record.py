@@ -67,7 +67,7 @@ def encode_decision(decision: Decision) -> str:
     return _dump(
         {
             "close": _milliseconds(decision.close),
-            "forecasts": {s: [f.value, f.confidence] for s, f in decision.forecasts.items()},
+            "forecasts": {symbol: _encode_forecast(one) for symbol, one in decision.forecasts.items()},
             "targets": dict(decision.targets),
             "quantities": {symbol: str(quantity) for symbol, quantity in decision.quantities.items()},
             "legs": [_encode_leg(leg) for leg in decision.legs],
@@ -105,7 +105,12 @@ def last_forecasts(frame: pl.DataFrame, close: datetime) -> dict[str, Forecast]:
             f"No forecast at {close.isoformat()}: the candles end before it or are fewer than the model's warm-up; "
             "wait for the next close, or check the exchange's history."
         )
-    return {row["symbol"]: Forecast(row["forecast"], row["confidence"]) for row in rows.iter_rows(named=True)}
+    return {row["symbol"]: forecast_of(row) for row in rows.iter_rows(named=True)}
+
+
+def forecast_of(row: Mapping[str, Any]) -> Forecast:
+    """Return what one row of a forecaster's frame says."""
+    return Forecast(row["forecast"], row["confidence"], row.get("volatility"), row.get("spread"))
 
 
 def recompute(strategy: Strategy, inputs: Inputs) -> Decision:
@@ -128,6 +133,14 @@ def _moment(milliseconds: int) -> datetime:
 
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else str(value)
+
+
+def _encode_forecast(forecast: Forecast) -> list[float]:
+    """Write what a forecast says: two numbers, of a portfolio four."""
+    said = [forecast.value, forecast.confidence]
+    if forecast.volatility is not None and forecast.spread is not None:
+        said += [forecast.volatility, forecast.spread]
+    return said
 
 
 def _encode_leg(leg: Leg) -> list[str]:
@@ -163,6 +176,7 @@ def _encode_book(book: Book) -> dict[str, Any]:
         "day_equity": _text(book.day_equity),
         "orders_today": book.orders_today,
         "funding_rates": {symbol: str(rate) for symbol, rate in book.funding_rates.items()},
+        **({"unknown": dict(book.unknown)} if book.unknown else {}),
     }
 
 
@@ -177,6 +191,7 @@ def _decode_book(raw: Mapping[str, Any]) -> Book:
         day_equity=None if raw.get("day_equity") is None else Decimal(raw["day_equity"]),
         orders_today=raw.get("orders_today", 0),
         funding_rates={symbol: Decimal(rate) for symbol, rate in raw.get("funding_rates", {}).items()},
+        unknown=raw.get("unknown", {}),
     )
 
 

@@ -72,7 +72,7 @@ class Startup:
             NotPermitted: the keys may not trade.
         """
         await self._gateway.sync_clock()
-        setups = [await self._gateway.setup(symbol) for symbol in self._strategy.symbols]
+        setups = await self._setups()
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
         if self._journal.has_baseline():
@@ -85,10 +85,23 @@ class Startup:
         account = await self._explain(account, adopt)
         await self._afford(account)
 
+    async def _setups(self) -> list[Setup]:
+        """Ask for the set-up of the strategy's symbols; where it names none, of what is held, else of any one.
+
+        The account's modes are the same for all of them; leverage and margin mode of a symbol that is flat are seen to
+        before it is opened.
+        """
+        symbols = self._strategy.symbols or tuple(sorted((await self._gateway.account()).positions))
+        if not symbols:
+            symbols = tuple(sorted((await self._gateway.listed())[0]))[:1]
+        return await self._gateway.setups_of(symbols)
+
     async def _set_up(self, setups: Sequence[Setup], account: Account) -> None:
         for setup in setups:
             symbol = setup.symbol
             held = account.quantity(symbol)
+            if not held and symbol not in self._strategy.symbols:
+                continue
             leverage = expected_leverage(self._journal, symbol, self._strategy.leverage) if held else None
             wanted = (leverage or self._strategy.leverage, self._strategy.margin_mode)
             if held and wanted != (setup.leverage, setup.margin_mode):

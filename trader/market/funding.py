@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trader.errors import DataError
 from trader.market.tables import STATED, as_floats, parse_table, utc_times, with_symbol
@@ -32,7 +33,8 @@ def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
     return rates
 
 
-_LONGEST = 8 * 60 * 60_000  # an exchange settles funding every eight hours, or more often
+_HOUR = 60 * 60_000
+_LONGEST = 8 * _HOUR  # an exchange settles funding every eight hours, or more often
 _MINUTE = 60_000
 _SYMBOL_STRIDE = 1 << 43  # milliseconds, far beyond any date
 
@@ -47,7 +49,8 @@ def with_funding(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         candles: a candle frame, sorted by symbol and close.
-        funding: as `parse_funding` reads it.
+        funding: as `parse_funding` reads it; where it tells the `hours` after which a symbol is settled, a symbol that
+            is settled more seldom than every eight hours may be silent for as long.
     """
     symbols = candles["symbol"].unique(maintain_order=True)
     codes = {symbol: code for code, symbol in enumerate(symbols)}
@@ -75,5 +78,15 @@ def with_funding(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.DataFrame:
         previous = np.where(alone, first[place], np.concatenate([[0], keys_inside[:-1]]))
         np.maximum.at(silence, place, keys_inside - previous)
     last = np.where((latest >= 0) & (keys[latest] >= base), keys[latest], -1) if len(keys) else np.full(len(closes), -1)
-    known = (last >= 0) & (closes - last < _LONGEST) & (silence <= _LONGEST)
+    longest = _longest(candles, stamps)
+    known = (last >= 0) & (closes - last < longest) & (silence <= longest)
     return candles.with_columns(pl.Series("funding_rate", np.where(known, total, np.nan)).fill_nan(None))
+
+
+def _longest(candles: pl.DataFrame, stamps: pl.DataFrame) -> NDArray[np.int64]:
+    """Return for each candle how many milliseconds its symbol may be without a stamp."""
+    if "hours" not in stamps.columns or stamps.is_empty():
+        return np.full(len(candles), _LONGEST, dtype=np.int64)
+    hours = dict(stamps.group_by("symbol").agg(pl.col("hours").max()).iter_rows())
+    spans = candles["symbol"].replace_strict(hours, default=0, return_dtype=pl.Int64).to_numpy() * _HOUR
+    return np.asarray(np.maximum(spans, _LONGEST), dtype=np.int64)

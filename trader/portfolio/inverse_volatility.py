@@ -1,7 +1,7 @@
 """From targets to fractions of equity: the less a symbol moves the more of it is held, within limits that bind."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,8 @@ class InverseVolatilityAllocator:
 
     The limits hold after every close, whatever was held before it. `turnover` bounds all that is done by choice, what
     left the universe first; what the other limits ask of a book that has drifted beyond them, and what can be traded
-    no more, goes at once and in full, and counts first.
+    no more, goes at once and in full, and counts first. `lean` is the net weight held beside all this, of what cannot
+    be traded now: the net limit is that of both together, as far as what can be traded reaches.
     """
 
     per_year: float
@@ -44,6 +45,14 @@ class InverseVolatilityAllocator:
     turnover: float = 0.3
     patience: float = 0.3
     risk_aversion: float = 2.0
+    lean: float = 0.0
+
+    def beside(self, weights: Iterable[float]) -> "InverseVolatilityAllocator":
+        """Return the allocator of the rest, where these weights are held and cannot be traded now."""
+        kept = list(weights)
+        if not kept:
+            return self
+        return replace(self, gross=max(0.0, self.gross - sum(map(abs, kept))), lean=sum(kept))
 
     def weights(
         self, wishes: Mapping[str, Wish], held: Mapping[str, float], gone: Collection[str] = ()
@@ -103,13 +112,15 @@ class InverseVolatilityAllocator:
         gross = float(np.add.reduce(sizes))
         if gross > self.gross:
             weights = weights * (self.gross / gross)
-        net = float(np.add.reduce(weights))
+        net = float(np.add.reduce(weights)) + self.lean
         if self.net is None or abs(net) <= self.net:
             return weights
         # what the heavier side leads by too much is taken from it
         heavy = weights > 0 if net > 0 else weights < 0
         side = abs(float(np.add.reduce(weights[heavy])))
-        return np.where(heavy, weights * ((side - abs(net) + self.net) / side), weights)
+        if side == 0:
+            return weights
+        return np.where(heavy, weights * (max(0.0, side - abs(net) + self.net) / side), weights)
 
     def rebalanced(
         self, held: Array, wished: Array, buffer: Array, member: Mask, gone: Mask | None = None

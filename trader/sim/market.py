@@ -1,12 +1,14 @@
 """Answer the public market data requests, from nothing that has not happened yet."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from trader.sim.desk import Desk
 from trader.sim.errors import Refusal
-from trader.sim.klines import INTERVALS, Klines, build
+from trader.sim.klines import HOUR, INTERVALS, Klines, build
 from trader.sim.money import ZERO, exact, text, text8
 from trader.sim.tape import DAY
 from trader.sim.wire import Params, dump
@@ -35,12 +37,19 @@ def exchange_info(desk: Desk, params: Params) -> str:
             "rateLimits": desk.listing.rate_limits,
             "exchangeFilters": [],
             "assets": desk.listing.assets,
-            "symbols": [{**desk.listing.instruments[symbol].entry, "status": status} for symbol, status in shown],
+            "symbols": [_entry(desk, symbol, status) for symbol, status in shown],
         }
         if desk.tape.generated:
             rest = {"generated": True, **rest}
         desk.info_of, desk.info_text = shown, dump(_plain(rest))[1:]
     return f'{{"timezone":"UTC","serverTime":{desk.venue.now + desk.switches.skew},' + desk.info_text
+
+
+def _entry(desk: Desk, symbol: str, status: str) -> dict[str, Any]:
+    """Write one instrument; the delivery date of one whose bars have ended is their end."""
+    entry = {**desk.listing.instruments[symbol].entry, "status": status}
+    end = desk.tape.series[symbol].end
+    return {**entry, "deliveryDate": end} if end <= desk.venue.now and end < desk.tape.end else entry
 
 
 def _plain(value: Any) -> Any:
@@ -231,3 +240,17 @@ def funding_rate(desk: Desk, params: Params) -> str:
 def _mark_at(desk: Desk, symbol: str, stamp: int) -> Decimal:
     series = desk.tape.series[symbol]
     return series.price(series.boundary(stamp))
+
+
+def funding_info(desk: Desk, params: Params) -> str:
+    """Name the symbols that are not settled every eight hours, by the commonest distance of their stamps so far."""
+    rows = []
+    for symbol in desk.symbols():
+        stamps = desk.tape.series[symbol].stamps
+        steps = Counter(after - before for before, after in pairwise(stamps[: bisect_right(stamps, desk.venue.now)]))
+        length = steps.most_common(1)[0][0] if steps else desk.tape.spacing if stamps else EIGHT_HOURS
+        hours = length // HOUR
+        if hours and length != EIGHT_HOURS:
+            limit = {"adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}
+            rows.append({"symbol": symbol, **limit, "fundingIntervalHours": hours, "disclaimer": False})
+    return dump(rows)

@@ -35,6 +35,7 @@ ROUTES: Mapping[str, Route] = {
     "GET /fapi/v1/depth": Route(market.depth, market.depth_weight),
     "GET /fapi/v1/premiumIndex": Route(market.premium_index, _SINGLE(1, 10)),
     "GET /fapi/v1/fundingRate": Route(market.funding_rate),
+    "GET /fapi/v1/fundingInfo": Route(market.funding_info, 0),
     "GET /fapi/v2/account": Route(private.account_v2, 5, signed=True),
     "GET /fapi/v3/account": Route(private.account_v3, 5, signed=True),
     "GET /fapi/v2/balance": Route(private.balance, 5, signed=True),

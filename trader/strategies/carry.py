@@ -4,7 +4,7 @@ At each close the most liquid symbols are ranked by their carry; the best tenths
 calmer ones more of, within limits that bind. A symbol that leaves the universe is sold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -23,7 +23,8 @@ from trader.portfolio.policy import TenthPolicy
 class CarryStrategy:
     """A universe, one interval, a cross-section of carry; `leverage` is the exchange's setting, above the gross limit.
 
-    `symbols` are all that may ever be held; which of them are is decided at every close.
+    `symbols` are all that may ever be held, empty for every one that is listed but those in `exclude`; which of them
+    are held is decided at every close.
     """
 
     name: str
@@ -34,6 +35,21 @@ class CarryStrategy:
     allocator: InverseVolatilityAllocator
     leverage: int
     margin_mode: MarginMode
+    exclude: frozenset[str] = frozenset()
+
+    def universe(self, listed: Collection[str]) -> tuple[str, ...]:
+        """Return the symbols to be ranked at a close, of those that are traded then; sorted."""
+        return tuple(sorted({*(self.symbols or listed)} - self.exclude))
+
+    @property
+    def least(self) -> int:
+        """Closed candles a symbol may have at least: a young one has what it has lived, and is in no universe yet."""
+        return 1
+
+    @property
+    def funded(self) -> bool:
+        """Whether a forecast reads what funding came to in the last candle: it is made of it."""
+        return True
 
     @property
     def exposure(self) -> float:
@@ -68,23 +84,31 @@ class CarryStrategy:
         """Return the signed fractions of equity to reach, of every symbol that is to be traded.
 
         A symbol that is held and not forecast has left the universe and is sold; one that the exchange does not trade
-        any more is given up at once.
+        any more is given up at once. One of which nothing is known stays as it is and takes its part of the limits.
 
         Raises:
             ModelError: a forecast comes without its volatility and spread.
         """
         if book.equity <= 0:
-            return {symbol: 0.0 for symbol, quantity in book.positions.items() if quantity}
-        held = {
+            return {
+                symbol: 0.0 for symbol, quantity in book.positions.items() if quantity and symbol not in book.unknown
+            }
+        weights = {
             symbol: float(quantity * book.prices[symbol] / book.equity)
             for symbol, quantity in book.positions.items()
             if quantity
         }
+        held = {symbol: weight for symbol, weight in weights.items() if symbol not in book.unknown}
         gone = [symbol for symbol in held if not book.instruments[symbol].trading]
-        open_to = {symbol: one for symbol, one in forecasts.items() if book.instruments[symbol].trading}
+        open_to = {
+            symbol: one
+            for symbol, one in forecasts.items()
+            if symbol not in book.unknown and book.instruments[symbol].trading
+        }
         targets = self.policy.of(open_to)
         wishes = {symbol: _wish(open_to[symbol], target) for symbol, target in targets.items()}
-        return self.allocator.weights(wishes, held, gone)
+        beside = [weight for symbol, weight in weights.items() if symbol not in held]
+        return self.allocator.beside(beside).weights(wishes, held, gone)
 
 
 def _wish(forecast: Forecast, target: float) -> Wish:

@@ -1,6 +1,6 @@
 """What strategies of one symbol and one forecaster have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -46,6 +46,20 @@ class OneSymbol:
     def symbols(self) -> tuple[str, ...]:
         """The symbols it trades."""
         return (self.symbol,)
+
+    def universe(self, listed: Collection[str]) -> tuple[str, ...]:
+        """Return its symbol, whatever is listed."""
+        return (self.symbol,)
+
+    @property
+    def least(self) -> None:
+        """Closed candles its symbol may have at least: it must have all that a forecast reads."""
+        return None
+
+    @property
+    def funded(self) -> bool:
+        """Whether a forecast reads funding: none does."""
+        return False
 
     @property
     def exposure(self) -> float:

@@ -93,10 +93,12 @@ def test_the_report_of_a_portfolio_is_one_page_with_its_verdict(tape: Path, stra
     assert "S04USDT (the candle" in page
 
 
-def test_the_daemon_says_that_it_trades_no_portfolio_yet() -> None:
-    done = CliRunner().invoke(app, ["decide", "--strategy", "perp-carry-1d"])
-    assert isinstance(done.exception, ConfigError)
-    assert "is a portfolio" in str(done.exception)
+def test_one_close_of_a_portfolio_is_decided_on_a_candle_file(tape: Path, strategy: str) -> None:
+    found = document("decide", "--strategy", strategy, "--candles", str(tape), "--close", "2023-01-31")
+    assert found["close"] == "2023-01-31T00:00:00Z"
+    assert len(found["forecast"]) == len(found["target"]) > 3
+    assert {order["symbol"] for order in found["orders"]} == set(found["target"])
+    assert "S04USDT" not in found["price"]
 
 
 def test_a_portfolio_needs_candles_of_many_symbols(strategy: str) -> None:

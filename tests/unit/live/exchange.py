@@ -112,6 +112,9 @@ class FakeExchange:
         self.account_lag = timedelta(0)
         self.publish_after = timedelta(0)
         self.candle_frames: list[pl.DataFrame] = []
+        self.blind: set[str] = set()
+        self.stamps: dict[str, list[tuple[datetime, float]]] = {}
+        self.unreadable: dict[str, str] = {}
         self.closed = False
         self._turns: Counter[str] = Counter()
         self._later: list[tuple[datetime, Callable[[], object]]] = []
@@ -192,11 +195,26 @@ class FakeExchange:
         await self._enter("sync_clock")
         return self.clock_offset
 
-    async def candles(self, symbols: Sequence[str], interval: Interval, count: int) -> pl.DataFrame:
+    async def candles(
+        self, symbols: Sequence[str], interval: Interval, count: int, least: int | None = None
+    ) -> tuple[pl.DataFrame, Mapping[str, str]]:
         await self._enter("candles")
         if self.candle_frames:
-            return self.candle_frames.pop(0)
-        return flat_candles(symbols, interval, interval.floor(self.clock.now() - self.publish_after), count)
+            return self.candle_frames.pop(0), {}
+        left = [symbol for symbol in symbols if symbol not in self.blind]
+        last = interval.floor(self.clock.now() - self.publish_after)
+        reasons = {symbol: "its candles have a hole" for symbol in symbols if symbol in self.blind}
+        return flat_candles(left, interval, last, count), reasons
+
+    async def funding_paid(self, symbols: Sequence[str], since: datetime) -> pl.DataFrame:
+        await self._enter("funding_paid")
+        stamps = [(symbol, at, rate) for symbol in symbols for at, rate in self.stamps.get(symbol, []) if at > since]
+        schema = {"symbol": pl.String, "funding_time": pl.Datetime("ms", "UTC"), "funding_rate": pl.Float64}
+        return pl.DataFrame(stamps, schema=schema, orient="row")
+
+    async def listed(self) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        await self._enter("listed")
+        return dict(self.rules), dict(self.unreadable)
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("prices")
@@ -230,6 +248,9 @@ class FakeExchange:
     async def setup(self, symbol: str) -> Setup:
         await self._enter("setup")
         return self.setups[symbol]
+
+    async def setups_of(self, symbols: Sequence[str]) -> list[Setup]:
+        return [await self.setup(symbol) for symbol in symbols]
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         await self._enter("set_leverage")

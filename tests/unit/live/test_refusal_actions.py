@@ -197,7 +197,7 @@ async def test_leverage_that_does_not_stay_set_opens_nothing(world: World) -> No
     world.journal.put(f"leverage-wanted:{ADA}", "1")
     world.exchange.accept_setup = False
     (opening,) = world.decide(("o", "8"))
-    with pytest.raises(ExchangeError, match="stayed at 2x after it was set to 1x"):
+    with pytest.raises(ExchangeError, match="stayed at 2x isolated margin after it was set to 1x"):
         await world.router.carry(opening)
     assert sent(world) == []
 

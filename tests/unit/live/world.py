@@ -1,6 +1,6 @@
 """One instance, wired as the product wires it, which can die and start again on the same journal and exchange."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -72,6 +72,11 @@ class FakeStrategy:
     band: float = 0.1
     capital: Decimal | None = None
     rebalance: Rebalance = "drift"
+    least: int | None = None
+    funded: bool = False
+
+    def universe(self, listed: Collection[str]) -> tuple[str, ...]:
+        return self.symbols or tuple(sorted(listed))
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         last = candles.group_by("symbol", maintain_order=True).last()

@@ -1,0 +1,111 @@
+"""What a strategy is worth: as its model's card says, or as its rule was last judged where nothing was fitted."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trader.config import PortfolioFile
+from trader.errors import ConfigError
+from trader.forecast.artifact import Model
+from trader.forecast.carry import CarryForecaster
+
+UNJUDGED = "nothing has judged this rule in this data directory yet; `trader evidence` does"
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """A verdict and whose it is.
+
+    `hash` is the identity that an overrule names: of card and weights, or of the strategy file where nothing was
+    fitted. `expires` is None for what does not age. `card` is what a journal keeps of it, as JSON text.
+    """
+
+    name: str
+    hash: str
+    verdict: str
+    reason: str
+    expires: datetime | None
+    card: str = field(repr=False)
+
+    def expired(self, at: datetime) -> bool:
+        """Whether it is too old at that instant."""
+        return self.expires is not None and at >= self.expires
+
+
+def of_model(model: Model) -> Worth:
+    """Return what a model's card says."""
+    card = model.card.to_bytes().decode()
+    return Worth(model.name, model.hash, model.verdict, model.reason, model.card.expires, card)
+
+
+def of_rule(name: str, identity: str, judged: Mapping[str, Any] | None = None) -> Worth:
+    """Return what was judged of a rule to which nothing was fitted, by its strategy file's hash."""
+    found = judged or {"verdict": "UNJUDGED", "reason": UNJUDGED, "gates": {}}
+    card = json.dumps({"name": name, **found}, sort_keys=True)
+    return Worth(name, identity, str(found["verdict"]), str(found["reason"]), None, card)
+
+
+def rule_hash(file: PortfolioFile) -> str:
+    """Return the identity of what a verdict depends on: every setting but name, guards and the way of sending."""
+    settled = file.model_dump_json(exclude={"name", "risk", "execution"})
+    return hashlib.sha256(settled.encode()).hexdigest()
+
+
+class Verdicts:
+    """The last verdict on every rule, a file each, in a folder that need not exist yet.
+
+    A verdict holds for the settings and for the code that was judged: the forecaster's own answer to a panel that never
+    changes tells one code from another.
+    """
+
+    def __init__(self, store: Path) -> None:
+        """Use the folder `store` of the data directory."""
+        self._folder = store / "verdicts"
+
+    def keep(self, file: PortfolioFile, forecaster: CarryForecaster, evidence: Mapping[str, Any], at: datetime) -> None:
+        """Write a verdict down, in the place of an earlier one.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        kept = {
+            "verdict": evidence["verdict"],
+            "reason": evidence["reason"],
+            "gates": evidence["gates"],
+            "horizon": evidence["horizon"],
+            "at": at.isoformat(),
+            "code": forecaster.signature(),
+        }
+        path = self._folder / f"{rule_hash(file)}.json"
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(kept))
+            fresh.replace(path)
+        except OSError as error:
+            raise ConfigError(
+                f"The verdict cannot be written to {path}: {error.strerror}; point TRADER_DATA_DIR to a directory that "
+                "this user may write."
+            ) from error
+
+    def of(self, file: PortfolioFile, forecaster: CarryForecaster) -> Mapping[str, Any] | None:
+        """Return the last verdict on a rule, None where it was never judged as it is computed now.
+
+        Raises:
+            ConfigError: what was written cannot be read.
+        """
+        path = self._folder / f"{rule_hash(file)}.json"
+        try:
+            kept: dict[str, Any] = json.loads(path.read_text())
+            current = kept["code"] == forecaster.signature()
+            return {name: kept[name] for name in ("verdict", "reason", "gates", "horizon", "at")} if current else None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"The verdict in {path} cannot be read ({error}); run `trader evidence` again, or remove the file."
+            ) from error

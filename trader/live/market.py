@@ -1,0 +1,144 @@
+"""What the exchange tells of the market at one close: candles, funding, today's rules, and of which symbols nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from trader.decide import Strategy
+from trader.domain.account import Account
+from trader.domain.decision import Forecast
+from trader.domain.instrument import Instrument
+from trader.errors import ConfigError, ExchangeError
+from trader.live.ports import Clock, Gateway
+from trader.market.funding import with_funding
+
+_LONGEST = timedelta(hours=24)
+# funding is told some seconds after its stamp
+_PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8))
+_ENDING = frozenset({"PRE_SETTLE", "SETTLING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "CLOSE"})
+"""Statuses after which a symbol is never traded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One close: the candles that end there, rules where they are listed, and by name of what nothing is known.
+
+    `candles` knows the funding of its last candle where the strategy reads it.
+    """
+
+    candles: pl.DataFrame
+    rules: Mapping[str, Instrument]
+    unknown: Mapping[str, str]
+
+
+class Lookout:
+    """Look at the market at a close.
+
+    Args:
+        strategy: says which symbols it is about.
+        gateway: is asked.
+        clock: the venue's.
+    """
+
+    def __init__(self, strategy: Strategy, gateway: Gateway, clock: Clock) -> None:
+        self._strategy = strategy
+        self._gateway = gateway
+        self._clock = clock
+
+    async def look(self, close: datetime) -> Market:
+        """Return the market at a close; what cannot be used of one symbol of many is unknown, and never filled.
+
+        Raises:
+            DataError: the candles of a symbol that is needed, or of all, are not usable.
+            ExchangeError: the exchange could not be used, or has not published the close yet.
+        """
+        strategy = self._strategy
+        rules: Mapping[str, Instrument] = {}
+        unknown: Mapping[str, str] = {}
+        if not strategy.symbols:
+            rules, unknown = await self._gateway.listed()
+        symbols = strategy.universe([symbol for symbol, one in rules.items() if one.trading or self._ends(one, close)])
+        if not symbols:
+            raise ConfigError(
+                f"The exchange trades no symbol that {strategy.name} may hold; see `exclude` in its file."
+            )
+        candles, left_out = await self._gateway.candles(symbols, strategy.interval, strategy.warmup, strategy.least)
+        newest = candles.group_by("symbol").agg(pl.col("close_time").max())["close_time"]
+        if newest.len() + len(left_out) != len(symbols) or (newest != close).any():
+            raise ExchangeError(
+                f"The exchange has not published every candle that closes at {close.isoformat()} (newest "
+                f"{newest.max()!s}); they are asked for again while the close is young enough to be decided."
+            )
+        found = Market(candles, rules, {**unknown, **left_out})
+        return await self._funded(found, close) if strategy.funded else found
+
+    def _ends(self, rules: Instrument, close: datetime) -> bool:
+        """Whether the candle that ends at a close is the last one of a symbol, by which it is still ranked."""
+        began = close - self._strategy.interval.delta
+        return rules.status in _ENDING and rules.ends is not None and began < rules.ends <= close
+
+    async def _funded(self, market: Market, close: datetime) -> Market:
+        """Join what funding came to in the last candle, which is told a little after its stamps."""
+        last = market.candles.filter(pl.col("close_time") == close)
+        since = close - self._strategy.interval.delta - _LONGEST
+        told = await self._paid(last, since)
+        for pause in _PAUSES:
+            if not told["funding_rate"].null_count():
+                break
+            await self._clock.sleep_until(self._clock.now() + pause)
+            told = await self._paid(last, since)
+        blind = told.filter(pl.col("funding_rate").is_null())["symbol"].to_list()
+        if len(blind) == len(told):
+            raise ExchangeError(
+                f"The exchange has not told any funding up to {close.isoformat()} yet; it is asked for again while the "
+                "close is young enough to be decided."
+            )
+        joined = market.candles.join(
+            told.select("symbol", "close_time", "funding_rate"), on=["symbol", "close_time"], how="left",
+            maintain_order="left",
+        )  # fmt: skip
+        why = f"its funding up to {close:%Y-%m-%dT%H:%MZ} is not known"
+        return replace(market, candles=joined, unknown={**market.unknown, **dict.fromkeys(blind, why)})
+
+    async def _paid(self, last: pl.DataFrame, since: datetime) -> pl.DataFrame:
+        """Return the last candles with their funding, of what was stamped up to their close."""
+        symbols = last["symbol"].to_list()
+        return with_funding(last, await self._gateway.funding_paid(symbols, since))
+
+    async def quoted(
+        self, market: Market, account: Account, forecasts: Mapping[str, Forecast]
+    ) -> tuple[Market, Mapping[str, Decimal]]:
+        """Return the market with the rules of all that may be traded at this close, and the first prices after it.
+
+        What is held and cannot be traded now is unknown, and marked at what the account says where it has no price.
+
+        Raises:
+            ExchangeError: the exchange could not be used, or tells no price of a symbol that is needed.
+        """
+        fixed = self._strategy.symbols
+        if fixed:
+            prices = await self._gateway.prices(fixed)
+            return replace(market, rules=await self._gateway.instruments(fixed)), prices
+        held = {symbol: one for symbol, one in account.positions.items() if one.quantity}
+        wanted = sorted({*forecasts, *held})
+        told = await self._gateway.prices(wanted)
+        marks = {symbol: one.entry_price + one.unrealised / one.quantity for symbol, one in held.items()}
+        unknown = dict(market.unknown)
+        for symbol in wanted:
+            why = _untradable(market.rules.get(symbol), told.get(symbol))
+            if why is not None:
+                unknown.setdefault(symbol, why)
+        rules = {symbol: market.rules[symbol] for symbol in wanted if symbol in market.rules}
+        return Market(market.candles, rules, unknown), {**{name: marks[name] for name in held}, **told}
+
+
+def _untradable(rules: Instrument | None, price: Decimal | None) -> str | None:
+    """Say why a symbol can be neither bought nor sold at this close, None where it can."""
+    if rules is None:
+        return "it is not listed any more"
+    if not rules.trading and rules.status not in _ENDING:
+        return f"it is {rules.status} and cannot be traded now"
+    return "its mark price is not told" if price is None else None
