@@ -18,6 +18,7 @@ from trader.forecast.features import significant
 Array = NDArray[np.float64]
 
 _BLOCK = 128  # windows a pass; a multiple of every vector's length, so that no element takes numpy's scalar path
+_ALONE = 200_000  # multiplications that a matrix product makes without waking other threads, which cost more here
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +38,56 @@ class Layer:
         """How many numbers the state has."""
         return int(self.state.shape[1])
 
-    def run(self, sequence: Array) -> Array:
-        """Return the state after every step, from a zero state: (steps, inputs, windows) to (steps, width, windows)."""
-        width, windows = self.width, sequence.shape[2]
-        given = np.matmul(self.inputs, sequence)
-        given += self.input_bias[:, None]
-        state_bias = self.state_bias[:, None]
-        states = np.empty((len(sequence), width, windows))
-        state = np.zeros((width, windows))
-        for step in range(len(sequence)):
-            kept = self.state @ state
-            kept += state_bias
-            gates = _logistic(given[step, : 2 * width] + kept[: 2 * width])
-            reset, update = gates[:width], gates[width:]
-            fresh = 2.0 * _logistic(2.0 * (given[step, 2 * width :] + reset * kept[2 * width :])) - 1.0
-            state = fresh + update * (state - fresh)
-            states[step] = state
-        return states
+    def joined(self) -> Array:
+        """Return all weights as one matrix (4 * width, inputs + width + 1) over inputs, state and a row of ones.
+
+        Its rows are reset and update, negated as the logistic function takes them, and what the new state takes from
+        the inputs and from the state.
+        """
+        width, inputs = self.width, self.inputs.shape[1]
+        gates = slice(0, 2 * width)
+        joined = np.zeros((4 * width, inputs + width + 1))
+        joined[gates, :inputs] = -self.inputs[gates]
+        joined[gates, inputs:-1] = -self.state[gates]
+        joined[gates, -1] = -(self.input_bias[gates] + self.state_bias[gates])
+        joined[2 * width : 3 * width, :inputs] = self.inputs[2 * width :]
+        joined[2 * width : 3 * width, -1] = self.input_bias[2 * width :]
+        joined[3 * width :, inputs:-1] = self.state[2 * width :]
+        joined[3 * width :, -1] = self.state_bias[2 * width :]
+        return joined
+
+
+class _Pass:
+    """One layer on its way along a block of windows; every array is made once, because a step costs less than one."""
+
+    def __init__(self, layer: Layer) -> None:
+        width, inputs = layer.width, layer.inputs.shape[1]
+        weights = layer.joined()
+        self._known = np.zeros((inputs + width + 1, _BLOCK))
+        self._known[-1] = 1.0
+        self.inputs = self._known[:inputs]
+        self.state = self._known[inputs:-1]
+        self._found = np.empty((4 * width, _BLOCK))
+        rows = max(1, _ALONE // self._known.size)
+        parts = [slice(first, first + rows) for first in range(0, 4 * width, rows)]
+        self._products = [(weights[part], self._found[part]) for part in parts]
+        self._gates = self._found[: 2 * width]
+        self._reset, self._update = self._found[:width], self._found[width : 2 * width]
+        self._fresh, self._kept = self._found[2 * width : 3 * width], self._found[3 * width :]
+
+    def step(self) -> None:
+        """Take the inputs into the state."""
+        for weights, found in self._products:
+            np.matmul(weights, self._known, out=found)
+        np.exp(self._gates, out=self._gates)
+        np.add(self._gates, 1.0, out=self._gates)
+        np.reciprocal(self._gates, out=self._gates)
+        np.multiply(self._reset, self._kept, out=self._kept)
+        np.add(self._fresh, self._kept, out=self._fresh)
+        np.tanh(self._fresh, out=self._fresh)
+        np.subtract(self.state, self._fresh, out=self.state)
+        np.multiply(self._update, self.state, out=self.state)
+        np.add(self._fresh, self.state, out=self.state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +151,10 @@ class GruForecaster:
         changes = (candles["close"] / candles["close"].shift(1)).to_numpy()[1:] - 1.0
         scaled = (changes - self.mean) / self.deviation
         count = max(0, len(scaled) - self.window + 1)
-        windows = np.lib.stride_tricks.sliding_window_view(scaled, self.window)[:count] if count else np.empty((0, 1))
-        up = np.concatenate([self._up(windows[start : start + _BLOCK]) for start in range(0, max(count, 1), _BLOCK)])
+        up = np.empty(count)
+        windows = np.lib.stride_tricks.sliding_window_view(scaled, self.window) if count else scaled
+        for start in range(0, count, _BLOCK):
+            up[start : start + _BLOCK] = self._up(windows[start : start + _BLOCK])
         forecast = significant(2.0 * up - 1.0, 6)
         return candles.select("symbol", "close_time")[candles.height - count :].with_columns(
             pl.Series("forecast", forecast), pl.Series("confidence", significant(0.5 + np.abs(forecast) / 2, 6))
@@ -126,14 +162,15 @@ class GruForecaster:
 
     def _up(self, windows: Array) -> Array:
         """Return the probability of up after each of at most a block of scaled windows, (windows, steps)."""
-        states = np.zeros((self.window, 1, _BLOCK))
-        states[:, 0, : len(windows)] = windows.T
-        for layer in self.layers:
-            states = layer.run(states)
-        scores = self.head @ states[-1] + self.head_bias[:, None]
-        return _logistic(scores[1] - scores[0])[: len(windows)]
-
-
-def _logistic(values: Array) -> Array:
-    with np.errstate(over="ignore"):  # what overflows to infinity is a probability of nothing
-        return np.asarray(1.0 / (1.0 + np.exp(-values)))
+        steps = np.zeros((self.window, _BLOCK))
+        steps[:, : len(windows)] = windows.T
+        layers = [_Pass(layer) for layer in self.layers]
+        with np.errstate(over="ignore"):  # what overflows to infinity is a gate that is shut
+            for changes in steps:
+                below: Array = changes
+                for layer in layers:
+                    layer.inputs[:] = below
+                    layer.step()
+                    below = layer.state
+            scores = self.head @ layers[-1].state + self.head_bias[:, None]
+            return np.asarray(1.0 / (1.0 + np.exp(scores[0] - scores[1])))[: len(windows)]
