@@ -28,7 +28,7 @@ def turning(rows: int, seed: int = 1) -> list[float]:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return train_recurrent(frame_of(turning(900)), INTERVAL, SMALL, name="turning", created=CREATED).model
+    return train_recurrent(frame_of(turning(900)), INTERVAL, SMALL, name="turning", created=CREATED)
 
 
 def test_what_can_be_learnt_is_learnt_and_shows_on_candles_no_fit_has_seen(model: Model) -> None:
@@ -44,7 +44,7 @@ def test_what_can_be_learnt_is_learnt_and_shows_on_candles_no_fit_has_seen(model
 def test_a_random_walk_teaches_nothing_that_holds() -> None:
     closes = (100 * np.exp(np.random.default_rng(5).normal(0, 0.003, 1500).cumsum())).tolist()
     found = train_recurrent(frame_of(closes), INTERVAL, SMALL, name="walk", created=CREATED)
-    test = found.model.card.metrics["test"]
+    test = found.card.metrics["test"]
     assert test["cross_entropy"] is not None
     assert test["base_rate_cross_entropy"] is not None
     assert test["cross_entropy"] > test["base_rate_cross_entropy"] - 0.01
@@ -52,18 +52,18 @@ def test_a_random_walk_teaches_nothing_that_holds() -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(model: Model) -> None:
     frame = frame_of(turning(900))
-    again = train_recurrent(frame, INTERVAL, SMALL, name="turning", created=CREATED).model
+    again = train_recurrent(frame, INTERVAL, SMALL, name="turning", created=CREATED)
     assert dump(again) == dump(model)
     other = Recipe(window=16, layers=1, width=4, epochs=8, patience=8, rate=0.02, seed=1)
-    assert train_recurrent(frame, INTERVAL, other, name="turning", created=CREATED).model.hash != model.hash
+    assert train_recurrent(frame, INTERVAL, other, name="turning", created=CREATED).hash != model.hash
 
 
 def test_what_comes_after_the_split_changes_nothing_of_the_fit(model: Model) -> None:
     closes = turning(900)
     split = frame_of(closes)["close_time"][674]
     bent = [*closes[:675], *turning(225, seed=9)]
-    ours = train_recurrent(frame_of(closes), INTERVAL, SMALL, name="a", created=CREATED, split=split).model
-    theirs = train_recurrent(frame_of(bent), INTERVAL, SMALL, name="a", created=CREATED, split=split).model
+    ours = train_recurrent(frame_of(closes), INTERVAL, SMALL, name="a", created=CREATED, split=split)
+    theirs = train_recurrent(frame_of(bent), INTERVAL, SMALL, name="a", created=CREATED, split=split)
     assert ours.card.weights_hash == theirs.card.weights_hash == model.card.weights_hash
     assert ours.card.metrics["test"] != theirs.card.metrics["test"]
 

@@ -22,6 +22,7 @@ from trader.market.resample import resample
 from trader.research.dataset import data_hash
 from trader.research.evidence.baskets import judge_basket
 from trader.research.evidence.judge import judge
+from trader.research.evidence.refits import FOLDS
 from trader.research.evidence.trials import Trial, TrialStore, sharpes
 from trader.research.evidence.weigh import Evidence
 
@@ -34,6 +35,7 @@ def evidence(
     funding: Path | None,
     since: datetime | None,
     step: Callable[[], object],
+    walking: Callable[[], object],
 ) -> dict[str, Any]:
     """Judge a model by a candle file, or without one by the store, and return everything its verdict rests on.
 
@@ -53,9 +55,16 @@ def evidence(
         trials=trial_store(settings).of(symbol),
         since=since,
         step=step,
+        walking=walking,
     )
     about = {"model": model.name, "hash": model.hash, "symbol": symbol, "lags": list(model.card.lags)}
     return {**about, "candle": str(model.card.interval), "loss": model.card.loss, **found.document()}
+
+
+def passes_of(folder: Path) -> int:
+    """Return how many passes of training the walk of a model takes at most; none for a linear one."""
+    learning = load(*read_model(places.model_path(str(folder), Path.cwd()))).card.learning
+    return 0 if learning is None else FOLDS * learning.epochs
 
 
 def portfolio_evidence(

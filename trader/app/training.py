@@ -19,7 +19,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError
 from trader.execution.fills import Costs
 from trader.forecast.artifact import Model, dump, load
-from trader.forecast.card import Construction
+from trader.forecast.card import Card, Construction
 from trader.forecast.linear import LinearForecaster
 from trader.research.evidence.earnings import per_side
 from trader.research.evidence.judge import judge, judged
@@ -55,39 +55,58 @@ def parse_lags(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TrainingChoice:
-    """What to fit to which candles, in the words of the command line."""
+    """Which candles to fit to, in the words of the command line."""
 
     candles: Path | None
     interval: str
-    lags: str
-    loss: str
     test_size: float
     symbol: str | None
     until: datetime | None
     funding: Path | None
 
+    def history(self, settings: Settings) -> tuple[Interval, pl.DataFrame]:
+        """Return the interval, and the candles of the file or of the store that close up to `until`.
+
+        Raises:
+            ConfigError: the choice cannot be.
+            DataError: the candles cannot be used.
+        """
+        if self.symbol is not None:
+            _check_symbol(self.symbol)
+        if not 0 <= self.test_size < 1:
+            raise ConfigError(
+                f"A test size of {self.test_size} leaves nothing to fit; give a fraction from 0 to below 1."
+            )
+        interval = Interval.parse(self.interval)
+        candles = candles_of(settings, self.candles, self.symbol, interval)
+        return interval, candles if self.until is None else candles.filter(pl.col("close_time") <= self.until)
+
+    def paid(self, settings: Settings) -> pl.DataFrame | None:
+        """Return the funding of the file, or of the store where the candles are."""
+        return funding_of(settings, self.funding, self.candles, self.symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Who is told how far it has come: at a pass of the training, at one of its walk, and while it is weighed."""
+
+    learning: Callable[[], object]
+    walking: Callable[[], object]
+    weighing: Callable[[], object]
+
 
 def train_to_folder(
-    settings: Settings, choice: TrainingChoice, out: Path, step: Callable[[], object]
+    settings: Settings, choice: TrainingChoice, lags: str, loss: str, out: Path, step: Callable[[], object]
 ) -> dict[str, Any]:
     """Fit a model to a file or to the store, record the fit, judge it where candles are left, and write its folder."""
-    if choice.symbol is not None:
-        _check_symbol(choice.symbol)
-    check_loss(choice.loss)
-    if not 0 <= choice.test_size < 1:
-        raise ConfigError(
-            f"A test size of {choice.test_size} leaves nothing to fit; give a fraction from 0 to below 1."
-        )
-    interval, lags = Interval.parse(choice.interval), parse_lags(choice.lags)
-    candles = candles_of(settings, choice.candles, choice.symbol, interval)
-    if choice.until is not None:
-        candles = candles.filter(pl.col("close_time") <= choice.until)
-    funding = funding_of(settings, choice.funding, choice.candles, choice.symbol)
-    model = train_ar(candles, interval, lags, choice.loss, choice.test_size, name=_name(out), created=_now())
-    return _kept(settings, model, candles, funding, out, step)
+    check_loss(loss)
+    chosen = parse_lags(lags)
+    interval, candles = choice.history(settings)
+    model = train_ar(candles, interval, chosen, loss, choice.test_size, name=_name(out), created=now())
+    return _kept(settings, model, candles, choice.paid(settings), out, step)
 
 
-def recipe_of(costs: Costs, **choices: Any) -> Recipe:
+def recipe_for(costs: Costs, **choices: Any) -> Recipe:
     """Return how to train a recurrent model that pays what trading costs.
 
     Raises:
@@ -97,30 +116,21 @@ def recipe_of(costs: Costs, **choices: Any) -> Recipe:
 
 
 def train_recurrent_to_folder(
-    settings: Settings,
-    choice: TrainingChoice,
-    recipe: Recipe,
-    split: datetime | None,
-    out: Path,
-    learning: Callable[[], object],
-    weighing: Callable[[], object],
+    settings: Settings, choice: TrainingChoice, recipe: Recipe, split: datetime | None, out: Path, steps: Steps
 ) -> dict[str, Any]:
     """Train a recurrent model on candles as `train_to_folder` does, and add every pass to what is told of it."""
-    if choice.symbol is not None:
-        _check_symbol(choice.symbol)
-    interval = Interval.parse(choice.interval)
-    candles = candles_of(settings, choice.candles, choice.symbol, interval)
-    if choice.until is not None:
-        candles = candles.filter(pl.col("close_time") <= choice.until)
-    funding = funding_of(settings, choice.funding, choice.candles, choice.symbol)
-    found = train_recurrent(
-        candles, interval, recipe, choice.test_size, name=_name(out), created=_now(), split=split, step=learning
+    interval, candles = choice.history(settings)
+    model = train_recurrent(
+        candles, interval, recipe, choice.test_size, name=_name(out), created=now(), split=split, step=steps.learning
     )
-    epochs = [
-        {"epoch": one.number, "train_loss": one.train_loss, "validation_loss": one.validation_loss}
-        for one in found.training.epochs
-    ]
-    return _kept(settings, found.model, candles, funding, out, weighing) | {"epochs": epochs}
+    told = _kept(settings, model, candles, choice.paid(settings), out, steps.weighing, steps.walking)
+    return told | {"epochs": epochs_of(model.card)}
+
+
+def epochs_of(card: Card) -> list[dict[str, float | int]]:
+    """Return every pass of a training and the losses it left; none for a linear model."""
+    passes = () if card.learning is None else card.learning.passes
+    return [{"epoch": number, **one.model_dump()} for number, one in enumerate(passes, start=1)]
 
 
 def _kept(
@@ -130,6 +140,7 @@ def _kept(
     funding: pl.DataFrame | None,
     out: Path,
     step: Callable[[], object],
+    walking: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Record the fit, judge the model where candles are left, and write its folder."""
     fit = trial_of(model.card, "train")
@@ -138,7 +149,9 @@ def _kept(
         store.record([fit])
         if fit.closes:
             trials = store.of(fit.symbol)
-            found = judge(model, candles, costs_of(settings), funding=funding, trials=trials, step=step)
+            found = judge(
+                model, candles, costs_of(settings), funding=funding, trials=trials, step=step, walking=walking
+            )
             model = judged(model, found)
     _write(model, out)
     return _summary(model, out)
@@ -164,7 +177,7 @@ def verify(folder: Path) -> dict[str, Any]:
         "golden_rows": len(model.card.golden),
         "verdict": model.verdict,
         "reason": model.reason,
-        "expired": model.expired(_now()),
+        "expired": model.expired(now()),
         "verified": True,
     }
 
@@ -178,7 +191,7 @@ def import_weights(weights: Path, out: Path, *, symbol: str, interval: str, lags
         symbol=symbol,
         interval=Interval.parse(interval),
         name=_name(out),
-        created=_now(),
+        created=now(),
     )
     _write(model, out)
     return _summary(model, out)
@@ -246,5 +259,6 @@ def _name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """Return this second, as cards write it."""
     return datetime.now(UTC).replace(microsecond=0)

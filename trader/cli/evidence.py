@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trader.cli.progress import progress
+from trader.cli.progress import progress_of_several
 from trader.cli.values import FeeOption, FundingOption, JsonFlag, SlippageOption, moment, show
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SinceOption = Annotated[
         show_default=False,
     ),
 ]
-_RULES = ("performance", "always_long", "always_short", "no_bias")
+_RULES = ("performance", "proportional", "always_long", "always_short", "no_bias")
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def evidence(
       trader evidence perp-carry-1d --candles perpetuals_1d.parquet
     """
     from trader.app.judging import evidence as judge_it
-    from trader.app.judging import portfolio_evidence
+    from trader.app.judging import passes_of, portfolio_evidence
     from trader.app.portfolios import portfolio_named
     from trader.app.settings import load_settings, money
     from trader.app.tapes import TapeChoice
@@ -63,12 +63,13 @@ def evidence(
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
     portfolio = portfolio_named(str(model))
-    with progress("weighing", STEPS) as step:
+    passes = passes_of(model) if portfolio is None else 0
+    with progress_of_several({"walking": passes, "weighing": STEPS}) as (walking, step):
         if portfolio is not None:
             choice = TapeChoice(candles, funding, start=since)
             document = portfolio_evidence(settings, portfolio, choice, step=step)
         else:
-            document = judge_it(settings, model, candles, funding=funding, since=since, step=step)
+            document = judge_it(settings, model, candles, funding=funding, since=since, step=step, walking=walking)
     if as_json:
         show(document, as_json=True)
     else:
@@ -116,12 +117,12 @@ def _rules(document: Mapping[str, Any]) -> "Table":
     table = Table(*columns, box=None, pad_edge=False)
     spa = document["spa"] or {}
     for name in _RULES:
-        rule = document[name]
+        rule = document.get(name)
         if rule is None:
             continue
         words = "this model" if name == "performance" else name.replace("_", " ")
         numbers = [_number(rule.get(key)) for key in ("sharpe", "net_sharpe", "net_log_return", "changes_of_side")]
-        table.add_row(words, *numbers, "" if name == "performance" else _number(spa.get(name, {}).get("p_value")))
+        table.add_row(words, *numbers, "" if name == "performance" else _number((spa.get(name) or {}).get("p_value")))
     table.add_row("cash", "0", "0", "0", "0", _number(spa.get("cash", {}).get("p_value")))
     return table
 

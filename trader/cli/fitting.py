@@ -1,23 +1,25 @@
 """`trader benchmark` and `trader walkforward`: many fits at once, and what they are worth together."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trader.cli.laboratory import LossOption
 from trader.cli.progress import progress_by_share
-from trader.cli.values import FromOption, JsonFlag, ToOption, show
+from trader.cli.values import (
+    CandlesOption,
+    FromOption,
+    IntervalOption,
+    JsonFlag,
+    LossOption,
+    SymbolOption,
+    TestSizeOption,
+    ToOption,
+    show,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-CandlesOption = Annotated[
-    Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
-]
-IntervalOption = Annotated[str, typer.Option(help="The candle length, such as 16h.")]
-SymbolOption = Annotated[str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +36,7 @@ def benchmark(
         int | None, typer.Option(min=1, help="The most lags of a subset; all, unless given.")
     ] = None,
     loss: LossOption = "l1",
-    test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that ranks the subsets.")] = 0.25,
+    test_size: TestSizeOption = 0.25,
     symbol: SymbolOption = None,
     start: FromOption = None,
     end: ToOption = None,

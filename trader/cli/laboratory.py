@@ -1,60 +1,54 @@
 """`trader train` and `trader backtest`: research with the daemon's own parts."""
 
-from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trader.cli.progress import progress, progress_by_share
+from trader.cli.recurrent import register_recurrent
 from trader.cli.values import (
+    CandlesOption,
     CyclesOption,
     EquityOption,
     FeeOption,
     FromOption,
     FundingOption,
     InstrumentsOption,
+    IntervalOption,
     JsonFlag,
+    LossOption,
+    ModelOutOption,
+    PlayedOption,
     SlippageOption,
     StoredIntervalOption,
     StoredSymbolOption,
     StrategyOption,
+    SymbolOption,
+    TestSizeOption,
     ToOption,
-    moment,
     show,
     stored,
 )
-
-LossOption = Annotated[
-    str,
-    typer.Option(
-        help="l1 (least absolute deviations) or mse (least squares), both exact; by gradient huber, log-cosh,"
-        " student-t, expectile-40, quantile-40, and l1-adam (5,000 epochs, wherever they end)."
-    ),
-]
 
 train = typer.Typer(help="Fit a model to candles and write it with its card.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this page."""
+    register_recurrent(train)
     app.add_typer(train, name="train")
     app.command()(backtest)
 
 
 @train.command("ar")
 def train_ar(
-    out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
-    candles: Annotated[
-        Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
-    ] = None,
-    interval: Annotated[str, typer.Option(help="The candle length, such as 16h.")] = "16h",
+    out: ModelOutOption,
+    candles: CandlesOption = None,
+    interval: IntervalOption = "16h",
     lags: Annotated[str, typer.Option(help="Lags of the log return, such as 1,3 or 1-4.")] = "1",
     loss: LossOption = "l1",
-    test_size: Annotated[float, typer.Option(help="The share of rows, at the end, that no fit sees.")] = 0.25,
-    symbol: Annotated[
-        str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")
-    ] = None,
+    test_size: TestSizeOption = 0.25,
+    symbol: SymbolOption = None,
     until: ToOption = None,
     funding: FundingOption = None,
     fee: FeeOption = None,
@@ -73,79 +67,14 @@ def train_ar(
     from trader.research.evidence.judge import STEPS
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
-    choice = TrainingChoice(candles, interval, lags, loss, test_size, symbol, until, funding)
+    choice = TrainingChoice(candles, interval, test_size, symbol, until, funding)
     with progress("weighing", STEPS) as step:
-        document = train_to_folder(settings, choice, out, step)
-    show(document, as_json=as_json)
-
-
-@train.command("gru")
-def train_gru(
-    out: Annotated[Path, typer.Option(help="The folder to write card.json and weights.safetensors to.")],
-    candles: Annotated[
-        Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
-    ] = None,
-    interval: Annotated[str, typer.Option(help="The candle length, such as 30m.")] = "30m",
-    window: Annotated[int, typer.Option(min=2, help="How many candles a forecast reads.")] = 512,
-    layers: Annotated[int, typer.Option(min=1, max=8, help="How many layers.")] = 3,
-    width: Annotated[int, typer.Option(min=1, max=256, help="How many numbers the state of a layer has.")] = 16,
-    objective: Annotated[
-        str, typer.Option(help="cross-entropy of the direction, or profit after costs, end to end.")
-    ] = "cross-entropy",
-    epochs: Annotated[int, typer.Option(min=1, help="At most so many passes over the training candles.")] = 60,
-    patience: Annotated[int, typer.Option(min=1, help="Stop after so many passes without a better validation.")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="Where chance starts; the same seed gives the same model.")] = 0,
-    overlapping: Annotated[
-        bool, typer.Option("--overlapping", help="Train on every window and its last step alone: slow.")
-    ] = False,
-    split: Annotated[
-        datetime | None,
-        typer.Option(parser=moment, metavar="T", help="Train on closes up to here, instead of --test-size."),
-    ] = None,
-    test_size: Annotated[float, typer.Option(help="The share of candles, at the end, that no fit sees.")] = 0.25,
-    symbol: Annotated[
-        str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")
-    ] = None,
-    until: ToOption = None,
-    funding: FundingOption = None,
-    fee: FeeOption = None,
-    slippage: SlippageOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Train a recurrent network to say which way the next candle closes, record the fit, and judge it.
-
-    Examples:
-      trader train gru --candles BTCUSDT_5m.parquet --interval 30m --split 2024-01-01 --out models/mine
-      trader train gru --candles BTCUSDT_5m.parquet --layers 1 --width 8 --objective profit --out models/mine --json
-    """
-    from trader.app.judging import costs_of
-    from trader.app.settings import load_settings, money
-    from trader.app.training import TrainingChoice, recipe_of, train_recurrent_to_folder
-    from trader.research.evidence.judge import STEPS
-
-    settings = load_settings(sim=money(fee=fee, slippage=slippage))
-    recipe = recipe_of(
-        costs_of(settings),
-        window=window,
-        layers=layers,
-        width=width,
-        epochs=epochs,
-        patience=patience,
-        objective=objective,
-        overlapping=overlapping,
-        seed=seed,
-    )
-    choice = TrainingChoice(candles, interval, "", recipe.loss, test_size, symbol, until, funding)
-    with progress("learning", epochs) as learning, progress("weighing", STEPS) as weighing:
-        document = train_recurrent_to_folder(settings, choice, recipe, split, out, learning, weighing)
+        document = train_to_folder(settings, choice, lags, loss, out, step)
     show(document, as_json=as_json)
 
 
 def backtest(
-    candles: Annotated[
-        Path | None,
-        typer.Option("--candles", "--tape", help="The tape; without it and --symbol the generated market."),
-    ] = None,
+    candles: PlayedOption = None,
     strategy: StrategyOption = None,
     funding: FundingOption = None,
     start: FromOption = None,

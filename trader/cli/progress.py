@@ -1,8 +1,9 @@
 """A progress bar on a terminal, and silence elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 
 @contextmanager
@@ -11,15 +12,22 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[], object]]:
 
     The bar is on stderr and goes away at the end, so that results stand alone on stdout.
     """
+    with progress_of_several({what: total}) as (step,):
+        yield step
+
+
+@contextmanager
+def progress_of_several(totals: Mapping[str, int | None]) -> Iterator[tuple[Callable[[], object], ...]]:
+    """Show several things one below the other, as `progress` shows one; a total of 0 shows nothing."""
     if not sys.stderr.isatty():
-        yield _nothing
+        yield (_nothing,) * len(totals)
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks = [bars.add_task(what, total=total, visible=total != 0) for what, total in totals.items()]
+        yield tuple(partial(bars.advance, task) for task in tasks)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from trader.cli.values import (
     FundingOption,
     InstrumentsOption,
     JsonFlag,
+    PlayedOption,
     SlippageOption,
     StoredIntervalOption,
     StoredSymbolOption,
@@ -38,10 +39,7 @@ def _report() -> None:
 
 @report.command()
 def backtest(
-    candles: Annotated[
-        Path | None,
-        typer.Option("--candles", "--tape", help="The tape; without it and --symbol the generated market."),
-    ] = None,
+    candles: PlayedOption = None,
     strategy: StrategyOption = None,
     funding: FundingOption = None,
     start: FromOption = None,

@@ -60,6 +60,24 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on std
 StrategyOption = Annotated[
     str | None, typer.Option("--strategy", help="A strategy file, or the name of a shipped one.", show_default=False)
 ]
+PlayedOption = Annotated[
+    Path | None,
+    typer.Option("--candles", "--tape", help="The tape; without it and --symbol the generated market."),
+]
+CandlesOption = Annotated[
+    Path | None, typer.Option(help="A candle file whose bars divide the interval; without one the store.")
+]
+IntervalOption = Annotated[str, typer.Option(help="The candle length, such as 16h.")]
+SymbolOption = Annotated[str | None, typer.Option(help="The symbol, where the file does not say, or of the store.")]
+ModelOutOption = Annotated[Path, typer.Option("--out", help="The folder for card.json and weights.safetensors.")]
+TestSizeOption = Annotated[float, typer.Option(help="The share of candles, at the end, that no fit sees.")]
+LossOption = Annotated[
+    str,
+    typer.Option(
+        help="l1 (least absolute deviations) or mse (least squares), both exact; by gradient huber, log-cosh,"
+        " student-t, expectile-40, quantile-40, and l1-adam (5,000 epochs, wherever they end)."
+    ),
+]
 TapeOption = Annotated[Path | None, typer.Option(help="A candle file to play; without one a market is generated.")]
 FundingOption = Annotated[Path | None, typer.Option(help="Funding rates (funding_time, funding_rate; longs pay).")]
 InstrumentsOption = Annotated[Path | None, typer.Option(help="Trading rules, shaped like Binance's exchangeInfo.")]

@@ -123,13 +123,46 @@ class Network(_Part):
     )
 
 
+class Pass(_Part):
+    """One pass over the training rows, and the losses it left."""
+
+    train_loss: float
+    validation_loss: float
+
+
+class Learning(_Part):
+    """How a recurrent model was trained, so that it can be trained again.
+
+    `best` (from 1) is the pass whose weights were kept, by the loss on rows it was not trained on. Losses are in the
+    objective's unit: nats a candle, or the profit of a candle with its sign turned. `cost` is what the profit objective
+    paid for a unit of notional traded.
+    """
+
+    objective: Literal["cross-entropy", "profit"]
+    epochs: int
+    patience: int
+    rate: float
+    cost: float
+    overlapping: bool
+    seed: int
+    best: int
+    passes: tuple[Pass, ...]
+
+    @property
+    def detail(self) -> str:
+        """Say what tells this training from another of the same objective, network and seed."""
+        paid = f" cost {self.cost:g}" if self.objective == "profit" else ""
+        return f"at most {self.epochs} passes, patience {self.patience}, rate {self.rate:g}{paid}"
+
+
 class Card(_Part):
     """All that identifies and judges a model.
 
     `metrics` are close-to-close and before costs, by period (`train`, `test`); `calibration` is of the confidence, None
     where nobody measured it; `loss` and `method` are how it was fitted; `trials` counts the fits it was chosen from;
     `gates`, `verdict` and `reason` say whether it may trade money, and `evidence` holds every number they follow from
-    (`research.evidence`), None where nobody judged it. A linear model has `lags`, a recurrent one a `network`.
+    (`research.evidence`), None where nobody judged it. A linear model has `lags`, a recurrent one `network` and
+    `learning`.
     """
 
     name: str
@@ -140,6 +173,7 @@ class Card(_Part):
     returns: Literal["log(close / previous close) over one candle"] = "log(close / previous close) over one candle"
     lags: tuple[int, ...]
     network: Network | None = None
+    learning: Learning | None = None
     loss: str
     method: str
     training: Training | None
@@ -160,13 +194,16 @@ class Card(_Part):
         """Write the card: indented JSON with sorted keys and the hash of the rest under `card_hash`."""
         content = self.model_dump(mode="json")
         if self.network is None:
-            del content["network"]  # as in cards of linear models written before there were others
+            del content["network"], content["learning"]  # as in cards written before there were others
         return _text({**content, "card_hash": _hash(content)})
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
-        if (self.kind == "gru") != (self.network is not None) or (self.kind == "ar") != bool(self.lags):
-            raise ValueError(f"of the kind {self.kind}: a linear model (ar) has lags, a recurrent one (gru) a network")
+        recurrent = self.kind == "gru"
+        if {self.network is not None, self.learning is not None, not self.lags} != {recurrent}:
+            raise ValueError(
+                f"of the kind {self.kind}: a linear model (ar) has lags, a recurrent one (gru) network and learning"
+            )
         return self
 
     @classmethod

@@ -54,7 +54,7 @@ class Recipe:
 
     @property
     def loss(self) -> str:
-        """What the fit minimised, and all of how, in a word that tells fits apart."""
+        """What the fit minimised, by which network, from which windows and where chance began."""
         way = "overlapping" if self.overlapping else "whole"
         return f"{self.objective} {self.layers}x{self.width} window {self.window} {way} seed {self.seed}"
 

@@ -12,7 +12,8 @@ import polars as pl
 from trader.domain.interval import Interval
 from trader.errors import DataError
 from trader.forecast.artifact import Model, golden_rows
-from trader.forecast.card import Card, Construction, Network
+from trader.forecast.card import Card, Construction, Learning, Network, Pass
+from trader.forecast.features import significant
 from trader.forecast.gru import Array, GruForecaster
 from trader.forecast.weights import encode
 from trader.market.candles import spacing
@@ -26,12 +27,28 @@ _RULE = "the greater of the two probabilities the network gives"
 _STOPPED_BY = 0.15  # of the rows before the split
 
 
-@dataclass(frozen=True, slots=True)
-class Recurrent:
-    """A trained model, and every pass it took."""
+def stopping(rows: int) -> int:
+    """Return how many of the last rows before the split say when to stop."""
+    return int(rows * _STOPPED_BY)
 
-    model: Model
-    training: Training
+
+def recipe_of(card: Card) -> Recipe | None:
+    """Return how a recurrent model was trained, as its card says; None for a linear one."""
+    network, learning = card.network, card.learning
+    if network is None or learning is None:
+        return None
+    return Recipe(
+        window=network.window,
+        layers=network.layers,
+        width=network.width,
+        epochs=learning.epochs,
+        patience=learning.patience,
+        objective=learning.objective,
+        cost=learning.cost,
+        rate=learning.rate,
+        overlapping=learning.overlapping,
+        seed=learning.seed,
+    )
 
 
 def train_recurrent(
@@ -45,7 +62,7 @@ def train_recurrent(
     split: datetime | None = None,
     until: datetime | None = None,
     step: Callable[[], object] | None = None,
-) -> Recurrent:
+) -> Model:
     """Train on the candles before the split, of which the last 15 % say when to stop, and measure on those after it.
 
     Args:
@@ -71,26 +88,26 @@ def train_recurrent(
         if split is not None
         else history.head(chronological_split(history.height, test_size))
     )
-    stopping = int(seen.height * _STOPPED_BY)
-    found = train_gru(seen["close"].to_numpy(), stopping, recipe, step)
+    later = stopping(seen.height)
+    found = train_gru(seen["close"].to_numpy(), later, recipe, step)
     card = Card(
         name=name,
         interval=interval,
         construction=Construction.of(interval, spacing(candles)),
         created=created,
-        **_findings(found, history, seen, stopping, recipe, interval),
+        **_findings(found, history, seen, later, recipe, interval),
     )
-    return Recurrent(Model(card, found.forecaster), found)
+    return Model(card, found.forecaster)
 
 
 def _findings(
-    found: Training, history: pl.DataFrame, seen: pl.DataFrame, stopping: int, recipe: Recipe, interval: Interval
+    found: Training, history: pl.DataFrame, seen: pl.DataFrame, later: int, recipe: Recipe, interval: Interval
 ) -> dict[str, Any]:
     """Say in a card's words what was trained, and what it came to in each period."""
     forecaster = found.forecaster
     periods = {
-        "train": slice(0, seen.height - stopping),
-        "validation": slice(seen.height - stopping, seen.height),
+        "train": slice(0, seen.height - later),
+        "validation": slice(seen.height - later, seen.height),
         "test": slice(seen.height, None),
     }
     measured = _Measured.of(forecaster, history, interval, recipe.cost)
@@ -101,9 +118,10 @@ def _findings(
         "symbol": str(history["symbol"][0]),
         "lags": (),
         "network": Network(window=recipe.window, layers=recipe.layers, width=recipe.width),
+        "learning": _learning(found, recipe),
         "loss": recipe.loss,
         "method": _method(found, recipe),
-        "training": training_of(seen, seen.height - stopping),
+        "training": training_of(seen, seen.height - later),
         "metrics": {period: measured.part(part).metrics() for period, part in periods.items()},
         "calibration": calibration.model_copy(update={"rule": _RULE}),
         "versions": library_versions(),
@@ -147,7 +165,11 @@ class _Measured:
         return _Measured(forecast[known], confidence[known], returns[known], self.interval, self.cost)
 
     def metrics(self) -> dict[str, int | float | None]:
-        """Measure the direction and both policies; cross entropies in nats, `base_rate` that of the share of ups."""
+        """Measure the direction and both policies, `discrete` and `proportional`.
+
+        Cross entropies are in nats, `base_rate` is that of the share of ups; `net_ev` is a candle's log return after
+        costs.
+        """
         rows = len(self.returns)
         if not rows:
             return {"n": 0}
@@ -160,14 +182,12 @@ class _Measured:
             "down": int((self.returns < 0).sum()),
             "cross_entropy": float(-np.log(chance).mean()),
             "base_rate_cross_entropy": _entropy(share),
-            "discrete_net_sharpe": self._net_sharpe(sign),
             "proportional_sharpe": self._sharpe(held * self.returns),
-            "proportional_net_sharpe": self._net_sharpe(held),
         }
+        for policy, sides in (("discrete", sign), ("proportional", held)):
+            net = sides * self.returns - self.cost * np.abs(np.diff(sides, prepend=0.0))
+            found |= {f"{policy}_net_ev": float(net.mean()), f"{policy}_net_sharpe": self._sharpe(net)}
         return {name: rounded(value) for name, value in found.items()}
-
-    def _net_sharpe(self, held: Array) -> float | None:
-        return self._sharpe(held * self.returns - self.cost * np.abs(np.diff(held, prepend=0.0)))
 
     def _sharpe(self, earned: Array) -> float | None:
         deviation = float(earned.std(ddof=1)) if len(earned) > 1 else 0.0
@@ -176,6 +196,21 @@ class _Measured:
 
 def _entropy(share: float) -> float:
     return -sum(part * float(np.log(part)) for part in (share, 1 - share) if part > 0)
+
+
+def _learning(found: Training, recipe: Recipe) -> Learning:
+    passes = [(significant(np.array([one.train_loss, one.validation_loss]), 7)).tolist() for one in found.epochs]
+    return Learning(
+        objective=recipe.objective,
+        epochs=recipe.epochs,
+        patience=recipe.patience,
+        rate=recipe.rate,
+        cost=recipe.cost,
+        overlapping=recipe.overlapping,
+        seed=recipe.seed,
+        best=found.best,
+        passes=tuple(Pass(train_loss=train, validation_loss=validation) for train, validation in passes),
+    )
 
 
 def _method(found: Training, recipe: Recipe) -> str:

@@ -28,7 +28,7 @@ def model() -> Model:
     pytest.importorskip("torch", reason="a recurrent model is trained with torch")
     recipe = Recipe(window=8, layers=1, width=3, epochs=1)
     frame = frame_of(candles(), interval=INTERVAL)
-    return train_recurrent(frame, INTERVAL, recipe, name="small", created=CREATED).model
+    return train_recurrent(frame, INTERVAL, recipe, name="small", created=CREATED)
 
 
 def text(kind: str, policy: str) -> str:

@@ -1,7 +1,8 @@
 """Whether a forecast changes when the future arrives, or when the past is cut to the warm-up; asked of the real one.
 
-A look-ahead analysis and a recursive analysis in one: at sampled closes the forecast from the history up to that close,
+A look-ahead analysis and a recursive analysis in one: at sampled closes the forecast from the candles up to that close,
 and the forecast from its last `warmup` candles alone, must equal the one made with all the candles, to the last bit.
+Of the candles up to a close as many as `_PAST` more than the warm-up are given: whatever needs others is found anyway.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+_PAST = 100  # candles before the warm-up; a network's forecast of a long history at every sampled close takes an hour
 _LATEST = 20  # of the sampled closes, those at the very end
 
 
@@ -70,7 +72,7 @@ def examine(
     for row in asked:
         close, first = times[row], row + 1 - forecaster.warmup
         expected = whole.get(close)
-        if expected is None or _last(forecaster, candles[: row + 1], close) != expected:
+        if expected is None or _last(forecaster, candles[max(0, first - _PAST) : row + 1], close) != expected:
             look_ahead.append(close)
         if _last(forecaster, candles[first : row + 1], close) != expected:
             recursive.append(close)

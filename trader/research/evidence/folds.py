@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trader.research.dataset import Rows
-from trader.research.evidence.earnings import Candles, held, net
+from trader.research.evidence.earnings import Array, Candles, held, net
 from trader.research.walkforward import Windows, walk_forward
 
 
@@ -49,11 +49,18 @@ def walk_after_costs(rows: Rows, candles: Candles, loss: str, cost: float, windo
     walk = walk_forward(
         rows, range(rows.features.shape[1]), interval, Windows(train, test, test, windows.scheme), loss=loss
     )
-    sides = held(walk.forecasts)
-    after = candles.part(slice(train, train + len(sides)))
-    gross, left = (earned.reshape(-1, test).mean(axis=1) for earned in (sides * after.returns, net(sides, after, cost)))
+    return after_costs(walk.forecasts, candles.part(slice(train, train + len(walk.forecasts))), cost, train, test)
+
+
+def after_costs(forecasts: Array, candles: Candles, cost: float, train: int, test: int) -> WalkForward:
+    """Hold what the fits of a walk said of candles, stretches of `test` one after another, and cut it into folds."""
+    sides = held(forecasts)
+    gross, left = (
+        earned.reshape(-1, test).mean(axis=1) for earned in (sides * candles.returns, net(sides, candles, cost))
+    )
+    times = candles.close_times
     folds = [
-        Fold(fold.test_first, fold.test_last, float(ev), float(net_ev))
-        for fold, ev, net_ev in zip(walk.folds, gross, left, strict=True)
+        Fold(times[at], times[at + test - 1], float(ev), float(net_ev))
+        for at, ev, net_ev in zip(range(0, len(sides), test), gross, left, strict=True)
     ]
     return WalkForward(train, test, tuple(folds))

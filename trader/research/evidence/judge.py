@@ -17,12 +17,14 @@ from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.dataset import data_hash, supervised
 from trader.research.evidence.causality import Forecaster, examine
-from trader.research.evidence.earnings import Array, Candles, held, per_side, require_funding
+from trader.research.evidence.earnings import Array, Candles, held, per_side, performance, require_funding
 from trader.research.evidence.folds import WalkForward, walk_after_costs
+from trader.research.evidence.refits import walk_recurrent
 from trader.research.evidence.sharpe import sharpe
 from trader.research.evidence.trials import Trial, sharpes, trial_of
-from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, weigh
+from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, plain, weigh
 from trader.research.losses import REFITTED, fit_one
+from trader.research.train_recurrent import recipe_of
 from trader.research.walkforward import Windows
 
 SAMPLES = 100
@@ -49,6 +51,7 @@ def judge(
     trials: Sequence[Trial] = (),
     since: datetime | None = None,
     step: Callable[[], object] | None = None,
+    walking: Callable[[], object] | None = None,
 ) -> Evidence:
     """Weigh what a model earned on the candles that close after its training.
 
@@ -60,6 +63,7 @@ def judge(
         trials: every fit recorded for the symbol.
         since: only closes after it are unseen; needed where the training of a model is unknown.
         step: called `STEPS` times at most.
+        walking: called once a pass of the trainings that walk a recurrent model forward.
 
     Raises:
         DataError: candles or funding do not fit the model, or no close is unseen.
@@ -83,16 +87,19 @@ def judge(
         rivals=rivals.sides,
         trials=count(model, trials),
         known=rivals.known,
-        walk=_walk(model, history, everything, per_side(costs)),
+        walk=_walk(model, history, everything, per_side(costs), walking),
         causality=examine(model.forecaster, history, boundary, SAMPLES, step),
         costs=costs,
         same_candles=same,
     )
     found = weigh(case, step=step)
-    more = {
+    more: dict[str, Any] = {
         "fits": [{"lags": list(lags), "loss": loss} for lags, loss in rivals.configurations],
         "training_candles": "absent" if seen is None else "same" if same else "other",
     }
+    if card.kind == "gru":
+        # a share of the exposure instead of all of it; the gates read the direction
+        more["proportional"] = plain(performance(sides[first:], case.unseen, per_side(costs)))
     return replace(found, numbers={**found.numbers, **more})
 
 
@@ -212,8 +219,13 @@ def _configuration(lags: Sequence[int], loss: str) -> _Configuration:
     return tuple(sorted(lags)), loss
 
 
-def _walk(model: Model, history: pl.DataFrame, everything: Candles, cost: float) -> WalkForward | None:
+def _walk(
+    model: Model, history: pl.DataFrame, everything: Candles, cost: float, walking: Callable[[], object] | None
+) -> WalkForward | None:
     card = model.card
+    recipe = recipe_of(card)
+    if recipe is not None:
+        return walk_recurrent(recipe, history, everything, cost, walking)
     if card.loss not in REFITTED:
         return None
     rows = supervised(history, card.lags)

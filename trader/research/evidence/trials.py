@@ -156,6 +156,7 @@ def trial_of(card: Card, purpose: str) -> Trial | None:
         closes=int(test["n"] or 0),
         purpose=purpose,
         kind=card.kind,
+        detail="" if card.learning is None else card.learning.detail,
     )
 
 
