@@ -180,7 +180,10 @@ def _why(
 ) -> str:
     """Say in words what is sent and what is not."""
     parts = [f"{_VERBS[leg.kind]} {leg.symbol} {leg.quantity:+f}" for leg in legs]
-    parts += [f"refused {_VERBS[r.leg.kind]} {r.leg.symbol} by {r.guard}: {r.reason}" for r in refusals]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in refusals:
+        alike.setdefault((one.guard, one.reason), []).append(f"{_VERBS[one.leg.kind]} {one.leg.symbol}")
+    parts += [f"refused {', '.join(what)} by {guard}: {reason}" for (guard, reason), what in alike.items()]
     parts += list(notes)
     if not parts:
         return "hold: " + (", ".join(f"{symbol} {target:+.4f}" for symbol, target in targets.items()) or "nothing")

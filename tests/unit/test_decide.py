@@ -222,5 +222,6 @@ def test_the_same_inputs_decide_the_same() -> None:
 
 
 def test_positions_that_are_held_but_not_targeted_are_in_the_decision() -> None:
-    given = replace(book("1000", "2"), positions={OTHER: Decimal(9)})
+    prices = {SYMBOL: Decimal(2), OTHER: Decimal(3)}
+    given = replace(book("1000", "2"), positions={OTHER: Decimal(9)}, prices=prices)
     assert decided(given).quantities == {SYMBOL: Decimal(250), OTHER: Decimal(9)}

@@ -177,7 +177,10 @@ class AccountChecks:
         strategy = self._strategy
         rates = await gateway.funding_rates(strategy.symbols)
         held = {symbol: account.quantity(symbol) for symbol in strategy.symbols}
-        book = Book(account.equity, account.equity, held, prices, rules, State.ACTIVE, funding_rates=rates)
+        book = Book(
+            account.equity, account.equity, held, prices, rules, State.ACTIVE, funding_rates=rates,
+            unrealised={symbol: one.unrealised for symbol, one in account.positions.items()},
+        )  # fmt: skip
         margin = Margin(strategy.leverage, strategy.margin_mode == "isolated")
         costs, refused = [], []
         for side in (1.0, -1.0):

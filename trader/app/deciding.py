@@ -107,6 +107,7 @@ async def _on_exchange(settings: Settings, loaded: Loaded, close: datetime | Non
                 instruments=market.rules,
                 state=State.ACTIVE,
                 unknown=market.unknown,
+                unrealised={symbol: one.unrealised for symbol, one in account.positions.items()},
             )
     return _document(settings, loaded, _decide(settings, loaded, market.candles, book, at), book)
 

@@ -142,6 +142,7 @@ def limits(settings: Settings, loaded: Ruled) -> Limits:
         max_funding=asked.max_funding or own.max_funding,
         canary_notional=canary,
         max_slippage=loaded.file.execution.bound,
+        cost=settings.sim.fee + settings.sim.spread / 2 + settings.sim.slippage,
     )
 
 

@@ -48,7 +48,7 @@ class Book:
     before this UTC day began, None where there was none; `orders_today` counts orders of earlier closes of this UTC
     day; `funding_rates` are those of the next stamp, positive where longs pay. Peak and day's equity are net of
     deposits and withdrawals. `unknown` says of which symbols nothing can be said at this close, and why: what is held
-    of them stays as it is.
+    of them stays as it is. `unrealised` is the profit of each position within the equity, None where it is not known.
     """
 
     equity: Decimal
@@ -61,19 +61,21 @@ class Book:
     orders_today: int = 0
     funding_rates: Mapping[str, Decimal] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
+    unrealised: Mapping[str, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What guards allow.
 
-    `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds a position's notional over
-    equity; `max_notional` bounds it in USDT, and `max_position` in units of base, where they are set. `max_daily_loss`
-    is a fraction of the equity the day began with (1 never trips); `max_orders` bounds orders a UTC day;
-    `min_liquidation_distance` is how far the liquidation price must be, and `max_funding` what the next funding may
-    cost, as fractions of the price and of equity. `canary_notional` is the gross notional in USDT to which sizes are
-    cut, and beyond which nothing is opened, while a strategy is on trial. Where `max_slippage` is set, as a fraction
-    of the mark price, no planned order may pay a worse price.
+    `max_drawdown` is a fraction of peak equity (1 never trips); `max_leverage` bounds the notional of all positions
+    over equity; `max_notional` bounds a position's in USDT, and `max_position` in units of base, where they are set.
+    `max_daily_loss` is a fraction of the equity the day began with (1 never trips); `max_orders` bounds orders a UTC
+    day; `min_liquidation_distance` is how far the liquidation price must be, and `max_funding` what the next funding
+    may cost, as fractions of the price and of equity. `canary_notional` is the gross notional in USDT to which sizes
+    are cut, and beyond which nothing is opened, while a strategy is on trial. Where `max_slippage` is set, as a
+    fraction of the mark price, no planned order may pay a worse price. `cost` is what trading is expected to take of a
+    notional: fee, half the spread and slippage.
     """
 
     max_drawdown: Decimal
@@ -86,6 +88,7 @@ class Limits:
     max_funding: Decimal | None = None
     canary_notional: Decimal | None = None
     max_slippage: Decimal | None = None
+    cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

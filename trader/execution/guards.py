@@ -14,6 +14,7 @@ from typing import Final
 from trader.domain.decision import Book, Leg, Limits, Margin, Refusal, State
 from trader.domain.instrument import Instrument
 from trader.domain.order import OrderRequest
+from trader.execution.basket import misfit
 
 _ZERO = Decimal(0)
 _SEAL: Final = object()
@@ -73,6 +74,7 @@ def judge(
 
     Legs that only reduce are always approved. An opening leg is refused where the state forbids it, where the symbol is
     not trading, or where the position it leads to would pass a limit; what it would have followed is then refused too.
+    Where the openings left do not fit the account together, all of them are refused.
     """
     approved: list[Leg] = []
     refused: list[Refusal] = []
@@ -93,6 +95,10 @@ def judge(
                 continue
         held[leg.symbol] = leg.reaches(held.get(leg.symbol, _ZERO))
         approved.append(leg)
+    found = misfit(approved, book, limits, margin)
+    if found is not None:
+        refused += [Refusal(leg, *found) for leg in approved if not leg.reduce_only]
+        approved = [leg for leg in approved if leg.reduce_only]
     return tuple(approved), tuple(refused)
 
 

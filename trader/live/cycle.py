@@ -193,6 +193,7 @@ class Cycle:
             orders_today=0 if limits.max_orders is None else orders_today(self._journal, close),
             funding_rates=rates,
             unknown=market.unknown,
+            unrealised={symbol: one.unrealised for symbol, one in account.positions.items()},
         )
         return Inputs(close, market.candles, book, limits, self._terms.strategy, self._terms.model)
 

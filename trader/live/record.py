@@ -177,10 +177,12 @@ def _encode_book(book: Book) -> dict[str, Any]:
         "orders_today": book.orders_today,
         "funding_rates": {symbol: str(rate) for symbol, rate in book.funding_rates.items()},
         **({"unknown": dict(book.unknown)} if book.unknown else {}),
+        "unrealised": None if book.unrealised is None else {name: str(one) for name, one in book.unrealised.items()},
     }
 
 
 def _decode_book(raw: Mapping[str, Any]) -> Book:
+    profit: Mapping[str, str] | None = raw.get("unrealised")
     return Book(
         equity=Decimal(raw["equity"]),
         peak_equity=Decimal(raw["peak_equity"]),
@@ -192,6 +194,7 @@ def _decode_book(raw: Mapping[str, Any]) -> Book:
         orders_today=raw.get("orders_today", 0),
         funding_rates={symbol: Decimal(rate) for symbol, rate in raw.get("funding_rates", {}).items()},
         unknown=raw.get("unknown", {}),
+        unrealised=profit and {symbol: Decimal(one) for symbol, one in profit.items()},
     )
 
 

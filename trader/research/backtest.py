@@ -121,7 +121,8 @@ def run_backtest(
         positions, rules = _positions(strategy, ledger), _rules(instruments, tapes, moment)
         day, orders = _day_equity(result.closes, close), sent[close.date()]
         rates = {symbol: tapes[symbol].rate(moment) for symbol in prices}
-        book = Book(equity, peak, positions, prices, rules, state, day, orders, rates)
+        profit = {symbol: ledger.unrealised(symbol, prices[symbol]) for symbol in ledger.holdings}
+        book = Book(equity, peak, positions, prices, rules, state, day, orders, rates, unrealised=profit)
         decision = decide(strategy, close, forecasts[close], book, terms.limits)
         state = decision.state
         sent[close.date()] += _carry(ledger, decision, book, terms.rules, result)

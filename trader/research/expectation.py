@@ -134,6 +134,9 @@ class Expectation:
             day_equity=None if day is None else day[1],
             orders_today=sent if sent_on == seen.close.date() else 0,
             funding_rates=seen.rates,
+            unrealised={
+                symbol: self._ledger.unrealised(symbol, seen.prices[symbol]) for symbol in self._ledger.holdings
+            },
         )
 
     def _take(self, seen: Seen, *, worst: bool) -> None:

@@ -1,0 +1,78 @@
+"""Whether what one close would open fits the account as a whole; asked before the first of its orders.
+
+A basket of which only the first half finds margin is another position than the one that was decided, long or short
+where it was to be neither. So it opens as a whole or not at all; what only reduces goes in either case.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from trader.domain.decision import Book, Leg, Limits, Margin
+
+_ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class _Account:
+    """The account as it will be: positions and their profit at the prices of the book, and realised money."""
+
+    wallet: Decimal
+    positions: dict[str, Decimal]
+    profit: dict[str, Decimal] = field(default_factory=dict)
+
+    def take(self, leg: Leg, price: Decimal, cost: Decimal) -> None:
+        """Fill a leg at its price, at a cost that is a fraction of its notional."""
+        held = self.positions.get(leg.symbol, _ZERO)
+        after = leg.reaches(held)
+        self.wallet -= abs(after - held) * price * cost
+        if leg.reduce_only and held:
+            profit = self.profit.get(leg.symbol, _ZERO)
+            realised = profit * (held - after) / held
+            self.wallet += realised
+            self.profit[leg.symbol] = profit - realised
+        self.positions[leg.symbol] = after
+
+
+def misfit(legs: Sequence[Leg], book: Book, limits: Limits, margin: Margin) -> tuple[str, str] | None:
+    """Return the guard that what legs lead to does not pass, and why in words; None where it fits.
+
+    Gross notional is measured against the leverage limit and the canary's cap. Margin is tested where more than one
+    symbol is opened: all that is then bound, at the leverage the brackets allow, against what the account has once
+    costs are paid; one opening alone the exchange takes whole or refuses whole itself.
+    """
+    opened = {leg.symbol for leg in legs if not leg.reduce_only}
+    if not opened:
+        return None
+    unrealised = book.unrealised or {}
+    account = _Account(book.equity - sum(unrealised.values(), _ZERO), dict(book.positions), dict(unrealised))
+    for leg in legs:
+        account.take(leg, book.prices[leg.symbol], limits.cost)
+    held = {symbol: quantity for symbol, quantity in account.positions.items() if quantity}
+    gross = sum((abs(quantity) * book.prices[symbol] for symbol, quantity in held.items()), _ZERO)
+    if gross > limits.max_leverage * book.equity:
+        return "max_leverage", (
+            f"a gross notional of {gross:.2f} passes {limits.max_leverage} times the equity {book.equity:.2f}"
+        )
+    if limits.canary_notional is not None and gross > limits.canary_notional:
+        return "canary_notional", f"a gross notional of {gross:.2f} passes the canary's {limits.canary_notional}"
+    if len(opened) == 1:
+        return None
+    bound, free = _margin(account, held, book, margin)
+    if bound <= free:
+        return None
+    return "basket_margin", f"all positions together would bind {bound:.2f} USDT of margin where {free:.2f} are there"
+
+
+def _margin(account: _Account, held: Mapping[str, Decimal], book: Book, margin: Margin) -> tuple[Decimal, Decimal]:
+    """Return what positions bind and what may be bound: isolated at what they cost, cross at the price, less losses."""
+    bound = _ZERO
+    for symbol, quantity in held.items():
+        notional = abs(quantity) * book.prices[symbol]
+        rules = book.instruments.get(symbol)  # none of what is held and no longer listed
+        leverage = margin.leverage if rules is None else rules.leverage(notional, margin.leverage)
+        side = 1 if quantity > 0 else -1
+        paid = notional - side * account.profit.get(symbol, _ZERO) if margin.isolated else notional
+        bound += paid / leverage
+    lost = _ZERO if margin.isolated else min(sum(account.profit.values(), _ZERO), _ZERO)
+    return bound, account.wallet + lost
