@@ -194,7 +194,7 @@ def _decode_book(raw: Mapping[str, Any]) -> Book:
         orders_today=raw.get("orders_today", 0),
         funding_rates={symbol: Decimal(rate) for symbol, rate in raw.get("funding_rates", {}).items()},
         unknown=raw.get("unknown", {}),
-        unrealised=profit and {symbol: Decimal(one) for symbol, one in profit.items()},
+        unrealised=None if profit is None else {symbol: Decimal(one) for symbol, one in profit.items()},
     )
 
 
