@@ -14,6 +14,7 @@ from trader.app.strategies import Loaded
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.errors import ConfigError
+from trader.forecast.card import Card
 from trader.research.report.story import Judged, Story, closes_of, stops_of
 
 
@@ -45,8 +46,7 @@ def report_backtest(
     if tell is not None:
         tell(1.0, "drawing")
     page = Path(f"{story.name}-backtest.html") if out is None else out
-    now = datetime.now(UTC)
-    text = render(story, f"Made by trader {__version__} on {now:%-d %B %Y at %H:%M}.").encode()
+    text = render(story, made_by()).encode()
     drawn = pictures(story) if png is not None else {}
     try:
         page.write_bytes(text)
@@ -67,6 +67,11 @@ def report_backtest(
         "reason": story.judged.reason,
         "pictures": [str(png / f"{name}.png") for name in drawn] if png is not None else [],
     }
+
+
+def made_by() -> str:
+    """Say what made a page, and when."""
+    return f"Made by trader {__version__} on {datetime.now(UTC):%-d %B %Y at %H:%M}."
 
 
 def story_of(played: Played, label: str) -> Story:
@@ -127,4 +132,13 @@ def judged_of(loaded: Loaded) -> Judged:
         evidence=card["evidence"],
         calibration=card["calibration"],
         unseen_after=None if model.card.training is None else model.card.training.last_close,
+        metrics=card["metrics"],
+        learning=None if model.card.learning is None else {**card["learning"], "said": _trained(model.card)},
     )
+
+
+def _trained(card: Card) -> str:
+    """Say how a recurrent model was trained."""
+    network = card.network
+    shape = "" if network is None else f"{network.layers} layers of {network.width} over {network.window} candles"
+    return f"A recurrent network, {shape}: {card.loss}. {card.method}."

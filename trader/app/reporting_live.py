@@ -1,19 +1,18 @@
 """Write a live account's report: what it did beside what its decisions should have earned, from its journal alone."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from trader import __version__
 from trader.app.accounting import since_baseline, trips_of
 from trader.app.current import journal_path
 from trader.app.expecting import Follower, costs_of, fill_costs
 from trader.app.replaying import made_with
-from trader.app.reporting import judged_of
+from trader.app.reporting import judged_of, made_by
 from trader.app.results import Trade, document, round_trip_rows
 from trader.app.strategies import Loaded
 from trader.config import Settings
@@ -51,8 +50,7 @@ def report_live(settings: Settings, out: Path | None) -> dict[str, Any]:
     with Reader.read(journal_path(settings)) as journal:
         story = live_story(journal, Costs(money_set.fee, money_set.slippage, money_set.spread))
     page = Path(f"{story.name}-live.html") if out is None else out
-    now = datetime.now(UTC)
-    text = render(story, f"Made by trader {__version__} on {now:%-d %B %Y at %H:%M}.").encode()
+    text = render(story, made_by()).encode()
     try:
         page.write_bytes(text)
     except OSError as error:

@@ -67,6 +67,24 @@ CALIBRATION = {
     "rows": 10,
     "bins": [{"predicted": said, "observed": true, "count": 5} for said, true in ((0.51, 0.6), (0.53, 0.4))],
 }
+LEARNING: dict[str, Any] = {
+    "objective": "cross-entropy",
+    "best": 2,
+    "passes": [
+        {"train_loss": 0.70, "validation_loss": 0.695},
+        {"train_loss": 0.69, "validation_loss": 0.6925},
+        {"train_loss": 0.68, "validation_loss": 0.6931},
+    ],
+    "said": "A recurrent network of <b>some</b> size.",
+}
+METRICS: dict[str, dict[str, Any]] = {
+    period: {"n": rows, "up": up, "down": rows - up, "cross_entropy": entropy, "base_rate_cross_entropy": 0.6931}
+    for period, rows, up, entropy in (
+        ("train", 900, 460, 0.68),
+        ("validation", 150, 70, 0.692),
+        ("test", 400, 210, 0.69),
+    )
+}
 GATES = {
     "closes": {"value": 426.0, "needed": "at least 250", "passed": True},
     "spa": {"value": None, "needed": "<p> below 0.05", "passed": False},
@@ -85,7 +103,17 @@ def story(*, judged: bool = True) -> Story:
         costs=costs,
         trips=round_trip_rows(TRIPS, EVERY_8H, Decimal(1000)),
         performance={"total_return": 0.0478, "annual_return": None, "sharpe": 1.234, "round_trips": 1, "hit_rate": 1.0},
-        judged=Judged("hand", "NO-GO", "It is <refused>.", GATES, EVIDENCE, CALIBRATION, START + timedelta(days=1))
+        judged=Judged(
+            "hand",
+            "NO-GO",
+            "It is <refused>.",
+            GATES,
+            EVIDENCE,
+            CALIBRATION,
+            START + timedelta(days=1),
+            METRICS,
+            LEARNING,
+        )
         if judged
         else Judged("hand", "UNJUDGED", "Nobody judged it."),
         stops=stops_of(REPORTS),
@@ -112,3 +140,20 @@ def shortfall() -> Shortfall:
         realised_cost=0.6,
         expected_cost=0.35,
     )
+
+
+def shapes() -> dict[str, Any]:
+    """Two networks as `trader train shapes` tells of them."""
+    epochs = [{"epoch": number, **one} for number, one in enumerate(LEARNING["passes"], start=1)]
+    test = {
+        "cross_entropy": 0.69, "base_rate_cross_entropy": 0.6931, "win_rate": 0.534, "discrete_net_sharpe": -13.3,
+        "proportional_net_sharpe": None,
+    }  # fmt: skip
+    kept = {"best": 2, "train_loss": 0.69, "validation_loss": 0.6925, "test": test, "epochs": epochs}
+    return {
+        "symbol": "BTCUSDT", "interval": "30m", "objective": "cross-entropy", "window": 512, "trials": 7,
+        "shapes": [
+            {"layers": layers, "width": width, "numbers": numbers, **kept}
+            for layers, width, numbers in ((3, 16, 4228), (1, 8, 300))
+        ],
+    }  # fmt: skip

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.processes import COMMAND
-from tests.unit.report.stories import shortfall, story
-from trader.research.report.page import number, percent, pictures, render
+from tests.unit.report.stories import shapes, shortfall, story
+from trader.research.report.page import number, percent, pictures, render, render_shapes
 
 EVERY_FIGURE = [
-    "equity", "drawdown", "price", "forecast", "position", "returns", "trades", "costs", "folds", "calibration",
+    "equity", "drawdown", "price", "changes", "forecast", "position", "learning", "entropy", "balance", "returns",
+    "trades", "costs", "folds", "calibration",
 ]  # fmt: skip
 OF_A_LIVE_ACCOUNT = ["expected", "behind", "shortfall", "fills"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -97,6 +98,23 @@ def test_a_live_account_is_set_beside_what_it_should_have_earned() -> None:
     for words in ("not awake", "REDUCING by drift", "0.5001", "12 bp", "−30.0 %", "2.50×", "1 close was not"):
         assert words in text
     assert "Against what it should have earned" not in render(story(), "")
+
+
+def test_a_linear_model_shows_no_training() -> None:
+    assert "How it was trained" in render(story(), "")
+    linear = replace(story(), judged=replace(story().judged, learning=None))
+    assert "How it was trained" not in render(linear, "")
+
+
+def test_networks_trained_side_by_side_stand_in_one_table_with_both_curves() -> None:
+    text = render_shapes(shapes(), "Made by hand.")
+    specs = re.findall(r'<script type="application/json" id="spec-(\w+)">(.*?)</script>', text, re.DOTALL)
+    assert [name for name, _ in specs] == ["training", "validation"]
+    for _, drawn in specs:
+        assert set(re.findall(r'"shape":"(\w+)"', drawn)) == {"3x16", "1x8"}
+    assert text.index("<td>3 × 16</td>") < text.index("<td>1 × 8</td>")
+    for words in ("7 fits are recorded", "0.69250", "53.4 %", "−13.30", "<td>2 of 3</td>"):
+        assert words in text
 
 
 def test_every_figure_is_written_as_a_picture() -> None:

@@ -22,6 +22,7 @@ from trader.research.report.drawing import (
 from trader.research.report.portfolio import portfolio_figures
 from trader.research.report.shortfall import shortfall_figures
 from trader.research.report.story import Story, held_returns, histogram, thinned
+from trader.research.report.training import training_figures
 
 _MOST_POINTS = 3000
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', sans-serif"
@@ -42,11 +43,16 @@ def figures(story: Story, palette: Palette, *, width: int | str = "container") -
     ]
     if closes["price"].null_count() == 0:
         drawn.append(Figure("price", "Price", _PRICE, _price(closes, story, palette)))
+        changes = histogram(story.closes["price"].pct_change().drop_nulls().to_list())
+        if not changes.is_empty():
+            drawn.append(Figure("changes", "Changes of the price", _CHANGES, _histogram(changes, "closes", palette)))
     if closes["forecast"].null_count() < closes.height:
         drawn.append(Figure("forecast", "Forecast", _FORECAST, _forecast(closes, palette)))
     drawn.append(Figure("position", "Position", _POSITION, _position(closes, palette)))
     if story.portfolio is not None:
         drawn += portfolio_figures(story.portfolio, palette)
+    if story.judged.learning is not None:
+        drawn += training_figures(story.judged.learning, story.judged.metrics, palette)
     returns = histogram(held_returns(story.closes))
     if not returns.is_empty():
         drawn.append(Figure("returns", "Returns per candle", _RETURNS, _histogram(returns, "candles", palette)))
@@ -60,6 +66,11 @@ def figures(story: Story, palette: Palette, *, width: int | str = "container") -
     if story.judged.calibration and story.judged.calibration["bins"]:
         bins = story.judged.calibration["bins"]
         drawn.append(Figure("calibration", "Calibration", _CALIBRATION, _calibration(bins, palette)))
+    return dressed(drawn, palette, width)
+
+
+def dressed(drawn: Sequence[Figure], palette: Palette, width: int | str) -> list[Figure]:
+    """Give figures their width, and axes and text in the colours of what they are drawn on."""
     return [
         Figure(one.name, one.title, one.caption, one.spec | {"width": width, "config": _config(palette)})
         for one in drawn
@@ -71,6 +82,7 @@ _EQUITY = (
     "paid, at the sizes that were traded."
 )
 _PRICE = "The first price after every close."
+_CHANGES = "How far that price moved from close to close; the outermost bins hold the rest."
 _FORECAST = "The log return of the next candle as forecast at its beginning, in basis points."
 _POSITION = "Notional over equity after every close: above zero long, below short."
 _RETURNS = (

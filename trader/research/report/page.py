@@ -1,7 +1,7 @@
 """One HTML page that carries everything it needs: figures, their drawing code, numbers, and not one address to load."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -11,8 +11,9 @@ import vl_convert
 from markupsafe import Markup
 
 from trader.research.report.drawing import Figure
-from trader.research.report.figures import IN_PAGE, ON_PAPER, figures
+from trader.research.report.figures import IN_PAGE, ON_PAPER, dressed, figures
 from trader.research.report.story import Shortfall, Story, months
+from trader.research.report.training import shape_figures
 
 _VEGA_LITE = "6.4"
 _EXPORTS = "window.vegaEmbed = vegaEmbed;"
@@ -20,7 +21,7 @@ _MOST_TRIPS = 500
 _PNG_WIDTH = 900
 _PNG_SCALE = 2.0
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_RIVALS = ("performance", "always_long", "always_short", "no_bias")
+_RIVALS = ("performance", "proportional", "always_long", "always_short", "no_bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +38,11 @@ def render(story: Story, made: str) -> str:
 
     The figures are drawn by the page's own script, which its policy forbids to load anything.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trader.research.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, number=number, money=money, day=day, tone=tone)
-    drawn = {one.name: one for one in figures(story, IN_PAGE)}
-    page = environment.get_template("page.html").render(
+    return _written(
+        "page.html",
+        figures(story, IN_PAGE),
         story=story,
         made=made,
-        style=_inline(files("trader.research.report").joinpath("page.css").read_text("utf-8"), "style"),
-        script=_inline(vl_convert.javascript_bundle(_EXPORTS, vl_version=_VEGA_LITE), "script"),
-        figures=drawn,
-        specs={name: _data(one) for name, one in drawn.items()},
         facts=facts(story),
         shortfall_facts=shortfall_facts(story.shortfall),
         fills=[] if story.shortfall is None else list(reversed(story.shortfall.fills))[:_MOST_TRIPS],
@@ -64,6 +54,32 @@ def render(story: Story, made: str) -> str:
         notes=notes(story.judged.evidence),
         first=story.closes["close"][0],
         last=story.closes["close"][-1],
+    )
+
+
+def render_shapes(told: Mapping[str, Any], made: str) -> str:
+    """Return the page of networks that were trained side by side; `told` is the document of `trader train shapes`."""
+    digits = 5 if told["objective"] == "cross-entropy" else 8
+    drawn = dressed(shape_figures(told, IN_PAGE), IN_PAGE, "container")
+    return _written("shapes.html", drawn, told=told, made=made, loss_digits=digits)
+
+
+def _written(template: str, drawn: Sequence[Figure], **words: Any) -> str:
+    """Fill a template with words, figures, and what draws them."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trader.research.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, number=number, money=money, day=day, tone=tone)
+    page = environment.get_template(template).render(
+        style=_inline(files("trader.research.report").joinpath("page.css").read_text("utf-8"), "style"),
+        script=_inline(vl_convert.javascript_bundle(_EXPORTS, vl_version=_VEGA_LITE), "script"),
+        figures={one.name: one for one in drawn},
+        specs={one.name: _data(one) for one in drawn},
+        **words,
     )
     return str(page)
 

@@ -35,7 +35,10 @@ class Paid(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the card of the model says of it; the keys are those of the card and of `trader evidence`."""
+    """What the card of the model says of it; the keys are those of the card and of `trader evidence`.
+
+    `learning` is that of a recurrent model, with `said`, its training in a sentence.
+    """
 
     model: str
     verdict: str
@@ -44,6 +47,8 @@ class Judged:
     evidence: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
     unseen_after: datetime | None = None
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learning: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
