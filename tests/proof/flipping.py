@@ -1,6 +1,6 @@
 """A strategy that changes sides at every close, so that an order too many or too few is visible in the position."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -21,12 +21,17 @@ class Flipping:
     interval: Interval = INTERVAL
     name: str = "flipping"
     warmup: int = 2
+    least: int | None = None
+    funded: bool = False
     exposure: float = 0.5
     leverage: int = 2
     margin_mode: MarginMode = "isolated"
     band: float = 0.25
     capital: Decimal | None = None
     rebalance: Rebalance = "drift"
+
+    def universe(self, listed: Collection[str]) -> tuple[str, ...]:
+        return self.symbols
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         rows = candles.select("symbol", "close_time").rows()

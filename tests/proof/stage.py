@@ -21,7 +21,7 @@ from trader import log
 from trader.app import assembly
 from trader.app.strategies import Loaded, load_strategy
 from trader.config import LogSettings, Settings
-from trader.exchange import binance, factory, klines
+from trader.exchange import burst, factory, klines
 from trader.exchange import clock as clocks
 from trader.exchange.wire import Wire
 from trader.forecast.artifact import Model
@@ -80,7 +80,7 @@ class Stage:
             limit=LIMIT,
         )
         clocks._PIECE = 1e9  # the virtual loop has no suspends that a long sleep would miss: they are events of a plan
-        binance.frame_of = cached_frames(binance.frame_of)
+        burst.frame_of = cached_frames(burst.frame_of)
         self.began: Snapshot | None = None
         self._wire: Wire | None = None
         factory.Wire = self._reuse  # type: ignore[assignment,misc]
@@ -117,10 +117,10 @@ def cached_frames(frame_of: Callable[..., Any]) -> Callable[..., Any]:
     """Make the same rows into a candle frame once: it is pure, and a fifth of a cycle's time."""
     made: dict[str, Any] = {}
 
-    def cached(rows: Any, span: Any, where: str) -> Any:
-        key = f"{rows} {span} {id(klines._closed)}"
+    def cached(rows: Any, span: Any, where: str, least: int | None) -> Any:
+        key = f"{rows} {span} {least} {id(klines._closed)}"
         if key not in made:
-            made[key] = frame_of(rows, span, where)
+            made[key] = frame_of(rows, span, where, least)
         return made[key]
 
     return cached
