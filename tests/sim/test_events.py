@@ -252,6 +252,21 @@ def test_an_event_at_its_time_happens_once_also_over_a_restart(open_market: Any,
     assert again.wallet == 10005
 
 
+def test_a_stop_that_is_triggered_by_an_event_closes_its_position_at_the_price_of_now(
+    open_market: Any, market: Any
+) -> None:
+    client = open_market(market.steps(0.5, 0.5001), **NOTHING)
+    client.order("BUY", 1000)
+    stop = {"symbol": "ADAUSDT", "side": "SELL", "type": "STOP_MARKET", "triggerPrice": "0.4", "closePosition": True}
+    client.happen(do="algo_order", **stop)
+    client.happen(do="algo_order", **stop | {"type": "TAKE_PROFIT_MARKET", "triggerPrice": "0.6"})
+    assert client.happen(do="trigger", symbol="ADAUSDT") == {"done": "trigger"}
+    assert client.position() is None
+    assert client.read("/fapi/v1/userTrades", symbol="ADAUSDT")[-1]["price"] == "0.5"
+    assert [row["status"] for row in client.ledger()["algos"]] == ["FINISHED", "EXPIRED"]
+    assert client.happen(do="trigger", symbol="NOBODY")["code"] == -1121
+
+
 def test_an_algo_order_by_hand_is_placed_and_cancelled(open_market: Any, market: Any) -> None:
     client = open_market(market.steps(0.5, 0.5001))
     client.order("BUY", 1000)

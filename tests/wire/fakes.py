@@ -113,6 +113,9 @@ class FakeSession:
     def post(self, url: object, *, data: bytes | None = None, **_: object) -> object:
         return self._request("POST", url, data)
 
+    def delete(self, url: object, *, data: bytes | None = None, **_: object) -> object:
+        return self._request("DELETE", url, data)
+
     async def close(self) -> None:
         pass
 

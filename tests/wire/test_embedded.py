@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.wire.fakes import Shelf
 from trader.domain.interval import Interval
 from trader.domain.order import OrderRequest
+from trader.domain.stop import StopRequest
 from trader.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import StepClock, from_milliseconds
@@ -174,6 +175,39 @@ async def test_refusals_carry_their_codes(embedded: Embedded) -> None:
 
 
 @pytest.mark.fault(77)
+async def test_a_stop_is_placed_found_cancelled_and_triggered(embedded: Embedded) -> None:
+    gateway = embedded.gateway
+    await gateway.sync_clock()
+    await gateway.send(request("stop.o0", 500))
+    price = (await gateway.prices(["ADAUSDT"]))["ADAUSDT"]
+    rules = (await gateway.instruments(["ADAUSDT"]))["ADAUSDT"]
+    trigger = rules.round_price(price * Decimal("0.8"), up=True)
+    first, second = (StopRequest(f"twire.stop.s{turn}", "ADAUSDT", Decimal(-500), trigger) for turn in range(2))
+    placed = await gateway.place_stop(first)
+    assert await gateway.find_stop("ADAUSDT", first.client_id) == placed
+    with pytest.raises(Rejected) as twin:
+        await gateway.place_stop(second)
+    assert twin.value.code == -4130
+    gateway.list_conditional()
+    assert [order.client_id for order in await gateway.open_orders()] == [first.client_id]
+    await gateway.cancel_stop("ADAUSDT", first.client_id)
+    await gateway.cancel_stop("ADAUSDT", first.client_id)
+    cancelled = await gateway.find_stop("ADAUSDT", first.client_id)
+    assert cancelled is not None
+    assert cancelled.status == "CANCELED"
+    await gateway.place_stop(second)
+    await embedded.control("POST", "events", {"do": "trigger", "symbol": "ADAUSDT"})
+    done = await gateway.find_stop("ADAUSDT", second.client_id)
+    assert done is not None
+    assert done.status == "FINISHED"
+    assert done.order_id is not None
+    order = await gateway.find_by_exchange_id("ADAUSDT", done.order_id)
+    assert order is not None
+    assert (order.quantity, order.filled, order.status) == (-500, -500, "FILLED")
+    assert (await gateway.account()).positions == {}
+    assert await gateway.find_stop("ADAUSDT", "twire.stop.s9") is None
+
+
 @pytest.mark.parametrize(
     ("do", "more", "kind", "executed"),
     [

@@ -205,6 +205,20 @@ class AlgoOrderAnswer(_Model):
     create_time: Milliseconds
 
 
+class StopAnswer(_Model):
+    """POST or GET algoOrder of a stop; `actual_order_id` is empty until it triggers, and not told by a POST."""
+
+    algo_id: Id
+    client_algo_id: Annotated[str, Field(min_length=1)]
+    symbol: str
+    algo_status: Annotated[str, Field(min_length=1)]
+    side: str
+    trigger_price: Annotated[Decimal, Field(gt=0)]
+    close_position: bool
+    actual_order_id: Annotated[str, BeforeValidator(_text)] = ""
+    update_time: Milliseconds
+
+
 class TradeRow(_Model):
     """One trade of ours."""
 
@@ -274,6 +288,7 @@ LEVERAGE = TypeAdapter(LeverageAnswer)
 ORDER = TypeAdapter(OrderAnswer)
 ORDERS = TypeAdapter(list[OrderAnswer])
 ALGO_ORDERS = TypeAdapter(list[AlgoOrderAnswer])
+STOP = TypeAdapter(StopAnswer)
 TRADES = TypeAdapter(list[TradeRow])
 FUNDINGS = TypeAdapter(list[FundingRow])
 FUNDING_STAMPS = TypeAdapter(list[FundingStamp])

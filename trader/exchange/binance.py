@@ -11,14 +11,15 @@ from trader.exchange import answers, endpoints, mapping, outcome
 from trader.exchange.calls import Calls
 from trader.exchange.clock import milliseconds
 from trader.exchange.public import Market, known
+from trader.exchange.stops import StopOrders
 
 _PAGE = 1000
 
 
-class BinanceGateway(Market):
-    """One account on one venue; implements `live.ports.Gateway`. Opened by `factory.open_gateway`.
+class BinanceGateway(Market, StopOrders):
+    """One account on one venue; implements `live.ports.Gateway` and `live.ports.Stops`.
 
-    Reads are asked again a few times; an order is posted exactly once.
+    It is opened by `factory.open_gateway`. Reads are asked again a few times; an order is posted exactly once.
 
     Args:
         calls: its requests.
@@ -30,6 +31,10 @@ class BinanceGateway(Market):
         super().__init__(calls)
         self._tells_rights = tells_rights
         self._algo_orders = algo_orders
+
+    def list_conditional(self) -> None:
+        """Count conditional orders among those at rest from now on."""
+        self._algo_orders = True
 
     @property
     def cooldown(self) -> datetime | None:

@@ -9,6 +9,7 @@ from math import lcm
 from trader.domain.account import Account, Income, MarginMode, Position, Setup
 from trader.domain.instrument import Bracket, Instrument
 from trader.domain.order import Fill, Order, OrderRequest
+from trader.domain.stop import Stop, StopRequest
 from trader.errors import ExchangeError, Mismatch
 from trader.exchange import answers
 from trader.exchange.clock import from_milliseconds
@@ -88,6 +89,35 @@ def algo_order_of(answer: answers.AlgoOrderAnswer) -> Order:
         status=answer.algo_status,
         reduce_only=answer.reduce_only,
         time=from_milliseconds(answer.create_time),
+    )
+
+
+def stop_parameters(stop: StopRequest) -> dict[str, object]:
+    """Return the parameters of a stop that closes a whole position, judged by the mark price."""
+    return {
+        "algoType": "CONDITIONAL",
+        "symbol": stop.symbol,
+        "side": "BUY" if stop.closes > 0 else "SELL",
+        "positionSide": _ONE_WAY,
+        "type": "STOP_MARKET",
+        "triggerPrice": plain(stop.trigger),
+        "workingType": "MARK_PRICE",
+        "closePosition": "true",
+        "clientAlgoId": stop.client_id,
+    }
+
+
+def stop_of(answer: answers.StopAnswer) -> Stop:
+    """Return a stop."""
+    _sign(answer.side)
+    return Stop(
+        client_id=answer.client_algo_id,
+        exchange_id=answer.algo_id,
+        symbol=answer.symbol,
+        trigger=answer.trigger_price,
+        status=answer.algo_status,
+        order_id=answer.actual_order_id or None,
+        time=from_milliseconds(answer.update_time),
     )
 
 

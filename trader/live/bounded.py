@@ -3,14 +3,17 @@
 import asyncio
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from trader.errors import ExchangeError, OutcomeUnknown
-from trader.live.ports import Gateway
+from trader.live.ports import Gateway, Stops
+
+_Port = TypeVar("_Port", bound=Gateway | Stops)
+_POSTS = ("send", "place_stop")
 
 
 class _Bounded:
-    def __init__(self, gateway: Gateway, seconds: float) -> None:
+    def __init__(self, gateway: Gateway | Stops, seconds: float) -> None:
         self._gateway = gateway
         self._seconds = seconds
 
@@ -26,16 +29,16 @@ class _Bounded:
                     return await method(*given, **named)
             except TimeoutError:
                 said = f"The exchange did not bring {name} to an end within {self._seconds:g} s"
-            if name == "send":
+            if name in _POSTS:
                 raise OutcomeUnknown(f"{said}; what became of the order is looked up.")
             raise ExchangeError(f"{said}; it is asked again.")
 
         return call
 
 
-def bounded(gateway: Gateway, seconds: float) -> Gateway:
+def bounded(gateway: _Port, seconds: float) -> _Port:
     """Return a gateway whose every call ends within so many seconds.
 
     A read that takes longer raises ExchangeError, an order OutcomeUnknown: the order protocol settles it.
     """
-    return cast(Gateway, _Bounded(gateway, seconds))
+    return cast(_Port, _Bounded(gateway, seconds))

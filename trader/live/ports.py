@@ -12,6 +12,7 @@ from trader.domain.account import Account, Income, MarginMode, Setup
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import Fill, Order, OrderRequest
+from trader.domain.stop import Stop, StopRequest
 
 
 class Clock(Protocol):
@@ -120,4 +121,20 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """Release sockets."""
+        ...
+
+
+class Stops(Protocol):
+    """Where protective stops rest. Every method may raise `ExchangeError`; no answer is ever invented."""
+
+    async def place_stop(self, stop: StopRequest) -> Stop:
+        """Post one stop, once; raises as `Gateway.send` does."""
+        ...
+
+    async def find_stop(self, symbol: str, client_id: str) -> Stop | None:
+        """Return the stop of that name, whatever became of it, or None where the exchange says it knows none."""
+        ...
+
+    async def cancel_stop(self, symbol: str, client_id: str) -> None:
+        """Cancel the stop of that name; one that does not wait any more is fine."""
         ...

@@ -41,6 +41,14 @@ def _by_request(handler: Callable[[Desk, Params], str]) -> Callable[[Desk, Param
     return handle
 
 
+def _trigger(desk: Desk, params: Params, event: Mapping[str, Any]) -> None:
+    """Let the conditional orders of a symbol trigger, as if a price had touched them and were back."""
+    symbol = desk.symbol(params)
+    for algo in [each for each in desk.venue.waiting.values() if each.symbol == symbol]:
+        if algo.algo_id in desk.venue.waiting:
+            conditional.fire(desk.venue, algo, None)
+
+
 def _transfer(desk: Desk, params: Params, event: Mapping[str, Any]) -> None:
     amount = q8(params.decimal("amount"))
     if amount < 0 and -amount > private.withdrawable(desk):
@@ -137,6 +145,7 @@ _HANDLERS: Mapping[str, Callable[[Desk, Params, Mapping[str, Any]], None]] = {
     "margin_type": _by_request(settings.set_margin_type),
     "position_mode": _by_request(settings.set_position_mode),
     "multi_assets": _by_request(settings.set_multi_assets),
+    "trigger": _trigger,
     "transfer": _transfer,
     "adl": _adl,
     "liquidate": _liquidate,
