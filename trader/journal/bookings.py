@@ -25,11 +25,16 @@ class Bookings(Reader):
         new = 0
         with self._database.write() as connection:
             for fill in fills:
-                values = {name: getattr(fill, name) for name in Fill.__slots__}
-                if connection.execute(statements.FILL, values).rowcount == 1:
-                    new += 1
-                    self._move(connection, fill)
+                new += self._keep_fill(connection, fill)
         return new
+
+    def _keep_fill(self, connection: Connection, fill: Fill) -> bool:
+        """Keep a trade and move its position; False where it is known."""
+        values = {name: getattr(fill, name) for name in Fill.__slots__}
+        if connection.execute(statements.FILL, values).rowcount != 1:
+            return False
+        self._move(connection, fill)
+        return True
 
     def _move(self, connection: Connection, fill: Fill) -> None:
         """Add a new fill to its position; one older than the baseline is in it already."""

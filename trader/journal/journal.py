@@ -13,8 +13,9 @@ from trader.domain.decision import State
 from trader.domain.order import Order
 from trader.errors import JournalError, Mismatch
 from trader.journal import migrate, schema, statements
-from trader.journal.bookings import Bookings, texts
+from trader.journal.bookings import texts
 from trader.journal.database import Database, create_file, require_file
+from trader.journal.protection import Protection
 from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER, PEAK
 from trader.journal.rows import INTENDED, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
 
@@ -22,7 +23,7 @@ GUARD = "guard"
 """Who changed the state where a decision did."""
 
 
-class Journal(Bookings):
+class Journal(Protection):
     """A journal, to be written; every method that writes is one transaction, synced to disk when it returns.
 
     Times are handed in, because the journal has no clock. Every method raises JournalError where the file cannot be

@@ -32,6 +32,7 @@ from trader.journal.rows import (
     StoredModel,
     Transcript,
 )
+from trader.journal.stops import StopReader
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
@@ -85,7 +86,7 @@ _MODEL = select(schema.models).where(schema.models.c.hash == bindparam("hash"))
 _META = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("key"))
 
 
-class Reader:
+class Reader(StopReader):
     """A journal, to be read; works beside a daemon that writes it.
 
     Lists are oldest first. Where a list takes `since`, `until` and `last`, both ends are included and the newest `last`

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from trader.domain.decision import State
 from trader.domain.order import OrderRequest
+from trader.domain.stop import StopRequest
 
 
 class Status(StrEnum):
@@ -121,6 +122,45 @@ class OrderRecord:
     settled_at: datetime | None
     final: bool
     arrival: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopIntent:
+    """One protective stop we are about to place for the position that a close left."""
+
+    close: datetime
+    attempt: int
+    request: StopRequest
+    intended_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecord:
+    """One intended stop and all that became of it.
+
+    `sends` counts POSTs and `sent_at` is the moment before the last one; `exchange_id` is None until the exchange has
+    told of it, `order_id` names the order it became, `why` says what ended it.
+    """
+
+    intent: StopIntent
+    sent_at: datetime | None
+    sends: int
+    status: str
+    exchange_id: str | None
+    order_id: str | None
+    why: str | None
+    ended_at: datetime | None
+    final: bool
+
+    @property
+    def client_id(self) -> str:
+        """Return its name."""
+        return self.intent.request.client_id
+
+    @property
+    def symbol(self) -> str:
+        """Return what it protects."""
+        return self.intent.request.symbol
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -156,6 +156,32 @@ orders = Table(
 )
 Index("open_orders", orders.c.seq, sqlite_where=OPEN)
 Index("orders_by_close", orders.c.close)
+
+# protective stops: what rests on the exchange, and what became of it
+stops = Table(
+    "stops",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("client_id", String(36), nullable=False, unique=True),
+    Column("close", Moment, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    # signed like the order it becomes
+    Column("closes", Amount, nullable=False),
+    Column("trigger", Amount, nullable=False),
+    Column("intended_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    Column("sends", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("exchange_id", Text),
+    # the exchange's number of the order it became
+    Column("order_id", Text),
+    Column("why", Text),
+    Column("ended_at", Moment),
+    Column("final", Boolean(create_constraint=False), nullable=False),
+)
+Index("standing_stops", stops.c.seq, sqlite_where=OPEN)
+Index("stops_by_close", stops.c.close)
 
 fills = Table(
     "fills",

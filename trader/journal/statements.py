@@ -1,6 +1,6 @@
 """Everything that is ever written to a journal, as statements compiled once."""
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
 from trader.journal import schema
@@ -53,6 +53,24 @@ SETTLE = (
         error_code=bindparam("error_code"),
         error_text=bindparam("error_text"),
         settled_at=bindparam("settled_at"),
+        final=bindparam("final"),
+    )
+)
+INTEND_STOP = insert(schema.stops).prefix_with("OR IGNORE")
+SEND_STOP = (
+    update(schema.stops)
+    .where(schema.stops.c.client_id == bindparam("id"), schema.OPEN)
+    .values(sent_at=bindparam("sent_at"), sends=schema.stops.c.sends + 1)
+)
+SETTLE_STOP = (
+    update(schema.stops)
+    .where(schema.stops.c.client_id == bindparam("id"), schema.OPEN)
+    .values(
+        status=bindparam("status"),
+        exchange_id=func.coalesce(bindparam("exchange_id"), schema.stops.c.exchange_id),
+        order_id=func.coalesce(bindparam("order_id"), schema.stops.c.order_id),
+        why=bindparam("why"),
+        ended_at=bindparam("ended_at"),
         final=bindparam("final"),
     )
 )
