@@ -122,13 +122,13 @@ def one_look(right: Any) -> Any:
     """Wait as one should, and then believe the first look."""
 
     async def settle(self: Router, intent: Any, sent_at: datetime) -> Any:
-        await self._clock.sleep_until(sent_at + self._timing.settle)
+        await self._clock.sleep_until(sent_at + self.timing.settle)
         return await self._gateway.find(intent.symbol, intent.client_id)
 
     return settle
 
 
-@bug(Router, "_settled")
+@bug(Router, "settled")
 def wall_clock_believed(right: Any) -> Any:
     """Wait by the machine's clock, and never ask whether somebody has set it meanwhile."""
 

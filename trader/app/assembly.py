@@ -16,6 +16,7 @@ from trader.app.venues import Venue, open_venue
 from trader.app.worth import Worth
 from trader.config import Settings
 from trader.decide import Strategy
+from trader.domain.interval import Interval
 from trader.domain.order import client_prefix
 from trader.errors import ModelError, NotPermitted
 from trader.exchange.clock import WallClock
@@ -33,6 +34,7 @@ from trader.live.gate import Gate
 from trader.live.leverage import Leverage
 from trader.live.ports import Gateway
 from trader.live.preflight import require_rights
+from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
@@ -201,7 +203,9 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         # one by one on an embedded exchange, so that the n-th request of a run is always the same
         _PARALLEL if isinstance(clock, WallClock) else 1,
     )
-    recovery = Recovery(gateway, journal, clock, router, log, terms.policies, client_prefix(terms.instance))
+    protection = _protection(settings, terms, venue, gateway, journal, router, strategy.interval, log)
+    prefix = client_prefix(terms.instance)
+    recovery = Recovery(gateway, journal, clock, router, log, terms.policies, prefix, protection)
     return Assembly(
         loaded=loaded,
         terms=terms,
@@ -217,3 +221,23 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         costs=costs,
         log=log,
     )
+
+
+def _protection(
+    settings: Settings,
+    terms: Terms,
+    venue: Venue,
+    gateway: Gateway,
+    journal: Journal,
+    router: Router,
+    interval: Interval,
+    log: FilteringBoundLogger,
+) -> Protection:
+    """Wire what keeps the stops; a dry run imagines none, and says so."""
+    fraction = terms.limits.protective_stop
+    if fraction is not None and settings.dry_run:
+        log.warning("a dry run imagines no protective stop: nothing closes a position between two closes")
+    elif fraction is not None:
+        venue.gateway.list_conditional()
+    stops = None if settings.dry_run else bounded(venue.gateway, settings.watchdog.step)
+    return Protection(stops, gateway, journal, venue.clock, router, StopTerms(terms.instance, interval, fraction), log)

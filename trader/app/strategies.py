@@ -143,6 +143,7 @@ def limits(settings: Settings, loaded: Ruled) -> Limits:
         canary_notional=canary,
         max_slippage=loaded.file.execution.bound,
         cost=settings.sim.fee + settings.sim.spread / 2 + settings.sim.slippage,
+        protective_stop=asked.protective_stop or own.protective_stop,
     )
 
 

@@ -56,6 +56,7 @@ class RiskSettings(Section):
     max_orders: int | None = Field(None, ge=1)
     canary_notional: Positive | None = None
     min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
+    protective_stop: Annotated[Decimal, Field(ge=Decimal("0.005"), lt=1)] | None = None
     max_funding: Fraction | None = None
     max_shortfall: Fraction | None = None
     max_cost_ratio: Annotated[Decimal, Field(ge=1)] | None = None
@@ -75,6 +76,7 @@ class ReconcileSettings(Section):
     liquidation: Policy = "halt"
     adl: Policy = "halt"
     settlement: Policy = "halt"
+    stop: Policy = "halt"
 
 
 class WatchdogSettings(Section):

@@ -75,7 +75,8 @@ class Limits:
     may cost, as fractions of the price and of equity. `canary_notional` is the gross notional in USDT to which sizes
     are cut, and beyond which nothing is opened, while a strategy is on trial. Where `max_slippage` is set, as a
     fraction of the mark price, no planned order may pay a worse price. `cost` is what trading is expected to take of a
-    notional: fee, half the spread and slippage.
+    notional: fee, half the spread and slippage. `protective_stop` is how far the price may move against the average
+    entry price, as a fraction of it, until the exchange closes the position.
     """
 
     max_drawdown: Decimal
@@ -89,6 +90,7 @@ class Limits:
     canary_notional: Decimal | None = None
     max_slippage: Decimal | None = None
     cost: Decimal = Decimal(0)
+    protective_stop: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class Margin:
 class Leg:
     """One step towards a target: a signed quantity in whole steps, and why it is sent.
 
-    `kind` is `c` close, `r` reduce, `o` open, `i` increase or `f` flatten; the first two and the last only reduce.
+    `kind` is `c` close, `r` reduce, `o` open, `i` increase or `f` flatten; all but opening and increasing only reduce.
     `limit` is the worst price it may pay, None for a market order.
     """
 

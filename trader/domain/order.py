@@ -77,7 +77,7 @@ def client_id(instance: str, close: datetime, symbol: str, leg: str, attempt: in
         instance: account and strategy, any text.
         close: the candle close decided on, aware UTC, whole minutes.
         symbol: the exchange's symbol.
-        leg: one letter: `c` close, `o` open, `r` reduce, `i` increase, `f` flatten.
+        leg: one letter: `c` close, `o` open, `r` reduce, `i` increase, `f` flatten, `s` protective stop.
         attempt: 0 for the first; parts count up, and what follows on a part adds `FOLLOW_UP` to its number.
 
     Returns:

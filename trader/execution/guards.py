@@ -133,14 +133,18 @@ def _refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits) -> Refusal 
 
 def _risk_refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits, margin: Margin) -> Refusal | None:
     price = book.prices[leg.symbol]
-    least = limits.min_liquidation_distance
-    if least is not None:
+    least, stop = limits.min_liquidation_distance, limits.protective_stop
+    if least is not None or stop is not None:
         instrument = book.instruments[leg.symbol]
         if not instrument.brackets:
             return Refusal(leg, "liquidation", f"the leverage brackets of {leg.symbol} are not known")
         distance = liquidation_distance(instrument, reached, price, book.equity, margin)
-        if distance < least:
+        if least is not None and distance < least:
             return Refusal(leg, "liquidation", f"liquidation would be {distance:.4f} away, nearer than {least}")
+        if stop is not None and distance <= stop:
+            return Refusal(
+                leg, "protective_stop", f"liquidation would be {distance:.4f} away, before the stop at {stop}"
+            )
     if limits.max_funding is not None:
         rate = book.funding_rates.get(leg.symbol)
         if rate is None:

@@ -32,6 +32,7 @@ class Author(StrEnum):
     LIQUIDATION = "the exchange, liquidating"
     ADL = "the exchange, deleveraging"
     SETTLEMENT = "the exchange, settling a delisted symbol"
+    STOP = "the exchange, on our protective stop"
     PERSON = "a person or another program"
 
 
@@ -47,6 +48,7 @@ class Kind(StrEnum):
     LIQUIDATION = "liquidation"
     ADL = "adl"
     SETTLEMENT = "settlement"
+    STOP = "stop"
     PRICE = "price"
     WALLET = "wallet"
 
@@ -68,6 +70,7 @@ class Policies:
     liquidation: Policy = "halt"
     adl: Policy = "halt"
     settlement: Policy = "halt"
+    stop: Policy = "halt"
 
     def adopts(self, kind: Kind) -> bool:
         """Whether a kind of difference is taken as it is."""
@@ -89,7 +92,12 @@ _FORCED: Final = (
     ("settlement_autoclose-", Author.SETTLEMENT),
 )
 _OUR_FORM: Final = re.compile(r"t[0-9a-f]{6}\.")
-KINDS: Final = {Author.LIQUIDATION: Kind.LIQUIDATION, Author.ADL: Kind.ADL, Author.SETTLEMENT: Kind.SETTLEMENT}
+KINDS: Final = {
+    Author.LIQUIDATION: Kind.LIQUIDATION,
+    Author.ADL: Kind.ADL,
+    Author.SETTLEMENT: Kind.SETTLEMENT,
+    Author.STOP: Kind.STOP,
+}
 """What it is called when the exchange itself took a position."""
 _TRADED: Final = frozenset({"COMMISSION", "REALIZED_PNL"})
 _CENT: Final = Decimal("0.01")

@@ -20,7 +20,7 @@ class Protection(Bookings):
         """Keep a stop that is to be placed; the same one a second time changes nothing."""
         request = intent.request
         values = {name: getattr(request, name) for name in ("client_id", "symbol", "closes", "trigger")}
-        values |= {"close": intent.close, "attempt": intent.attempt, "intended_at": intent.intended_at}
+        values |= {name: getattr(intent, name) for name in ("close", "attempt", "entry", "fraction", "intended_at")}
         with self._database.write() as connection:
             connection.execute(statements.INTEND_STOP, values | {"sends": 0, "status": INTENDED, "final": False})
 
@@ -56,8 +56,8 @@ class Protection(Bookings):
             for record, order in became:
                 ended = {"id": record.client_id, "status": "FINISHED", "why": "triggered", "ended_at": at}
                 told = {"exchange_id": None, "order_id": order.exchange_id, "final": True}
-                if connection.execute(statements.SETTLE_STOP, ended | told).rowcount == 1:
-                    connection.execute(statements.INTEND, _row(record, order, at))
+                connection.execute(statements.SETTLE_STOP, ended | told)
+                connection.execute(statements.STOPPED, _row(record, order, at))
 
 
 def _row(record: StopRecord, order: Order, at: datetime) -> dict[str, object]:
@@ -83,4 +83,3 @@ def _row(record: StopRecord, order: Order, at: datetime) -> dict[str, object]:
         "settled_at": at,
         "final": True,
     }
-

@@ -126,11 +126,16 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class StopIntent:
-    """One protective stop we are about to place for the position that a close left."""
+    """One protective stop we are about to place for the position that a close left.
+
+    `entry` is the average price of the position, `fraction` how far the price may move against it.
+    """
 
     close: datetime
     attempt: int
     request: StopRequest
+    entry: Decimal
+    fraction: Decimal
     intended_at: datetime
 
 

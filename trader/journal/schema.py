@@ -169,6 +169,9 @@ stops = Table(
     # signed like the order it becomes
     Column("closes", Amount, nullable=False),
     Column("trigger", Amount, nullable=False),
+    # what the trigger was made of: the average entry price, and how far it may move against the position
+    Column("entry", Amount, nullable=False),
+    Column("fraction", Amount, nullable=False),
     Column("intended_at", Moment, nullable=False),
     Column("sent_at", Moment),
     Column("sends", Integer, nullable=False),

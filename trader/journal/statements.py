@@ -74,6 +74,7 @@ SETTLE_STOP = (
         final=bindparam("final"),
     )
 )
+STOPPED = insert(schema.orders).prefix_with("OR IGNORE")
 FILL = insert(schema.fills).prefix_with("OR IGNORE")
 INCOME = insert(schema.incomes).prefix_with("OR IGNORE")
 STATE = insert(schema.states)

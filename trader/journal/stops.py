@@ -46,7 +46,7 @@ class StopReader:
 def _stop(row: Row[Any]) -> StopRecord:
     request = StopRequest(row.client_id, row.symbol, row.closes, row.trigger)
     return StopRecord(
-        intent=StopIntent(row.close, row.attempt, request, row.intended_at),
+        intent=StopIntent(row.close, row.attempt, request, row.entry, row.fraction, row.intended_at),
         sent_at=row.sent_at,
         sends=row.sends,
         status=row.status,

@@ -1,10 +1,12 @@
 """Look at the account's set-up and at what rests on it, before anything is decided on it."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.account import Account
-from trader.domain.order import client_prefix
+from trader.domain.order import Order, client_prefix
 from trader.errors import Mismatch
 from trader.execution.reconcile import Author, Finding, Kind, Policies, misconfigured, resting
 from trader.journal.queries import Reader
@@ -20,11 +22,16 @@ _REMEDIES = {
 }
 
 
+async def _all(orders: Sequence[Order]) -> Sequence[Order]:
+    return orders
+
+
 class Audit:
     """Find what somebody changed by hand since the start.
 
     Leverage and margin mode are set back while nothing is held. Under a position, and where an order of somebody else
-    rests, the policy decides; hedge mode, multi-assets mode and another trader with the same keys always halt.
+    rests, the policy decides; hedge mode, multi-assets mode and another trader with the same keys always halt. `sweep`
+    takes the stops of ours out of what rests.
     """
 
     def __init__(
@@ -35,7 +42,9 @@ class Audit:
         instance: str,
         policies: Policies,
         log: FilteringBoundLogger,
+        sweep: Callable[[Sequence[Order]], Awaitable[Sequence[Order]]] = _all,
     ) -> None:
+        self._sweep = sweep
         self._strategy = strategy
         self._gateway = gateway
         self._journal = journal
@@ -55,7 +64,7 @@ class Audit:
             leverage = expected_leverage(self._journal, setup.symbol, self._strategy.leverage)
             for finding in misconfigured(setup, leverage, self._strategy.margin_mode):
                 await self._answer(setup.symbol, finding, held=bool(account.quantity(setup.symbol)))
-        orders = await self._gateway.open_orders()
+        orders = await self._sweep(await self._gateway.open_orders())
         for finding in resting(orders, self._prefix, lambda name: self._journal.order(name) is not None):
             self._judge(finding)
 

@@ -1,18 +1,14 @@
 """What a person asked for, obeyed before the next order leaves."""
 
-from datetime import datetime
-from decimal import Decimal
 from itertools import takewhile
 
 from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import State
 from trader.domain.interval import Interval
-from trader.domain.order import client_id
 from trader.errors import Mismatch
-from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent
+from trader.live.closing import Closer
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
 
@@ -69,17 +65,16 @@ class Flattener:
     def __init__(
         self, instance: str, interval: Interval, gateway: Gateway, journal: Journal, clock: Clock, recovery: Recovery
     ) -> None:
-        self._instance = instance
-        self._interval = interval
         self._gateway = gateway
-        self._journal = journal
-        self._clock = clock
         self._recovery = recovery
+        self._closer = Closer(instance, interval, journal, clock, recovery.router)
 
     async def run(self) -> str:
         """Close everything that is held and say what was closed.
 
         It goes by what the account holds, so neither an order nor a position that cannot be explained is in its way.
+
+        Stops go last, so that what is not closed yet stays protected.
 
         Raises:
             Mismatch: the account is not flat afterwards.
@@ -89,33 +84,10 @@ class Flattener:
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         instruments = await self._gateway.instruments(list(held)) if held else {}
         for symbol, quantity in held.items():
-            for leg in closing_legs(symbol, quantity, instruments[symbol], "f"):
-                intent = self._intent(symbol, leg.quantity)
-                self._journal.intend(intent)
-                await self._recovery.router.carry(intent)
-        left = {symbol: p.quantity for symbol, p in (await self._gateway.account()).positions.items() if p.quantity}
+            await self._closer.close(symbol, quantity, instruments[symbol])
+        account = await self._gateway.account()
+        left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         if left:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
+        await self._recovery.protect(account)
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in held.items()) or "nothing was held"
-
-    def _intent(self, symbol: str, quantity: Decimal) -> Intent:
-        now = self._clock.now()
-        close = self._interval.floor(now)
-        attempt = self._free_attempt(close, symbol)
-        return Intent(
-            client_id=client_id(self._instance, close, symbol, "f", attempt),
-            close=close,
-            symbol=symbol,
-            leg="f",
-            attempt=attempt,
-            quantity=quantity,
-            reduce_only=True,
-            intended_at=now,
-            not_after=now + self._interval.delta,
-        )
-
-    def _free_attempt(self, close: datetime, symbol: str) -> int:
-        attempt = 0
-        while self._journal.order(client_id(self._instance, close, symbol, "f", attempt)) is not None:
-            attempt += 1
-        return attempt

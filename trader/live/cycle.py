@@ -80,7 +80,7 @@ class Cycle:
         self._terms = terms
         self._log = log
         self._lookout = Lookout(strategy, gateway, clock)
-        self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log)
+        self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log, recovery.sweep)
 
     async def run(self, close: datetime) -> CloseReport | None:
         """Decide a close and carry its orders; None where it has been finished before.
@@ -146,7 +146,7 @@ class Cycle:
         if intents:
             await self._recovery.router.carry_all(intents)
             account = await self._recovery.reconcile()
-        return self._finish(inputs, decision, account)
+        return self._finish(inputs, decision, await self._recovery.protect(account))
 
     def _tell_revisions(self, candles: pl.DataFrame) -> None:
         """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
@@ -257,7 +257,8 @@ class Cycle:
         if transcript is None:
             raise Mismatch(f"The decision at {record.close.isoformat()} has lost its transcript; restore the journal.")
         inputs, decision = decode_inputs(transcript.inputs), decode_decision(transcript.output)
-        return self._finish(inputs, decision, await self._recovery.reconcile())
+        account = await self._recovery.reconcile()
+        return self._finish(inputs, decision, await self._recovery.protect(account))
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to."""

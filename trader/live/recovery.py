@@ -1,5 +1,6 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -7,8 +8,8 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.domain.order import follow_up_id
-from trader.errors import Mismatch
+from trader.domain.order import Order, follow_up_id
+from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import (
     KINDS,
     TRANSFERS,
@@ -25,8 +26,9 @@ from trader.execution.reconcile import (
     wallet_gap,
 )
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, Outcome
+from trader.journal.rows import Intent, Outcome, StopRecord
 from trader.live.ports import Clock, Gateway
+from trader.live.protection import Protection
 from trader.live.router import Router
 
 # income is asked for again from a little before the last booking: it is told late and out of order
@@ -51,6 +53,7 @@ class Recovery:
         log: says what was found.
         policies: what to do about a difference that can be lived with.
         prefix: how this instance's client ids begin, so that another's are told apart.
+        protection: keeps the stops, and knows which orders they became.
     """
 
     def __init__(
@@ -62,8 +65,10 @@ class Recovery:
         log: FilteringBoundLogger,
         policies: Policies = _HALT,
         prefix: str = "",
+        protection: Protection | None = None,
     ) -> None:
         self.router = router
+        self._protection = protection
         self._policies = policies
         self._prefix = prefix
         # since when, and what: added up once, then with every new booking
@@ -86,6 +91,9 @@ class Recovery:
             ExchangeError: the exchange could not be used; what is open stays open.
         """
         open_orders = self._journal.open_intents()
+        if open_orders and self._protection is not None:
+            # an order that is not found is proven absent by trades, so those of a stop have to be known first
+            await self._take_stopped(await self._protection.fired())
         for order in sorted(open_orders, key=lambda order: (order.intent.close, not order.intent.reduce_only)):
             name = order.intent.client_id
             self._log.warning("settling an open order", client_id=name, sends=order.sends)
@@ -176,6 +184,36 @@ class Recovery:
             )
         return account
 
+    async def protect(self, account: Account) -> Account:
+        """Bring the stops to what the account holds, and return the account after whatever they have closed.
+
+        Raises:
+            Mismatch: what the account holds after that is not explained.
+            ExchangeError: a stop could not be placed or taken back; the next call goes on with it.
+        """
+        if self._protection is None:
+            return account
+        pause = _PAUSE
+        for _ in range(_LOOKS):
+            closed = await self._protection.follow(account)
+            if not closed:
+                return account
+            await self._take_stopped(closed)
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause *= 2
+            account = await self.reconcile()
+        raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
+
+    async def sweep(self, orders: Sequence[Order], *, adopt: bool = False) -> Sequence[Order]:
+        """Return the orders at rest that are no stops of ours; see `Protection.sweep`."""
+        return orders if self._protection is None else await self._protection.sweep(orders, adopt=adopt)
+
+    async def _take_stopped(self, symbols: Iterable[str]) -> None:
+        """Write down what stops have closed; what is not explained yet is left to `reconcile`."""
+        for symbol in symbols:
+            held = (await self._gateway.account()).quantity(symbol)
+            await self._explain(Difference(symbol, self._journal.position(symbol), held))
+
     async def explain_bookings(self) -> None:
         """Look for trades that left no position behind, by the bookings that name them.
 
@@ -205,8 +243,12 @@ class Recovery:
         """Write down the trades behind a difference where that is allowed, else name what it is."""
         symbol = difference.symbol
         fills = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
-        finding = taken_by(difference, [await self._author(symbol, fill.exchange_id) for fill in fills])
-        if not fills or not explained_by(difference, fills):
+        numbers = dict.fromkeys(fill.exchange_id for fill in fills)
+        orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
+        stopped = [(stop, order) for order in orders if order and (stop := await self._origin(order))]
+        ours = {order.exchange_id for _, order in stopped}
+        finding = taken_by(difference, [self._whose(order, ours) for order in orders])
+        if not fills or not explained_by(difference, fills) or not all(order.done for _, order in stopped):
             return finding
         forced = finding.kind is not Kind.POSITION
         adopted = self._policies.adopts(finding.kind) and finding.author in {Author.PERSON, *KINDS}
@@ -216,13 +258,18 @@ class Recovery:
         if not adopted:
             # halted first: once the trades are known, nothing would tell a restart of it
             self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
-        self._journal.record_fills(fills)
+        self._journal.record_stopped(fills, stopped, self._clock.now())
         return None
 
-    async def _author(self, symbol: str, exchange_id: str) -> Author:
+    async def _origin(self, order: Order) -> StopRecord | None:
+        """Return the stop that became an order."""
+        return None if self._protection is None else await self._protection.origin(order)
+
+    def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
         """Say whose the order of a trade is; one that nobody knows any more is a person's."""
-        order = await self._gateway.find_by_exchange_id(symbol, exchange_id)
-        return Author.PERSON if order is None else self.author(order.client_id)
+        if order is None:
+            return Author.PERSON
+        return Author.STOP if order.exchange_id in stopped else self.author(order.client_id)
 
     def author(self, client_id: str) -> Author:
         """Say whose an order is."""

@@ -75,7 +75,7 @@ class Router:
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
-        self._timing = timing
+        self.timing = timing
         self._gate = gate
         self._log = log
         self._rules = rules or Rules()
@@ -170,7 +170,7 @@ class Router:
             if order is not None:
                 return await self._confirm(intent, order)
         answer: Order | ExchangeError | None = None
-        for attempt in range(self._timing.sends):
+        for attempt in range(self.timing.sends):
             if attempt > 1 or (attempt and not _at_once(intent, answer)):
                 await self._rest(attempt)
             if not intent.reduce_only:
@@ -188,7 +188,7 @@ class Router:
                 return answer, await self._refuse(intent, answer)
         if isinstance(answer, NotSent | RateLimited):
             raise answer
-        self._end(intent, Outcome.ABSENT, f"not accepted in {self._timing.sends} attempts")
+        self._end(intent, Outcome.ABSENT, f"not accepted in {self.timing.sends} attempts")
         return None, None
 
     async def _post(self, approved: Approved, intent: Intent, sent_at: datetime) -> Order | ExchangeError:
@@ -239,9 +239,9 @@ class Router:
         order = await self._gateway.find(intent.symbol, intent.client_id)
         if order is not None:
             return order
-        await self._settled(sent_at + self._timing.settle)
+        await self.settled(sent_at + self.timing.settle)
         absences = 0
-        for look in range(self._timing.looks):
+        for look in range(self.timing.looks):
             order = await self._gateway.find(intent.symbol, intent.client_id)
             if order is not None:
                 return order
@@ -254,7 +254,7 @@ class Router:
             "moved; see `trader reconcile`, then start with --adopt once the account is as you want it."
         )
 
-    async def _settled(self, moment: datetime) -> None:
+    async def settled(self, moment: datetime) -> None:
         """Return no earlier than `moment` by a clock measured after the wait: ours may have been set meanwhile."""
         while True:
             await self._clock.sleep_until(moment)
@@ -271,7 +271,7 @@ class Router:
 
     async def _confirm(self, intent: Intent, order: Order) -> _End:
         """Wait until the order is at its end and all its trades are told, then write both down, and what follows."""
-        for look in range(self._timing.looks):
+        for look in range(self.timing.looks):
             if order.done:
                 fills = await self._gateway.fills(intent.symbol, order=order)
                 if sum((fill.quantity for fill in fills), _NONE) == order.filled:
@@ -321,7 +321,7 @@ class Router:
         )
 
     async def _rest(self, turn: int) -> None:
-        await self._clock.sleep_until(self._clock.now() + self._timing.pause * 2**turn)
+        await self._clock.sleep_until(self._clock.now() + self.timing.pause * 2**turn)
 
     def _end(
         self, intent: Intent, outcome: Outcome, why: str, code: int | None = None, follow: Intent | None = None

@@ -79,10 +79,10 @@ class Startup:
             if not adopt:
                 await self._recovery.require_wallet()
             await self._recovery.settle_open(give_up=adopt)
-        require_no_resting(await self._gateway.open_orders())
+        require_no_resting(await self._recovery.sweep(await self._gateway.open_orders(), adopt=adopt))
         account = await self._gateway.account()
         await self._set_up(setups, account)
-        account = await self._explain(account, adopt)
+        account = await self._recovery.protect(await self._explain(account, adopt))
         await self._afford(account)
 
     async def _setups(self) -> list[Setup]:

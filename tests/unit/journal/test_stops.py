@@ -15,9 +15,11 @@ from trader.journal.rows import Outcome, StopIntent
 
 REQUEST = StopRequest("t1.a.ADAUSDT.s0", "ADAUSDT", Decimal(-1), Decimal("0.5"))
 
+ENTRY, FRACTION = Decimal("0.625"), Decimal("0.2")
+
 
 def intent(close: datetime, turn: int = 0) -> StopIntent:
-    return StopIntent(close, turn, replace(REQUEST, client_id=f"t1.a.ADAUSDT.s{turn}"), close + SECOND)
+    return StopIntent(close, turn, replace(REQUEST, client_id=f"t1.a.ADAUSDT.s{turn}"), ENTRY, FRACTION, close + SECOND)
 
 
 def told(close: datetime, status: str = "NEW", order: str | None = None) -> Stop:

@@ -108,6 +108,8 @@ class FakeExchange:
         self.placed: list[Placed] = []
         self.bookings: list[Income] = []
         self.resting: list[Order] = []
+        self.moved: Callable[[str], object] = lambda symbol: None
+        self.conditional: Callable[[], list[Order]] = list
         self.accept_setup = True
         self.account_lag = timedelta(0)
         self.publish_after = timedelta(0)
@@ -182,6 +184,7 @@ class FakeExchange:
             trade_id = str(10 + len(self.placed))
             placed.fills = [Fill(trade_id, number, request.symbol, filled, price, Decimal(0), Decimal(0), done_at)]
         self.placed.append(placed)
+        self.moved(request.symbol)
         return placed
 
     def _shown_trades(self, symbol: str, lag: timedelta = timedelta(0)) -> list[Fill]:
@@ -316,7 +319,7 @@ class FakeExchange:
     async def open_orders(self) -> list[Order]:
         await self._enter("open_orders")
         resting = [order for one in self.placed if (order := one.seen(self.clock.now())) and order.status not in DONE]
-        return self.resting + resting
+        return self.resting + resting + self.conditional()
 
     async def close(self) -> None:
         self.closed = True

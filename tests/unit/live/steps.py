@@ -26,6 +26,11 @@ WRITES = (
     "obey",
     "set_state",
     "complete_request",
+    "intend_stop",
+    "mark_stop_sent",
+    "stands",
+    "end_stop",
+    "record_stopped",
 )
 
 

@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from tests.unit.live.clock import FakeClock
 from tests.unit.live.exchange import ADA, FakeExchange
 from tests.unit.live.steps import Crash, SteppedJournal, Steps, open_journal
+from tests.unit.live.stops import FakeStops
 from trader.domain.account import MarginMode
 from trader.domain.decision import Book, CloseReport, Forecast, Leg, Limits, Rebalance, State
 from trader.domain.interval import Interval
@@ -27,6 +28,7 @@ from trader.live.cycle import Cycle, Terms
 from trader.live.daemon import Daemon, Span
 from trader.live.gate import Gate
 from trader.live.leverage import Leverage
+from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
@@ -108,6 +110,8 @@ class World:
         self._kept = journal is not None
         self.clock = FakeClock(start)
         self.exchange = FakeExchange(self.clock, **exchange)
+        self.stops = FakeStops(self.exchange)
+        self.fraction: Decimal | None = None
         self.strategy = FakeStrategy(symbols=tuple(self.exchange.rules))
         self.limits = Limits(Decimal(1), Decimal(1000))
         self.wire_limits = WireLimits()
@@ -137,7 +141,9 @@ class World:
             exchange, journal, clock, Timing(SETTLE), self.gate, log, self.rules, leverage.ensure, self.parallel
         )
         prefix = client_prefix(INSTANCE)
-        self.recovery = Recovery(exchange, journal, clock, self.router, log, self.policies, prefix)
+        stop_terms = StopTerms(INSTANCE, self.strategy.interval, self.fraction)
+        self.protection = Protection(self.stops, exchange, journal, clock, self.router, stop_terms, log)
+        self.recovery = Recovery(exchange, journal, clock, self.router, log, self.policies, prefix, self.protection)
         self.startup = Startup(self.strategy, exchange, journal, clock, self.recovery, log)
         terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash", self.policies)
         self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, leverage, terms, log)

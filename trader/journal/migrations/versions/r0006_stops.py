@@ -19,6 +19,8 @@ def upgrade() -> None:
         Column("attempt", Integer, nullable=False),
         Column("closes", Text, nullable=False),
         Column("trigger", Text, nullable=False),
+        Column("entry", Text, nullable=False),
+        Column("fraction", Text, nullable=False),
         Column("intended_at", Integer, nullable=False),
         Column("sent_at", Integer),
         Column("sends", Integer, nullable=False),

@@ -1,0 +1,53 @@
+"""Close what is held of a symbol outside any decision."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from trader.domain.instrument import Instrument
+from trader.domain.interval import Interval
+from trader.domain.order import client_id
+from trader.execution.plan import closing_legs
+from trader.journal.journal import Journal
+from trader.journal.rows import Intent
+from trader.live.ports import Clock
+from trader.live.router import Router
+
+
+class Closer:
+    """Send reduce-only orders that belong to no decision, each under a name of its own."""
+
+    def __init__(self, instance: str, interval: Interval, journal: Journal, clock: Clock, router: Router) -> None:
+        self._instance = instance
+        self._interval = interval
+        self._journal = journal
+        self._clock = clock
+        self._router = router
+
+    async def close(self, symbol: str, quantity: Decimal, instrument: Instrument) -> None:
+        """Close a signed quantity and see every order of it to its end; raises as `Router.carry` does."""
+        for leg in closing_legs(symbol, quantity, instrument, "f"):
+            intent = self._intent(symbol, leg.quantity)
+            self._journal.intend(intent)
+            await self._router.carry(intent)
+
+    def _intent(self, symbol: str, quantity: Decimal) -> Intent:
+        now = self._clock.now()
+        close = self._interval.floor(now)
+        attempt = self._free_attempt(close, symbol)
+        return Intent(
+            client_id=client_id(self._instance, close, symbol, "f", attempt),
+            close=close,
+            symbol=symbol,
+            leg="f",
+            attempt=attempt,
+            quantity=quantity,
+            reduce_only=True,
+            intended_at=now,
+            not_after=now + self._interval.delta,
+        )
+
+    def _free_attempt(self, close: datetime, symbol: str) -> int:
+        attempt = 0
+        while self._journal.order(client_id(self._instance, close, symbol, "f", attempt)) is not None:
+            attempt += 1
+        return attempt
