@@ -175,7 +175,7 @@ class Protection:
         if record.sent_at is None:
             self._end(record, ABSENT, "it was never posted")
             return None
-        absences, word = 0, "not known"
+        absences, stop = 0, None
         for look in range(self._router.timing.looks):
             stop = await stops.find_stop(record.symbol, record.client_id)
             if stop is None:
@@ -192,8 +192,12 @@ class Protection:
             elif stop.done and (ended := await self._ended(record, stop, why)) is not None:
                 return stop if ended else None
             else:
-                absences, word = 0, stop.status
+                absences = 0
             await self._rest(look)
+        if stop is not None and stop.done:
+            self._end(record, stop.status, "its order is not told any more", stop)
+            return None
+        word = "not known" if stop is None else stop.status
         raise ExchangeError(
             f"The stop {record.client_id} is {word} and does not come to an end; it is looked up again before anything "
             "takes its place."
@@ -201,12 +205,10 @@ class Protection:
 
     async def _ended(self, record: StopRecord, stop: Stop, why: str) -> bool | None:
         """Write down how a stop ended; True where its trades have to be first, None where they are not told yet."""
-        order = None
         if stop.order_id is not None:
             order = await self._gateway.find_by_exchange_id(record.symbol, stop.order_id)
-            if order is not None and not order.done:
+            if order is None or not order.done:
                 return None
-        if order is not None and order.filled:
             fills = await self._gateway.fills(record.symbol, order=order)
             if sum((fill.quantity for fill in fills), Decimal(0)) != order.filled:
                 return None

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.live.guarded import guard
 from tests.unit.live.steps import SteppedJournal, Steps, begin_again, open_journal
 from tests.unit.live.world import CLOSE, World
 
@@ -56,3 +57,9 @@ def new_world(template: Path, tmp_path: Path) -> Any:
 @pytest.fixture
 def world(new_world: Callable[..., World]) -> World:
     return new_world()
+
+
+@pytest.fixture
+def guarded(world: World) -> World:
+    """A world in which every position has to have a stop."""
+    return guard(world)

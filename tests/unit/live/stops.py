@@ -1,5 +1,6 @@
 """Where protective stops rest in memory, beside the exchange, as badly answered as a test's plan says."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from decimal import Decimal
 from tests.unit.live.exchange import FOREVER, FakeExchange, Reply
 from trader.domain.order import Order, OrderRequest
 from trader.domain.stop import Stop, StopRequest
-from trader.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
 
 SILENT = OutcomeUnknown("POST /fapi/v1/algoOrder was sent and no usable answer came back.")
 
@@ -98,7 +99,7 @@ class FakeStops:
         answer = self.plan.pop(0) if self.plan else Answer()
         if answer.effect and answer.delay:
             at = self.now + timedelta(seconds=answer.delay)
-            self.exchange._later.append((at, lambda: self._rest(stop, Answer())))
+            self.exchange._later.append((at, lambda: self._arrive(stop)))
         elif answer.effect:
             self._rest(stop, answer)
         self.exchange.steps.take("answer_stop")
@@ -107,6 +108,11 @@ class FakeStops:
         if answer.error is not None:
             raise answer.error
         return self.book[-1].stop
+
+    def _arrive(self, stop: StopRequest) -> None:
+        """Accept a stop that was long under way, or refuse it where nobody hears of it."""
+        with suppress(ExchangeError):
+            self._rest(stop, Answer())
 
     def _rest(self, stop: StopRequest, answer: Answer) -> None:
         held, price = self.exchange.position(stop.symbol), self.exchange.prices_now[stop.symbol]
