@@ -1,5 +1,6 @@
 """The daemon over the embedded exchange, the backtest, and the third ledger agree at every close, to the last digit."""
 
+import json
 import re
 from datetime import datetime
 from decimal import Decimal
@@ -127,6 +128,34 @@ def test_a_liquidation_on_a_generated_tape_takes_both_alike(generated: Tape, tmp
     halted = states(document).index("HALTED")
     assert document["closes"][halted - 1]["position"] != "0"
     assert {close["position"] for close in document["closes"][halted:]} == {"0"}
+
+
+@pytest.mark.parametrize(("rebalance", "policy"), [("drift", "halt"), ("every_close", "adopt")])
+def test_a_protective_stop_closes_both_alike_and_halts_both_or_neither(
+    rebalance: str, policy: str, generated: Tape, tmp_path: Path
+) -> None:
+    file = strategy(tmp_path, "ada-ar-16h", more=f'rebalance = "{rebalance}"\n')
+    file.write_text(file.read_text().replace("[risk]\n", "[risk]\nprotective_stop = 0.008\n"))
+    assert "protective_stop" in file.read_text()
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(file), "--from", "2024-01-01", "--cycles", "25", "--equity", "10000")
+    candles, funding, chosen = str(generated[0]), str(generated[1]), {"TRADER_RECONCILE__STOP": policy}
+    ran = home.document("run", *common, "--tape", candles, "--funding", funding, "--speed", "max", **chosen)
+    tested = home.document("backtest", *common, "--candles", candles, "--funding", funding, **chosen)
+    for part in ("closes", "trades", "metrics", "round_trips", "performance"):
+        assert ran[part] == tested[part]
+    agrees(home)
+    assert home.run("replay", "--all").returncode == 0
+    orders = json.loads(home.run("orders", "--last", "500", "--json").stdout)
+    stopped = [one for one in orders if one["client_id"].rpartition(".")[2].startswith("s")]
+    assert all((one["status"], one["outcome"]) == ("FILLED", "confirmed") for one in stopped)
+    if policy == "halt":
+        assert len(stopped) == 1
+        first = states(ran).index("HALTED")
+        assert {close["position"] for close in ran["closes"][first:]} == {"0"}
+    else:
+        assert len(stopped) > 3
+        assert states(ran) == ["ACTIVE"] * 25
 
 
 def test_both_begin_at_the_same_close_where_nobody_says_when(generated: Tape, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_crash_that_takes_the_whole_basket(tmp_path: Path) -> None:
     told = third(tmp_path / "candles.parquet", closes, brackets=ONE_TIER)
     assert told == [(report.positions, report.equity) for report in result.closes]
     assert told[-1] == ({}, 0)
-    assert len(result.liquidations) > 5
+    assert len(result.forced) > 5
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_an_account_at_five_times_its_equity_is_liquidated_alike(tmp_path: Path,
     market, strategy = random_walk(tmp_path, seed, BARS), follower(5.0, 10, 0.05)
     result = backtest(market, strategy, start=START + timedelta(hours=8), cycles=CLOSES)
     assert len(result.closes) == CLOSES
-    assert len(result.liquidations) == 1
+    assert len(result.forced) == 1
     assert result.closes[-1].state is State.HALTED
     require_parity(market, strategy, result)
 
@@ -61,7 +61,7 @@ def test_an_account_at_five_times_its_equity_is_liquidated_alike(tmp_path: Path,
 def test_an_account_is_liquidated_alike_from_wherever_it_starts(tmp_path: Path, hours: int) -> None:
     market, strategy = random_walk(tmp_path, 11, BARS, volatility=0.03), follower(4.0, 5, 0.5)
     result = backtest(market, strategy, start=START + timedelta(hours=hours))
-    assert len(result.liquidations) == 1
+    assert len(result.forced) == 1
     require_parity(market, strategy, result)
 
 
@@ -69,7 +69,7 @@ def test_a_drawdown_guard_that_halts_leaves_the_same_money(tmp_path: Path) -> No
     market, strategy = random_walk(tmp_path, 5, BARS), follower(2.0, 4, 0.1)
     result = backtest(market, strategy, under=limits(max_drawdown="0.3"), start=START + timedelta(hours=8))
     assert result.closes[-1].state is State.HALTED
-    assert not result.liquidations
+    assert not result.forced
     assert any("flatten and halt" in report.why for report in result.closes)
     require_parity(market, strategy, result)
 

@@ -52,7 +52,7 @@ def test_the_tenth_of_october_2025_liquidates_alike(ada: Market) -> None:
     strategy = replace(FOLLOWER, exposure=5.0, leverage=10, interval=Interval.parse("8h"), forecaster=always_up)
     result = backtest(ada, strategy, start=datetime(2025, 10, 9, tzinfo=UTC), cycles=300)
     assert len(result.closes) == 300
-    assert [at for at, _ in result.liquidations] == [datetime(2025, 10, 10, 20, tzinfo=UTC)]
+    assert [at for at, _ in result.forced] == [datetime(2025, 10, 10, 20, tzinfo=UTC)]
     require_parity(ada, strategy, result)
 
 
@@ -60,5 +60,5 @@ def test_the_tenth_of_october_2025_liquidates_alike(ada: Market) -> None:
 def test_whoever_holds_too_much_in_2021_is_liquidated_alike(ada: Market, month: int) -> None:
     strategy = replace(FOLLOWER, exposure=8.0, leverage=9)
     result = backtest(ada, strategy, start=datetime(2021, month, 1, tzinfo=UTC), cycles=300)
-    assert len(result.liquidations) == 1
+    assert len(result.forced) == 1
     require_parity(ada, strategy, result)

@@ -80,7 +80,7 @@ def test_once_halted_nothing_is_traded_and_nothing_held(strategy: Follower, seed
 
 def fills_of(result: Backtest) -> list[Fill]:
     """Everything that moved the position, liquidations too, in order."""
-    moves = sorted([*result.fills, *result.liquidations], key=lambda move: move[0])
+    moves = sorted([*result.fills, *result.forced], key=lambda move: move[0])
     return [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in moves]
 
 

@@ -109,7 +109,7 @@ class Both:
         """The forced fills and what was cleared, in the exchange's own order."""
         forced = {order.order_id for order in self.venue.news.orders if order.client_id.startswith("autoclose-")}
         taken = [trade for trade in self.venue.news.trades if trade.order_id in forced]
-        ours = [(end, one.symbol, one.quantity, one.price, one.realised) for end, one in self.result.liquidations]
+        ours = [(end, one.symbol, one.quantity, one.price, one.realised) for end, one in self.result.forced]
         assert ours == [
             (START + timedelta(milliseconds=each.time - at(0)), each.symbol,
              each.qty if each.side == "BUY" else -each.qty, each.price, each.realized_pnl)
@@ -170,7 +170,7 @@ def test_a_basket_under_cross_margin_is_taken_as_a_whole_with_the_largest_loss_f
         both.play(bar)
         both.compare(bar)
     both.compare_what_was_taken()
-    taken = [one.realised for _, one in both.result.liquidations]
+    taken = [one.realised for _, one in both.result.forced]
     assert len(taken) >= 3
     assert taken == sorted(taken)
     assert both.ledger.wallet == 0

@@ -69,7 +69,7 @@ def test_all_profit_is_somebodys_and_a_symbol_that_vanished_was_traded_away(
     for report in result.closes:
         gone = [symbol for symbol, end in ends.items() if end <= report.close]
         assert not [symbol for symbol in gone if report.positions.get(symbol)]
-    parts = shares(result.fills, result.liquidations, result.bookings, result.closes)
+    parts = shares(result.fills, result.forced, result.bookings, result.closes)
     assert sum((part.net for part in parts), Decimal(0)) == result.closes[-1].equity - result.start_equity
     symbols = {symbol for report in result.closes for symbol in report.positions}
     for symbol in symbols:

@@ -126,7 +126,7 @@ def test_a_liquidation_halts_and_nothing_is_traded_again() -> None:
     assert positions(result) == [5000, 0, 0, 0]
     assert equities(result) == ["1000", "500", "500", "500"]
     taken = Execution(SYMBOL, Decimal(-5000), Decimal("0.9"), Decimal(0), Decimal(-500))
-    assert result.liquidations == [(hour(4), taken)]
+    assert result.forced == [(hour(4), taken)]
     assert [report.state for report in result.closes] == [State.ACTIVE, *[State.HALTED] * 3]
     assert result.closes[1].why.startswith(f"liquidated: {SYMBOL}; ")
     assert len(result.fills) == 1
@@ -196,7 +196,7 @@ def test_a_close_decided_late_is_filled_at_the_price_of_that_time_and_plays_from
     assert result.fills[0][1].price == 2
     assert equities(result) == ["1000", "1500"]
     assert result.funding == 0
-    assert not result.liquidations
+    assert not result.forced
 
 
 def test_a_window_without_a_close_is_refused() -> None:

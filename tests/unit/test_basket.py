@@ -77,7 +77,7 @@ def test_in_money_it_earns_the_same_but_for_whole_steps() -> None:
 def test_what_was_held_and_whose_profit_it_was_is_told_from_the_run() -> None:
     candles = perpetuals(6, 20, 60)
     result = backtest(candles, carry(candles))
-    parts = shares(result.fills, result.liquidations, result.bookings, result.closes)
+    parts = shares(result.fills, result.forced, result.bookings, result.closes)
     whole = by_cause(parts)
     assert whole["net"] == result.closes[-1].equity - result.start_equity
     assert whole["fees"] == -result.fees
@@ -104,15 +104,15 @@ def test_a_crash_takes_the_whole_basket_and_every_cent_of_it_is_somebody_s() -> 
         high=pl.when(wild).then((pl.col("high") * 3).round(4)).otherwise("high"),
     )
     result = backtest(crash, carry(crash, gross=2.0, turnover=2.0))
-    taken = [execution for at, execution in result.liquidations if at == day + DAY.delta]
-    assert len(taken) == len(result.liquidations) > 5
+    taken = [execution for at, execution in result.forced if at == day + DAY.delta]
+    assert len(taken) == len(result.forced) > 5
     assert [one.realised for one in taken] == sorted(one.realised for one in taken)
     assert list(result.cleared) == [taken[-1].symbol]
     after = [report for report in result.closes if report.close > day]
     assert {report.state for report in after} == {State.HALTED}
     assert {report.equity for report in after} == {Decimal(0)}
     assert after[0].why.startswith("liquidated: ")
-    parts = shares(result.fills, result.liquidations, result.bookings, result.closes, result.cleared)
+    parts = shares(result.fills, result.forced, result.bookings, result.closes, result.cleared)
     whole = by_cause(parts)
     assert whole["net"] == -result.start_equity
     assert whole["other"] == sum(result.cleared.values()) != 0

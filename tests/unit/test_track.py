@@ -77,7 +77,9 @@ def test_a_float_becomes_the_decimal_it_is_written_as() -> None:
 
 def test_a_bar_ends_with_its_extremes_and_the_first_price_after_it() -> None:
     assert list(tape().ended(hour(1), hour(2))) == [
-        PlayedBar(hour(2), high=Decimal("8.5"), low=Decimal("5.0"), rates=(), next_price=Decimal("7.5"))
+        PlayedBar(
+            hour(2), open=Decimal("6.0"), high=Decimal("8.5"), low=Decimal("5.0"), rates=(), next_price=Decimal("7.5")
+        )
     ]
 
 

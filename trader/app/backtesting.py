@@ -92,10 +92,11 @@ def _play(settings: Settings, loaded: Loaded, choice: TapeChoice, cycles: int | 
         cycles=cycles,
         max_delay=max_delay(settings, loaded),
         rules=follow_rules(loaded),
+        stop_halts=settings.reconcile.stop == "halt",
     )
     result = run_backtest(strategy, candles, spacing(candles), funding, instruments, terms, tell)
     trades = [Trade(close, e.symbol, e.quantity, e.price, e.fee, e.realised) for close, e in result.fills]
-    forced = [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in result.liquidations]
+    forced = [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in result.forced]
     return Played(loaded, result, trades, forced, generated=choice.candles is None)
 
 

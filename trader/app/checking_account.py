@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from trader.app.findings import Findings
-from trader.app.operating import compare
+from trader.app.operating import compare, unknown
 from trader.app.strategies import Loaded, limits
 from trader.app.venues import Venue
 from trader.config import Settings
@@ -23,12 +23,14 @@ from trader.execution.plan import Plan, plan
 from trader.journal.queries import PAPER, Reader
 from trader.live.ports import Gateway
 from trader.live.preflight import (
+    Size,
     require_bracket,
     require_flat,
     require_least,
     require_margin,
     require_no_resting,
     require_setup,
+    require_stop,
     size_of,
 )
 
@@ -128,7 +130,8 @@ class AccountChecks:
 
     async def _holdings(self, journal: Reader | None, gateway: Gateway, account: Account) -> None:
         with self._findings.checking("holdings"):
-            require_no_resting(await gateway.open_orders())
+            resting = await gateway.open_orders()
+            require_no_resting(resting if journal is None else unknown(journal, resting))
             if journal is None or not journal.has_baseline():
                 require_flat(account)
                 self._findings.passed("holdings", "nothing, as a new journal expects")
@@ -169,6 +172,21 @@ class AccountChecks:
                     )  # fmt: skip
                 else:
                     self._findings.passed("margin", said)
+            self._stop(account, size, rules[symbol], leverage)
+
+    def _stop(self, account: Account, size: Size, rules: Instrument, leverage: int) -> None:
+        """Check that the protective stop comes before liquidation, where there is one."""
+        stop = self._limits.protective_stop
+        if stop is None:
+            return
+        with self._findings.checking("stop"):
+            margin = Margin(leverage, self._strategy.margin_mode == "isolated")
+            away = require_stop(size, rules, account.equity, margin, stop)
+            said = f"{size.symbol} is closed {stop:.2%} against its average price"
+            if self._settings.dry_run:
+                self._findings.skipped("stop", "a dry run imagines none")
+            else:
+                self._findings.passed("stop", said + (f", liquidated {away:.2%} away" if away is not None else ""))
 
     async def _next_close(
         self, gateway: Gateway, account: Account, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]

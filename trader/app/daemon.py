@@ -27,6 +27,7 @@ from trader.errors import TraderError
 from trader.exchange.clock import TapeEnded
 from trader.execution.round_trips import Funding
 from trader.journal.journal import Journal
+from trader.journal.protection import LEG
 from trader.live.daemon import Daemon, Span
 from trader.live.watchdog import watched
 
@@ -182,7 +183,7 @@ def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) 
         reports,
         trades,
         start_equity=start_equity,
-        fees=sum((trade.fee for trade in trades), Decimal(0)),
+        fees=sum((trade.fee for trade in trades), Decimal(0)) + sum((fill.fee for fill in forced), Decimal(0)),
         bookings=[Funding(income.time, income.symbol, income.amount) for income in paid],
         forced=forced,
         generated=one.venue.generated,
@@ -200,8 +201,9 @@ def _cleared(incomes: Sequence[Income]) -> dict[str, Decimal]:
 
 
 def _trades(journal: Journal, since: datetime) -> tuple[list[Trade], list[Fill]]:
-    """List the fills of this run's orders, each with the close that caused it, and those of orders not ours."""
-    closes = {record.exchange_id: record.intent.close for record in journal.orders(since=since)}
+    """List the fills of this run's orders, each with the close that caused it, and those the exchange sent."""
+    orders = (record for record in journal.orders(since=since) if record.intent.leg != LEG)
+    closes = {record.exchange_id: record.intent.close for record in orders}
     trades: list[Trade] = []
     forced: list[Fill] = []
     for fill in journal.fills(since=since):

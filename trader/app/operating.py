@@ -1,5 +1,6 @@
 """What people ask of a running or a stopped instance."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ from trader.app.assembly import assembled
 from trader.app.current import journal_path
 from trader.app.strategies import load_strategy
 from trader.config import Settings
+from trader.domain.order import Order
 from trader.domain.wording import money
 from trader.errors import ConfigError
 from trader.exchange.binance import BinanceGateway
@@ -18,6 +20,7 @@ from trader.journal.journal import Journal
 from trader.journal.lock import holder
 from trader.journal.queries import Reader
 from trader.live.control import FLATTEN
+from trader.status.summary import standing
 
 _CENT = Decimal("0.01")
 
@@ -74,11 +77,30 @@ async def reconcile(settings: Settings) -> dict[str, Any]:
             return await compare(journal, venue.gateway)
 
 
+def unknown(journal: Reader, resting: Iterable[Order]) -> list[Order]:
+    """Return the orders at rest that are none of the stops that stand."""
+    standing = {record.client_id for record in journal.standing_stops()}
+    return [order for order in resting if order.client_id not in standing]
+
+
+async def _stops(journal: Reader, gateway: BinanceGateway) -> list[str]:
+    """List the stops that the journal says stand and the exchange does not."""
+    found = []
+    for record in journal.standing_stops():
+        stop = await gateway.find_stop(record.symbol, record.client_id)
+        if stop is None or stop.done:
+            word = "not known there" if stop is None else f"{stop.status} there"
+            found.append(f"the stop {record.client_id} of {record.symbol} is {word}; the next close puts that right")
+    return found
+
+
 async def compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
     """List every difference between a journal and its account."""
     account = await gateway.account()
     found = [str(difference) for difference in differences(journal.positions(), account)]
-    found += [f"the order {order.client_id} rests on the exchange" for order in await gateway.open_orders()]
+    resting = await gateway.open_orders()
+    found += [f"the order {order.client_id} rests on the exchange" for order in unknown(journal, resting)]
+    found += await _stops(journal, gateway)
     found += [f"the order {record.intent.client_id} has no certain end" for record in journal.open_intents()]
     for symbol, held in journal.held().items():
         priced = mispriced(symbol, held.cost, account.positions[symbol]) if symbol in account.positions else None
@@ -93,6 +115,7 @@ async def compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
     return {
         "differences": found,
         "position": {symbol: money(p.quantity) for symbol, p in account.positions.items() if p.quantity},
+        "stops": standing(journal),
         "wallet": money(account.wallet),
         "booked": money(booked),
         "equity": money(account.equity),

@@ -61,8 +61,8 @@ class PlayedPortfolio:
 
     @property
     def forced(self) -> list[Fill]:
-        """Return the fills of liquidations."""
-        gone = self.result.liquidations
+        """Return the fills of liquidations and stops."""
+        gone = self.result.forced
         return [Fill("", "", e.symbol, e.quantity, e.price, e.fee, e.realised, at) for at, e in gone]
 
     def document(self) -> dict[str, Any]:
@@ -167,6 +167,7 @@ def play_portfolio(
         cycles=cycles,
         max_delay=max_delay(settings, portfolio),
         rules=follow_rules(portfolio),
+        stop_halts=settings.reconcile.stop == "halt",
     )
     rules = rules_of(choice, strategy.symbols)
     result = run_backtest(strategy, candles, market.source, market.funding, rules, terms, tell)

@@ -54,7 +54,7 @@ def document(
         start_equity: equity before the first close.
         fees: what was paid to the exchange, in USDT.
         bookings: funding in order.
-        forced: fills of orders the exchange sent, liquidations.
+        forced: fills of orders the exchange sent: liquidations and stops.
         generated: whether the market was a generated one.
         cleared: what liquidations under cross margin took (negative) or gave besides, by symbol.
     """

@@ -154,6 +154,7 @@ def _forecast(document: Mapping[str, Any], now: datetime) -> Text:
 def _position(document: Mapping[str, Any], now: datetime) -> Text:
     held = [
         f"{quantity(one['quantity'])} {one['symbol']} at {quantity(one['entry_price'])}, {percent(one['exposure'], 1)}"
+        + (f", stop at {quantity(one['stop'])}" if one["stop"] else "")
         for one in document["holdings"]
     ]
     return Text("; ".join(held) or "nothing")

@@ -133,11 +133,10 @@ def _refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits) -> Refusal 
 
 def _risk_refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits, margin: Margin) -> Refusal | None:
     price = book.prices[leg.symbol]
-    least, stop = limits.min_liquidation_distance, limits.protective_stop
-    if least is not None or stop is not None:
-        instrument = book.instruments[leg.symbol]
-        if not instrument.brackets:
-            return Refusal(leg, "liquidation", f"the leverage brackets of {leg.symbol} are not known")
+    least, stop, instrument = limits.min_liquidation_distance, limits.protective_stop, book.instruments[leg.symbol]
+    if least is not None and not instrument.brackets:
+        return Refusal(leg, "liquidation", f"the leverage brackets of {leg.symbol} are not known")
+    if (least is not None or stop is not None) and instrument.brackets:
         distance = liquidation_distance(instrument, reached, price, book.equity, margin)
         if least is not None and distance < least:
             return Refusal(leg, "liquidation", f"liquidation would be {distance:.4f} away, nearer than {least}")

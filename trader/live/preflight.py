@@ -9,10 +9,12 @@ from decimal import Decimal
 
 from trader.decide import Strategy
 from trader.domain.account import Account, KeyRights, MarginMode, Setup
+from trader.domain.decision import Margin
 from trader.domain.instrument import Instrument
 from trader.domain.order import Order
 from trader.errors import ConfigError, Mismatch, NotPermitted
 from trader.execution.fills import Costs
+from trader.execution.guards import liquidation_distance
 
 NO_COSTS = Costs(Decimal(0), Decimal(0), Decimal(0))
 
@@ -133,6 +135,25 @@ def require_least(size: Size, rules: Instrument) -> None:
             f"{least:.2f} {size.symbol} needs at least; hold at least {least / size.share:.2f} USDT or raise the "
             "exposure."
         )
+
+
+def require_stop(size: Size, rules: Instrument, equity: Decimal, margin: Margin, stop: Decimal) -> Decimal | None:
+    """Refuse a stop that liquidation would come before; return how far that is, None where nobody tells the brackets.
+
+    Raises:
+        ConfigError: every opening order would be refused.
+    """
+    if not rules.brackets or size.notional <= 0:
+        return None
+    distance = min(
+        liquidation_distance(rules, side * size.notional / size.price, size.price, equity, margin) for side in (1, -1)
+    )
+    if distance <= stop:
+        raise ConfigError(
+            f"At a leverage of {margin.leverage} {size.symbol} is liquidated {distance:.4f} from its price, before a "
+            f"protective stop {stop} away; lower the leverage, or set protective_stop below {distance:.4f}."
+        )
+    return distance
 
 
 def require_bracket(size: Size, rules: Instrument, leverage: int) -> None:

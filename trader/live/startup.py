@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.account import Account, Setup
+from trader.domain.decision import Margin
 from trader.errors import ConfigError, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
@@ -20,6 +21,7 @@ from trader.live.preflight import (
     require_margin,
     require_no_resting,
     require_setup,
+    require_stop,
     size_of,
     words,
 )
@@ -38,6 +40,7 @@ class Startup:
         log: says what was done.
         costs: what trading is expected to cost, for which margin has to be left.
         cap: the largest gross notional, where the stage has one.
+        stop: how far a protective stop lies from the price, where there is one.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class Startup:
         log: FilteringBoundLogger,
         costs: Costs = NO_COSTS,
         cap: Decimal | None = None,
+        stop: Decimal | None = None,
     ) -> None:
+        self._stop = stop
         self._costs = costs
         self._cap = cap
         self._strategy = strategy
@@ -162,3 +167,6 @@ class Startup:
             leverage = instruments[symbol].leverage(size.notional, self._strategy.leverage)
             require_bracket(size, instruments[symbol], leverage)
             require_margin(size, account.equity, leverage, self._costs)
+            if self._stop is not None:
+                margin = Margin(leverage, self._strategy.margin_mode == "isolated")
+                require_stop(size, instruments[symbol], account.equity, margin, self._stop)

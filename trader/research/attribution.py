@@ -67,7 +67,7 @@ def shares(
 
     Args:
         fills: of orders, each with the close that caused it, in order.
-        forced: liquidations, each with when it happened, in order.
+        forced: liquidations and stops, each with when it happened, in order.
         bookings: funding.
         reports: one a close; the last one's prices mark what is still held.
         cleared: what liquidations under cross margin took (negative) or gave besides, by symbol.

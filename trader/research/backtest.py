@@ -1,9 +1,9 @@
 """The daemon's own decisions with arithmetic for an exchange.
 
-The convention of one close, step by step, is in docs/architecture.md: the bar ends and its worst price meets the
-liquidation test (of several symbols, each at its own worst: nobody knows that it was not at the same moment), funding
-stamped up to the close is paid at the first price after it, the liquidation test at that price, then the decision,
-sized, filled and marked at that same price.
+The convention of one close, step by step, is in docs/architecture.md: the bar ends and its worst price meets the stop
+and the liquidation test (of several symbols, each at its own worst: nobody knows that it was not at the same moment),
+funding stamped up to the close is paid at the first price after it, the liquidation test and the stop at that price,
+then the decision, sized, filled and marked at that same price.
 """
 
 from collections import Counter
@@ -21,14 +21,18 @@ from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.errors import DataError
 from trader.execution import guards
-from trader.execution.fills import Costs, Execution, Ledger
+from trader.execution.fills import Costs, Execution, Ledger, Liquidation
 from trader.execution.plan import chosen_leverages
 from trader.execution.remainder import Rules
 from trader.execution.round_trips import Funding
+from trader.execution.stops import level_of, strike, touched
 from trader.market.funding import with_funding
 from trader.market.resample import resample
 from trader.research.carrier import Carrier
 from trader.research.track import PlayedBar, Tape
+
+LIQUIDATED, STOPPED = "liquidated", "stopped"
+"""How a position is taken between two closes."""
 
 SETTLING = "SETTLING"
 """What the exchange calls a symbol that is traded no more."""
@@ -39,7 +43,7 @@ class Terms:
     """The money and the window of a backtest; the same words mean the same in `trader run`.
 
     `max_delay` is how late a first close may be decided when the window starts between two closes; `rules` are what
-    follows on an order that ends short.
+    follows on an order that ends short; `stop_halts` says whether nothing is opened any more after a stop.
     """
 
     equity: Decimal
@@ -50,20 +54,22 @@ class Terms:
     cycles: int | None = None
     max_delay: timedelta = timedelta(0)
     rules: Rules = field(default_factory=Rules)
+    stop_halts: bool = True
 
 
 @dataclass(slots=True)
 class Backtest:
     """What happened: a record a close, the fills with the close that caused them, and the money paid.
 
-    `liquidations` are what was taken away, with the end of the bar in which it was, `cleared` what of cross margin went
-    with it, by the symbol it is booked under; `bookings` is all funding in order.
+    `forced` is what was taken away between closes, liquidated or stopped, with the end of the bar in which it was,
+    `cleared` what of cross margin went with liquidations, by the symbol it is booked under; `bookings` is all funding
+    in order.
     """
 
     start_equity: Decimal
     closes: list[CloseReport] = field(default_factory=list)
     fills: list[tuple[datetime, Execution]] = field(default_factory=list)
-    liquidations: list[tuple[datetime, Execution]] = field(default_factory=list)
+    forced: list[tuple[datetime, Execution]] = field(default_factory=list)
     cleared: dict[str, Decimal] = field(default_factory=dict)
     bookings: list[Funding] = field(default_factory=list)
     fees: Decimal = Decimal(0)
@@ -111,9 +117,9 @@ def run_backtest(
             continue
         # a first close decided late is decided, filled and marked at the time of the start, as the daemon would
         moment = max(close, terms.start or close)
-        taken = play_bars(ledger, tapes, instruments, played, moment, result)
+        taken = play_bars(ledger, tapes, instruments, played, moment, result, terms.limits.protective_stop)
         played = moment
-        if taken:
+        if taken and (terms.stop_halts or set(taken.values()) != {STOPPED}):
             state = State.HALTED
         prices = {symbol: tape.price(moment) for symbol, tape in tapes.items() if tape.start <= moment}
         equity = ledger.equity(prices)
@@ -204,46 +210,90 @@ def play_bars(
     since: datetime | None,
     until: datetime,
     result: Backtest,
-) -> list[str]:
-    """Play every bar that ends in (since, until], all symbols of one end together; return what was liquidated."""
-    taken: list[str] = []
+    stop: Decimal | None = None,
+) -> dict[str, str]:
+    """Play every bar that ends in (since, until], all symbols of one end together; say how what was taken was taken.
+
+    `stop` is how far from its average price a position is closed, as a fraction, None for no stops.
+    """
+    taken: dict[str, str] = {}
     bars: dict[datetime, dict[str, PlayedBar]] = {}
     if since is not None:
         for symbol in ledger.holdings:
             for bar in tapes[symbol].ended(since, until):
                 bars.setdefault(bar.end, {})[symbol] = bar
     for end in sorted(bars):
-        taken += _settle(ledger, tapes, instruments, end, bars[end], result)
+        _Settlement(ledger, tapes, instruments, end, bars[end], result, taken).run(stop)
     return taken
 
 
-def _settle(
-    ledger: Ledger,
-    tapes: Mapping[str, Tape],
-    instruments: Mapping[str, Instrument],
-    end: datetime,
-    bars: Mapping[str, PlayedBar],
-    result: Backtest,
-) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Settlement:
     """Do to the account what the bars that end together do to it."""
-    held = ledger.holdings
-    # what is held beyond its last bar keeps that bar's close
-    after = {symbol: bars[symbol].next_price if symbol in bars else tapes[symbol].price(end) for symbol in held}
-    worst = {symbol: bars[symbol].worst(held[symbol].quantity) if symbol in bars else after[symbol] for symbol in held}
-    gone = [ledger.liquidate(instruments, worst)]
-    for symbol in list(ledger.holdings):
-        for rate in bars[symbol].rates if symbol in bars else ():
-            received = ledger.fund(symbol, rate, after[symbol])
-            result.bookings.append(Funding(end, symbol, received))
-    gone.append(ledger.liquidate(instruments, after))
-    taken: list[str] = []
-    for one in gone:
-        if one is not None:
-            taken += [execution.symbol for execution in one.executions]
-            result.liquidations += [(end, execution) for execution in one.executions]
-            last = one.executions[-1].symbol
-            result.cleared[last] = result.cleared.get(last, Decimal(0)) + one.cleared
-    return taken
+
+    ledger: Ledger
+    tapes: Mapping[str, Tape]
+    instruments: Mapping[str, Instrument]
+    end: datetime
+    bars: Mapping[str, PlayedBar]
+    result: Backtest
+    taken: dict[str, str]
+
+    def run(self, stop: Decimal | None) -> None:
+        """Let worst prices, funding and first prices reach what is held, in this order."""
+        ledger, bars = self.ledger, self.bars
+        # what is held beyond its last bar keeps that bar's close
+        after = {
+            each: bars[each].next_price if each in bars else self.tapes[each].price(self.end) for each in self._held()
+        }
+        if stop is not None:
+            self._stop(stop, self._worst(after), {each: bars[each].open for each in self._held() if each in bars})
+        self._keep(ledger.liquidate(self.instruments, self._worst(after)))
+        for symbol in self._held():
+            for rate in bars[symbol].rates if symbol in bars else ():
+                received = ledger.fund(symbol, rate, after[symbol])
+                self.result.bookings.append(Funding(self.end, symbol, received))
+        self._keep(ledger.liquidate(self.instruments, after))
+        if stop is not None:
+            self._stop(stop, after, None)
+
+    def _held(self) -> list[str]:
+        return list(self.ledger.holdings)
+
+    def _worst(self, after: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        held = self.ledger.holdings
+        return {each: self.bars[each].worst(held[each].quantity) if each in self.bars else after[each] for each in held}
+
+    def _stop(self, stop: Decimal, met: Mapping[str, Decimal], opens: Mapping[str, Decimal] | None) -> None:
+        """Close what the prices met reach: inside a bar at the trigger, after it at the price itself.
+
+        Inside a bar the liquidation test comes first, with everything else where the bar began: a stop that lies beyond
+        the liquidation price comes too late.
+        """
+        for symbol in sorted(self._held()):
+            if symbol not in self.ledger.holdings:
+                continue
+            trigger = level_of(self.ledger, self.instruments[symbol], stop)
+            if not touched(self.ledger.quantity(symbol), trigger, met[symbol]):
+                continue
+            if opens is not None:
+                self._keep(self.ledger.liquidate(self.instruments, {**met, **opens, symbol: trigger}))
+            if symbol in self.ledger.holdings:
+                price = met[symbol] if opens is None else trigger
+                done = strike(self.ledger, self.instruments[symbol], price)
+                if done is not None:
+                    self._take(done, STOPPED)
+
+    def _keep(self, gone: Liquidation | None) -> None:
+        if gone is not None:
+            for execution in gone.executions:
+                self._take(execution, LIQUIDATED)
+            last, cleared = gone.executions[-1].symbol, self.result.cleared
+            cleared[last] = cleared.get(last, Decimal(0)) + gone.cleared
+
+    def _take(self, execution: Execution, how: str) -> None:
+        self.taken[execution.symbol] = how
+        self.result.forced.append((self.end, execution))
 
 
 def _carry(ledger: Ledger, decision: Decision, book: Book, rules: Rules, result: Backtest) -> int:
@@ -260,9 +310,11 @@ def _record(
     ledger: Ledger,
     prices: Mapping[str, Decimal],
     candle_closes: Mapping[str, float],
-    taken: Sequence[str],
+    taken: Mapping[str, str],
 ) -> CloseReport:
-    why = f"liquidated: {', '.join(taken)}; {decision.why}" if taken else decision.why
+    told = (", ".join(sorted(symbol for symbol in taken if taken[symbol] == how)) for how in (LIQUIDATED, STOPPED))
+    words = [f"{how}: {which}" for how, which in zip((LIQUIDATED, STOPPED), told, strict=True) if which]
+    why = "; ".join([*words, decision.why])
     return CloseReport(
         close=decision.close,
         forecasts=decision.forecasts,

@@ -16,9 +16,10 @@ _EIGHT = Decimal("1e-8")
 
 @dataclass(frozen=True, slots=True)
 class PlayedBar:
-    """What a bar does to a position when it ends: its worst prices, its funding, and the first price after it."""
+    """What a bar does to a position when it ends: its prices, its funding, and the first price after it."""
 
     end: datetime
+    open: Decimal
     high: Decimal
     low: Decimal
     rates: tuple[Decimal, ...]
@@ -108,6 +109,7 @@ class Tape:
             following = self._open[index + 1] if index + 1 < len(self._open) else self._last
             yield PlayedBar(
                 end=end,
+                open=Decimal(repr(self._open[index])),
                 high=Decimal(repr(self._high[index])),
                 low=Decimal(repr(self._low[index])),
                 rates=self._rates.get(round(end.timestamp() * 1000), ()),

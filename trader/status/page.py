@@ -43,5 +43,9 @@ def _holds(document: Mapping[str, Any]) -> str:
     held = document["holdings"]
     if not held:
         return "Holds nothing"
-    parts = [f"{quantity(one['quantity'])} {one['symbol']}" for one in held]
+    parts = [f"{quantity(one['quantity'])} {one['symbol']}{_stop(one)}" for one in held]
     return f"Holds {', '.join(parts)}"
+
+
+def _stop(one: Mapping[str, Any]) -> str:
+    return f" with a stop at {quantity(one['stop'])}" if one["stop"] else ""

@@ -16,7 +16,7 @@ from trader.journal.totals import Costs, Totals
 from trader.status.board import Board, Facts, Instance
 from trader.status.health import lines, overdue
 from trader.status.series import Series
-from trader.status.summary import summary
+from trader.status.summary import standing, summary
 
 _DECISIONS = 12
 _ORDERS = 20
@@ -106,6 +106,7 @@ class Sight:
 
     def _holdings(self, inputs: Mapping[str, Any], point: EquityPoint | None) -> list[dict[str, Any]]:
         """List what is held, valued at the first prices after the last close."""
+        stops = standing(self.journal)
         prices: Mapping[str, str] = inputs.get("book", {}).get("prices", {})
         found = []
         for symbol, held in self.journal.held().items():
@@ -120,6 +121,7 @@ class Sight:
                     "quantity": money(held.quantity),
                     "entry_price": None if held.cost is None else money(_figures(held.cost / held.quantity)),
                     "price": None if price is None else money(price),
+                    "stop": stops.get(symbol),
                     "notional": None if notional is None else money(notional.quantize(_CENT)),
                     "exposure": float(notional / point.equity) if known and notional and point else None,
                 }

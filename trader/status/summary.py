@@ -31,6 +31,7 @@ def summary(journal: Reader, *, running: bool, ready: bool, pid: int | None) -> 
         "strategy": binding.strategy if binding else None,
         "model": last.model_hash if last else None,
         "position": {symbol: money(held) for symbol, held in journal.positions().items() if held},
+        "stops": standing(journal),
         "equity": money(points[-1].equity) if points else None,
         "last_close": stamp(last.close) if last else None,
         "next_close": stamp(Interval.parse(interval).following(last.close)) if last and interval else None,
@@ -39,6 +40,11 @@ def summary(journal: Reader, *, running: bool, ready: bool, pid: int | None) -> 
         "why": state.why,
         "cooldown": _cooldown(journal, embedded=binding is None or binding.venue == "sim"),
     }
+
+
+def standing(journal: Reader) -> dict[str, str]:
+    """Return the price at which the stop of each position triggers, as journalled."""
+    return {one.symbol: money(one.intent.request.trigger) for one in journal.standing_stops() if one.exchange_id}
 
 
 def _missed(journal: Reader) -> list[str]:

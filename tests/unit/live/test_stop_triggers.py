@@ -70,7 +70,6 @@ async def test_a_stop_that_triggers_at_any_step_of_a_close_never_doubles_or_turn
             told(world)
         # the next close is short, and a stop that closed it first leaves nothing
         assert world.exchange.position() in (0, -5000)
-        world.agree()
         world.clock.time = NEXT + INTERVAL.delta
         await world.run(end=NEXT + INTERVAL.delta)
         world.agree()
