@@ -174,7 +174,6 @@ async def test_refusals_carry_their_codes(embedded: Embedded) -> None:
     await stranger.close()
 
 
-@pytest.mark.fault(77)
 async def test_a_stop_is_placed_found_cancelled_and_triggered(embedded: Embedded) -> None:
     gateway = embedded.gateway
     await gateway.sync_clock()
@@ -208,6 +207,7 @@ async def test_a_stop_is_placed_found_cancelled_and_triggered(embedded: Embedded
     assert await gateway.find_stop("ADAUSDT", "twire.stop.s9") is None
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize(
     ("do", "more", "kind", "executed"),
     [

@@ -164,12 +164,17 @@ def strategy_key(strategy_hash: str) -> str:
     return f"strategy:{strategy_hash}"
 
 
-def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lock: Lock) -> Assembly:
-    log = structlog.get_logger("trader").bind(venue=settings.venue, strategy=loaded.strategy.name)
+def _log(settings: Settings, loaded: Loaded, venue: Venue) -> FilteringBoundLogger:
+    """Return a log whose every line says what is traded where."""
+    log: FilteringBoundLogger = structlog.get_logger("trader")
+    log = log.bind(venue=settings.venue, strategy=loaded.strategy.name)
     if settings.dry_run:
         log = log.bind(dry_run=True)
-    if venue.generated:
-        log = log.bind(market="generated")
+    return log.bind(market="generated") if venue.generated else log
+
+
+def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lock: Lock) -> Assembly:
+    log = _log(settings, loaded, venue)
     _say_what_it_is_worth(loaded.worth, log)
     strategy, clock = loaded.strategy, venue.clock
     gateway: Gateway = venue.gateway
@@ -215,17 +220,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         lock=lock,
         recovery=recovery,
         control=control,
-        startup=Startup(
-            strategy,
-            gateway,
-            journal,
-            clock,
-            recovery,
-            log,
-            costs,
-            terms.limits.canary_notional,
-            terms.limits.protective_stop,
-        ),
+        startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
         costs=costs,

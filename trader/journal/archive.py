@@ -138,6 +138,7 @@ def tables(journal: Reader) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for name, records in (
         ("decisions", journal.decisions()),
         ("orders", journal.orders()),
+        ("stops", journal.stops()),
         ("fills", journal.fills()),
         ("incomes", journal.incomes()),
         ("equity", journal.equity_points()),

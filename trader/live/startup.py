@@ -1,13 +1,12 @@
 """Start-up is recovery: settle, set up, verify, explain; refuse anything unexplained and say the remedy."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.account import Account, Setup
-from trader.domain.decision import Margin
+from trader.domain.decision import Limits, Margin
 from trader.errors import ConfigError, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
@@ -39,8 +38,7 @@ class Startup:
         recovery: settles and explains what is found.
         log: says what was done.
         costs: what trading is expected to cost, for which margin has to be left.
-        cap: the largest gross notional, where the stage has one.
-        stop: how far a protective stop lies from the price, where there is one.
+        limits: what guards allow; None for nothing that has to be checked.
     """
 
     def __init__(
@@ -52,12 +50,11 @@ class Startup:
         recovery: Recovery,
         log: FilteringBoundLogger,
         costs: Costs = NO_COSTS,
-        cap: Decimal | None = None,
-        stop: Decimal | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._stop = stop
         self._costs = costs
-        self._cap = cap
+        self._cap = None if limits is None else limits.canary_notional
+        self._stop = None if limits is None else limits.protective_stop
         self._strategy = strategy
         self._gateway = gateway
         self._journal = journal

@@ -15,12 +15,13 @@ import pytest
 from tests.unit.journal.steps import SECOND, begin, decide, fill, finish
 from trader.domain.account import Income
 from trader.domain.decision import State
+from trader.domain.stop import StopRequest
 from trader.errors import JournalError
 from trader.journal import archive, migrate, schema
 from trader.journal.database import Database, create_file, left_open
 from trader.journal.journal import Journal
 from trader.journal.queries import Reader
-from trader.journal.rows import Binding, Intent
+from trader.journal.rows import Binding, Intent, StopIntent
 
 INTERVAL = timedelta(hours=16)
 RESTORED = datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -231,10 +232,12 @@ def test_every_table_is_handed_out_as_plain_values_without_losing_a_digit(journa
     journal.record_incomes([Income("5", "FUNDING_FEE", "ADAUSDT", Decimal("-0.0000000001"), close, "")])
     finish(journal, close, positions={"ADAUSDT": Decimal("12.50")})
     journal.set_state(State.HALTED, "a person", "operator", close + SECOND)
+    stop = StopRequest("t1.s0", "ADAUSDT", Decimal("-12.50"), Decimal("0.480"))
+    journal.intend_stop(StopIntent(close, 0, stop, Decimal("0.60"), Decimal("0.2"), close))
     journal.configure("{}", '{"leverage": [1, 2]}', "a start", close)
     tables = dict(archive.tables(journal))
-    assert list(tables) == ["decisions", "orders", "fills", "incomes", "equity", "states", "changes"]
-    assert [len(rows) for rows in tables.values()] == [1] * 7
+    assert list(tables) == ["decisions", "orders", "stops", "fills", "incomes", "equity", "states", "changes"]
+    assert [len(rows) for rows in tables.values()] == [1] * 8
     (decision,), (order,), (trade,) = tables["decisions"], tables["orders"], tables["fills"]
     assert (decision["status"], decision["positions"]) == ("closed", '{"ADAUSDT": "12.50"}')
     assert (decision["close"], decision["model_hash"]) == ("2024-01-01T16:00:00Z", "abc")
@@ -245,4 +248,6 @@ def test_every_table_is_handed_out_as_plain_values_without_losing_a_digit(journa
     assert tables["incomes"][0]["amount"] == "-0.0000000001"
     assert tables["equity"] == [{"close": "2024-01-01T16:00:00Z", "wallet": "1", "equity": "1", "peak": "1"}]
     assert (tables["states"][0]["state"], tables["states"][0]["at"]) == ("HALTED", "2024-01-01T16:00:01Z")
+    (told,) = tables["stops"]
+    assert (told["client_id"], told["closes"], told["trigger"], told["final"]) == ("t1.s0", "-12.50", "0.480", False)
     assert tables["changes"][0]["diff"] == '{"leverage": [1, 2]}'

@@ -85,6 +85,7 @@ async def test_a_stop_of_somebody_else_is_refused_as_any_order_is(name: str, gua
     assert [one.client_id for one in guarded.stops.waiting()] == [name]
 
 
+@pytest.mark.fault(83)
 async def test_a_new_journal_takes_the_stops_of_a_lost_one_back_when_the_account_is_adopted(guarded: World) -> None:
     guarded.boot()
     guarded.exchange.trade("10")

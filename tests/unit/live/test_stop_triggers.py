@@ -17,6 +17,7 @@ from trader.execution.reconcile import Policies
 from trader.journal.rows import Status
 
 
+@pytest.mark.fault(54)
 @pytest.mark.parametrize("carries_name", [True, False])
 @pytest.mark.parametrize("alive", [True, False])
 async def test_a_stop_that_triggers_between_two_closes_is_known_for_ours_and_halts(
