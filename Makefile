@@ -49,6 +49,7 @@ COVERED := live.router live.gate live.leverage live.recovery live.control live.a
 	execution.plan execution.stops
 COVERING := tests/unit/live/test_*.py tests/unit/test_guards.py tests/unit/test_wire_guards.py tests/unit/test_plan.py \
 	tests/unit/test_reconcile*.py tests/unit/test_carrier.py tests/unit/test_canary.py tests/unit/test_basket_guard.py \
+	tests/unit/test_stops.py \
 	$(filter-out %/test_crash.py,$(wildcard tests/unit/journal/test_*.py))
 
 coverage: setup

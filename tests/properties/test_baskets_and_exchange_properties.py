@@ -17,15 +17,19 @@ from tests.unit.execution_world import instrument
 from trader.domain.interval import Interval
 from trader.errors import Rejected
 from trader.execution.fills import Holding, Ledger
+from trader.execution.stops import level
 from trader.market.candles import parse_candles
 from trader.market.funding import parse_funding
 from trader.research.backtest import Backtest, play_bars
 from trader.research.track import Tape
 from trader.sim.account import Account, available
+from trader.sim.conditional import Condition
+from trader.sim.conditional import place as conditional_place
 from trader.sim.errors import Refusal
 from trader.sim.floor import Ticket
 from trader.sim.instruments import default_listing
 from trader.sim.matching import place
+from trader.sim.money import sign
 from trader.sim.records import Setting, Terms
 from trader.sim.tape import load_tape
 from trader.sim.venue import Venue
@@ -47,7 +51,18 @@ class Order(NamedTuple):
 class Both:
     """One account of many symbols on both sides, moved and asked together."""
 
-    def __init__(self, folder: Path, seed: int, wallet: Decimal, leverage: int, *, isolated: bool, wild: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        wallet: Decimal,
+        leverage: int,
+        *,
+        isolated: bool,
+        wild: float,
+        stop: Decimal | None = None,
+    ) -> None:
+        self.stop = stop
         candles_file, funding_file = baskets(folder, seed, NAMES, BARS, volatility=wild)
         tape = load_tape(candles_file, funding_file)
         listing = default_listing(tape)
@@ -67,7 +82,25 @@ class Both:
 
     def play(self, bar: int) -> None:
         self.venue.play(at(bar))
-        play_bars(self.ledger, self.tapes, self.rules, moment(bar - 1), moment(bar), self.result)
+        play_bars(self.ledger, self.tapes, self.rules, moment(bar - 1), moment(bar), self.result, self.stop)
+
+    def protect(self) -> None:
+        """Let a stop rest for every position, at the level the ledger strikes at, and none of another level or side."""
+        wanted = {}
+        for symbol, holding in self.ledger.holdings.items() if self.stop is not None else ():
+            entry = holding.cost / holding.quantity
+            wanted[symbol] = (level(entry, holding.quantity, self.stop, self.rules[symbol]), -sign(holding.quantity))
+        for algo in list(self.venue.waiting.values()):
+            if wanted.get(algo.symbol) == (algo.trigger, algo.direction):
+                del wanted[algo.symbol]
+            else:
+                self.venue.end_algo(algo, "CANCELED")
+        for symbol, (trigger, direction) in wanted.items():
+            asked = Condition(
+                symbol, direction, "STOP_MARKET", trigger, Decimal(0), Decimal(0), "BOTH", "GTC", "MARK_PRICE", True,
+                False, False, f"stop-{self.venue.next_algo}",
+            )  # fmt: skip
+            conditional_place(self.venue, asked)
 
     def order(self, order: Order) -> None:
         """Send one order to both and check that both take it or refuse it for the same reason."""
@@ -107,7 +140,8 @@ class Both:
 
     def compare_what_was_taken(self) -> None:
         """The forced fills and what was cleared, in the exchange's own order."""
-        forced = {order.order_id for order in self.venue.news.orders if order.client_id.startswith("autoclose-")}
+        names = ("autoclose-", "stop-")
+        forced = {order.order_id for order in self.venue.news.orders if order.client_id.startswith(names)}
         taken = [trade for trade in self.venue.news.trades if trade.order_id in forced]
         ours = [(end, one.symbol, one.quantity, one.price, one.realised) for end, one in self.result.forced]
         assert ours == [
@@ -143,12 +177,13 @@ orders = st.builds(
     isolated=st.sampled_from([False, False, False, True]),
     plan=st.lists(orders, min_size=4, max_size=30),
     wild=st.sampled_from([0.005, 0.02, 0.1]),
+    stop=st.sampled_from([None, "0.005", "0.03", "0.2"]).map(lambda text: text and Decimal(text)),
 )
-def test_every_order_funding_and_liquidation_of_a_basket_books_the_same_money(
-    seed: int, wallet: Decimal, leverage: int, isolated: bool, plan: list[Order], wild: float
+def test_every_order_funding_liquidation_and_stop_of_a_basket_books_the_same_money(
+    seed: int, wallet: Decimal, leverage: int, isolated: bool, plan: list[Order], wild: float, stop: Decimal | None
 ) -> None:
     with TemporaryDirectory() as folder:
-        both = Both(Path(folder), seed, wallet, leverage, isolated=isolated, wild=wild)
+        both = Both(Path(folder), seed, wallet, leverage, isolated=isolated, wild=wild, stop=stop)
     for bar in range(1, BARS + 1):
         both.play(bar)
         both.compare(bar)
@@ -156,7 +191,26 @@ def test_every_order_funding_and_liquidation_of_a_basket_books_the_same_money(
             if order.bar == bar:
                 both.order(order)
                 both.compare(bar)
+        both.protect()
     both.compare_what_was_taken()
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_stops_of_a_basket_that_trigger_in_a_bar_and_after_a_gap_close_what_they_protect(
+    isolated: bool, tmp_path: Path
+) -> None:
+    both = Both(tmp_path, 3, Decimal(50000), 5, isolated=isolated, wild=0.02, stop=Decimal("0.01"))
+    both.play(11)
+    for number, symbol in enumerate(NAMES):
+        both.order(Order(11, symbol, 9000 if number % 2 else -9000, reduce_only=False))
+    both.protect()
+    assert len(both.venue.waiting) == len(both.ledger.holdings) == 4
+    for bar in range(12, BARS + 1):
+        both.play(bar)
+        both.compare(bar)
+    both.compare_what_was_taken()
+    assert len(both.result.forced) == 4
+    assert both.ledger.holdings == both.venue.waiting == {}
 
 
 @pytest.mark.fault(54)

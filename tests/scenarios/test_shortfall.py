@@ -49,6 +49,20 @@ def test_where_nothing_goes_wrong_the_account_is_its_expectation_to_the_last_dig
     assert 1 <= ratio < Decimal("1.2")
 
 
+def test_stops_that_trigger_are_expected_of_the_account_as_well(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    settings = {"TRADER_RISK__PROTECTIVE_STOP": "0.006", "TRADER_RECONCILE__STOP": "adopt"}
+    home.document("run", "--cycles", "8", "--speed", "max", **settings)
+    with Reader.read(home.exchange / "journal.db") as journal:
+        follower = Follower(journal, COSTS)
+        points = follower.follow()
+        triggered = [one for one in journal.stops() if one.status == "FINISHED"]
+        assert len(triggered) > 2
+        assert [point.live for point in points] == [point.expected for point in points]
+        assert follower.expectation is not None
+        assert follower.expectation.fees == sum((fill.fee for fill in journal.fills()), Decimal(0))
+
+
 def daemon(cycles: int) -> Any:
     """Run the daemon in this process, which costs no start of another one."""
     return asyncio.run(run_daemon(load_settings(), RunOptions(TapeChoice(), cycles, float("inf"), collect=True)))

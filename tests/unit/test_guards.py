@@ -236,6 +236,21 @@ def test_the_distance_to_liquidation_is_where_the_ledger_takes_the_position(
     assert guards.judge([Leg(SYMBOL, quantity, "o")], book("10000", "1", rules=rules), enough, margin)[1] == ()
 
 
+@pytest.mark.parametrize(("leverage", "stop", "opened"), [(2, "0.4", True), (2, "0.5", False), (5, "0.2", False)])
+def test_nothing_is_opened_that_would_be_liquidated_before_its_stop(leverage: int, stop: str, opened: bool) -> None:
+    margin = Margin(leverage, isolated=True)
+    legs, refused = guards.judge([leg("900", "o")], book("1000", "1"), limits(protective_stop=stop), margin)
+    assert bool(legs) is opened
+    assert [(one.guard, "nearer than the stop" in one.reason) for one in refused] == [("protective_stop", True)] * (
+        not opened
+    )
+    # what only reduces passes, and without brackets nobody knows
+    given = book("1000", "1", "900")
+    assert guards.judge([leg("-900", "c")], given, limits(protective_stop="0.9"), margin)[1] == ()
+    unknown = book("1000", "1", rules=instrument(brackets=()))
+    assert guards.judge([leg("900", "o")], unknown, limits(protective_stop="0.9"), margin)[1] == ()
+
+
 def test_without_brackets_the_distance_to_liquidation_is_not_guessed() -> None:
     given = book("1000", "1", rules=instrument(brackets=()))
     assert "not known" in judge([leg("10", "o")], given, limits(min_liquidation_distance="0.1"))[1][0].reason

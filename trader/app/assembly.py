@@ -210,7 +210,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
     )
     protection = _protection(settings, terms, venue, gateway, journal, router, strategy.interval, log)
     prefix = client_prefix(terms.instance)
-    recovery = Recovery(gateway, journal, clock, router, log, terms.policies, prefix, protection)
+    recovery = Recovery(gateway, journal, clock, router, protection, log, terms.policies, prefix)
     return Assembly(
         loaded=loaded,
         terms=terms,

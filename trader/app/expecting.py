@@ -113,7 +113,7 @@ class Follower:
     ) -> None:
         if self.expectation is None or self._inputs is None or self._history is None:
             return
-        bar = self._history.filter(pl.col("close_time") == close)
+        bar, binding = self._history.filter(pl.col("close_time") == close), self.journal.binding()
         seen = Seen(
             close=close,
             prices=prices,
@@ -123,6 +123,8 @@ class Follower:
             rates=self._inputs.book.funding_rates,
             lows={row["symbol"]: Decimal(repr(row["low"])) for row in bar.iter_rows(named=True)},
             highs={row["symbol"]: Decimal(repr(row["high"])) for row in bar.iter_rows(named=True)},
+            stopped=binding is not None and not binding.dry_run,
+            halted=self._inputs.book.state is State.HALTED,
         )
         if self._resumed(close):
             self.expectation.resume()

@@ -142,7 +142,7 @@ def _risk_refusal(leg: Leg, reached: Decimal, book: Book, limits: Limits, margin
             return Refusal(leg, "liquidation", f"liquidation would be {distance:.4f} away, nearer than {least}")
         if stop is not None and distance <= stop:
             return Refusal(
-                leg, "protective_stop", f"liquidation would be {distance:.4f} away, before the stop at {stop}"
+                leg, "protective_stop", f"liquidation would be {distance:.4f} away, nearer than the stop at {stop}"
             )
     if limits.max_funding is not None:
         rate = book.funding_rates.get(leg.symbol)

@@ -22,10 +22,6 @@ _REMEDIES = {
 }
 
 
-async def _all(orders: Sequence[Order]) -> Sequence[Order]:
-    return orders
-
-
 class Audit:
     """Find what somebody changed by hand since the start.
 
@@ -42,7 +38,7 @@ class Audit:
         instance: str,
         policies: Policies,
         log: FilteringBoundLogger,
-        sweep: Callable[[Sequence[Order]], Awaitable[Sequence[Order]]] = _all,
+        sweep: Callable[[Sequence[Order]], Awaitable[Sequence[Order]]],
     ) -> None:
         self._sweep = sweep
         self._strategy = strategy

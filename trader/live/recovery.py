@@ -26,7 +26,7 @@ from trader.execution.reconcile import (
     wallet_gap,
 )
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, Outcome, StopRecord
+from trader.journal.rows import Intent, Outcome
 from trader.live.ports import Clock, Gateway
 from trader.live.protection import Protection
 from trader.live.router import Router
@@ -50,10 +50,10 @@ class Recovery:
         journal: the story so far.
         clock: the venue's.
         router: carries what is still open.
+        protection: keeps the stops, and knows which orders they became.
         log: says what was found.
         policies: what to do about a difference that can be lived with.
         prefix: how this instance's client ids begin, so that another's are told apart.
-        protection: keeps the stops, and knows which orders they became.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Recovery:
         journal: Journal,
         clock: Clock,
         router: Router,
+        protection: Protection,
         log: FilteringBoundLogger,
         policies: Policies = _HALT,
         prefix: str = "",
-        protection: Protection | None = None,
     ) -> None:
         self.router = router
         self._protection = protection
@@ -91,7 +91,7 @@ class Recovery:
             ExchangeError: the exchange could not be used; what is open stays open.
         """
         open_orders = self._journal.open_intents()
-        if open_orders and self._protection is not None:
+        if open_orders:
             # an order that is not found is proven absent by trades, so those of a stop have to be known first
             await self._take_stopped(await self._protection.fired())
         for order in sorted(open_orders, key=lambda order: (order.intent.close, not order.intent.reduce_only)):
@@ -191,8 +191,6 @@ class Recovery:
             Mismatch: what the account holds after that is not explained.
             ExchangeError: a stop could not be placed or taken back; the next call goes on with it.
         """
-        if self._protection is None:
-            return account
         pause = _PAUSE
         for _ in range(_LOOKS):
             closed = await self._protection.follow(account)
@@ -206,7 +204,7 @@ class Recovery:
 
     async def sweep(self, orders: Sequence[Order], *, adopt: bool = False) -> Sequence[Order]:
         """Return the orders at rest that are no stops of ours; see `Protection.sweep`."""
-        return orders if self._protection is None else await self._protection.sweep(orders, adopt=adopt)
+        return await self._protection.sweep(orders, adopt=adopt)
 
     async def _take_stopped(self, symbols: Iterable[str]) -> None:
         """Write down what stops have closed; what is not explained yet is left to `reconcile`."""
@@ -245,7 +243,7 @@ class Recovery:
         fills = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
         numbers = dict.fromkeys(fill.exchange_id for fill in fills)
         orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
-        stopped = [(stop, order) for order in orders if order and (stop := await self._origin(order))]
+        stopped = [(stop, order) for order in orders if order and (stop := await self._protection.origin(order))]
         ours = {order.exchange_id for _, order in stopped}
         finding = taken_by(difference, [self._whose(order, ours) for order in orders])
         if not fills or not explained_by(difference, fills) or not all(order.done for _, order in stopped):
@@ -260,10 +258,6 @@ class Recovery:
             self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
         self._journal.record_stopped(fills, stopped, self._clock.now())
         return None
-
-    async def _origin(self, order: Order) -> StopRecord | None:
-        """Return the stop that became an order."""
-        return None if self._protection is None else await self._protection.origin(order)
 
     def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
         """Say whose the order of a trade is; one that nobody knows any more is a person's."""

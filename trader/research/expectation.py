@@ -17,6 +17,7 @@ from trader.execution import guards
 from trader.execution.fills import Costs, Holding, Ledger, booked
 from trader.execution.plan import chosen_leverages
 from trader.execution.remainder import Rules
+from trader.execution.stops import level_of, strike, touched
 from trader.research.carrier import Carrier
 
 _ZERO = Decimal(0)
@@ -27,7 +28,8 @@ _RULES = Rules()
 class Seen:
     """What was known at one close: first prices after it, rules, limits, forecasts and the next funding rates.
 
-    `lows` and `highs` are those of the candle that ended, for the liquidation test; empty where they are not known.
+    `lows` and `highs` are those of the candle that ended, for stops and the liquidation test; empty where they are not
+    known. `stopped` says whether the real account's stops rested on the exchange, `halted` whether it was halted here.
     """
 
     close: datetime
@@ -38,6 +40,8 @@ class Seen:
     rates: Mapping[str, Decimal]
     lows: Mapping[str, Decimal]
     highs: Mapping[str, Decimal]
+    stopped: bool = False
+    halted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,16 @@ class Expectation:
         """
         ledger = self._ledger
         ledger.leverage, ledger.margin_mode = strategy.leverage, strategy.margin_mode
-        self._take(seen, worst=True)
-        self._book(bookings)
+        if self._met(seen, worst=True):
+            # a real account that was stopped had paid until then
+            self._book(bookings)
+            self._strike(seen, worst=True)
+            self._take(seen, worst=True)
+        else:
+            self._take(seen, worst=True)
+            self._book(bookings)
         self._take(seen, worst=False)
+        self._strike(seen, worst=False)
         equity = ledger.equity(seen.prices)
         self._peak = max(self._peak, equity)
         book = self._seen(strategy, seen, equity)
@@ -139,13 +150,38 @@ class Expectation:
             },
         )
 
+    def _met(self, seen: Seen, *, worst: bool) -> dict[str, Decimal]:
+        """Return the price at which each stop triggers that the candle's worst price reached, or the first after it."""
+        stop = seen.limits.protective_stop
+        found: dict[str, Decimal] = {}
+        if stop is None or not seen.stopped:
+            return found
+        for symbol, holding in self._ledger.holdings.items():
+            price = self._price(seen, symbol, holding, worst=worst)
+            if price is not None and symbol in seen.instruments:
+                trigger = level_of(self._ledger, seen.instruments[symbol], stop)
+                if touched(holding.quantity, trigger, price):
+                    found[symbol] = trigger if worst else price
+        return found
+
+    def _strike(self, seen: Seen, *, worst: bool) -> None:
+        """Close what stops reach; that halts where it has halted the real account."""
+        for symbol, price in self._met(seen, worst=worst).items():
+            done = strike(self._ledger, seen.instruments[symbol], price)
+            if done is not None:
+                self.slippage += done.quantity * (done.price - price)
+                self._state = State.HALTED if seen.halted else self._state
+
+    def _price(self, seen: Seen, symbol: str, holding: Holding, *, worst: bool) -> Decimal | None:
+        extremes = seen.lows if holding.quantity > 0 else seen.highs
+        return extremes.get(symbol) if worst else seen.prices.get(symbol)
+
     def _take(self, seen: Seen, *, worst: bool) -> None:
         """Look for liquidation, which halts, at the candle's worst price, or at the first one after it."""
         prices: dict[str, Decimal] = {}
         for symbol, holding in self._ledger.holdings.items():
             instrument = seen.instruments.get(symbol)
-            extremes = seen.lows if holding.quantity > 0 else seen.highs
-            price = extremes.get(symbol) if worst else seen.prices.get(symbol)
+            price = self._price(seen, symbol, holding, worst=worst)
             if instrument is not None and instrument.brackets and price is not None:
                 prices[symbol] = price
         if self._ledger.margin_mode == "cross" and len(prices) < len(self._ledger.holdings):

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections import namedtuple
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,10 +11,18 @@ import pytest
 
 from trader.app import disk
 from trader.domain.account import KeyRights
+from trader.domain.decision import Margin
 from trader.domain.instrument import Bracket, Instrument
 from trader.errors import ConfigError, JournalError, NotPermitted
 from trader.execution.fills import Costs
-from trader.live.preflight import Size, require_bracket, require_least, require_margin, require_rights
+from trader.live.preflight import (
+    Size,
+    require_bracket,
+    require_least,
+    require_margin,
+    require_rights,
+    require_stop,
+)
 
 GOOD = KeyRights(read=True, trade_futures=True, withdraw=False, transfer=False, bound_to_address=True)
 TIERS = (
@@ -55,6 +64,20 @@ def test_a_size_is_held_to_the_least_and_to_the_brackets() -> None:
         require_bracket(size("1000.01"), RULES, 20)
     with pytest.raises(ConfigError, match="-2027"):
         require_bracket(size("5001"), RULES, 5)
+
+
+def test_a_stop_that_liquidation_would_come_before_is_refused_with_how_far_it_may_be() -> None:
+    margin = Margin(5, isolated=True)
+    # a short of 500 at 5x: (1 + 0.2) / (1 + 0.01) - 1
+    assert require_stop(size("500"), RULES, Decimal(500), margin, Decimal("0.1")) == pytest.approx(Decimal("0.188119"))
+    with pytest.raises(
+        ConfigError, match=r"liquidated 0\.1881 from its price, before a protective stop 0\.2 away; lower"
+    ):
+        require_stop(size("500"), RULES, Decimal(500), margin, Decimal("0.2"))
+    require_stop(size("500"), RULES, Decimal(5000), Margin(5, isolated=False), Decimal("0.9"))
+    untold = replace(RULES, brackets=())
+    assert require_stop(size("500"), untold, Decimal(500), margin, Decimal("0.9")) is None
+    assert require_stop(size("0"), RULES, Decimal(500), margin, Decimal("0.9")) is None
 
 
 def test_an_exposure_without_room_for_fee_and_slippage_is_refused() -> None:

@@ -14,7 +14,7 @@ from tests.unit.live.world import CLOSE, INSTANCE, World, hook
 from trader.domain.decision import State
 from trader.domain.order import client_id
 from trader.domain.stop import StopRequest
-from trader.errors import Mismatch, Rejected
+from trader.errors import ConfigError, Mismatch, Rejected
 from trader.journal.rows import Status, StopIntent
 
 
@@ -72,6 +72,13 @@ async def test_a_start_knows_its_own_stop_and_places_one_that_is_missing(guarded
     await guarded.startup.run(adopt=False)
     assert len(guarded.stops.posts) == 2
     protected(guarded)
+
+
+async def test_a_stop_that_liquidation_would_come_before_is_refused_at_the_start(guarded: World) -> None:
+    guarded.limits = replace(guarded.limits, protective_stop=Decimal("0.6"))
+    guarded.boot()
+    with pytest.raises(ConfigError, match="before a protective stop"):
+        await guarded.startup.run(adopt=False)
 
 
 @pytest.mark.parametrize("name", ["web_stop", "t00beef.abc.ADAUSDT.s0"])

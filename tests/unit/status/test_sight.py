@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.status.conftest import FIRST, INTERVAL
+from trader.cli.table import _ROWS
 from trader.domain.decision import State
+from trader.domain.stop import Stop, StopRequest
 from trader.journal.journal import Journal
+from trader.journal.rows import StopIntent
 from trader.status.page import render
 from trader.status.series import Row, thinned
 from trader.status.sight import Sight
@@ -39,6 +42,21 @@ def test_it_says_what_is_held_at_what_exposure_and_what_it_cost(sight: Sight, cl
     money = told["money"]
     assert (money["fees"], money["slippage"], money["costs"], money["fills"]) == ("0.5", "100", "100.5", 1)
     assert money["profit"] == "-0.5"
+
+
+def test_it_says_where_the_stop_of_a_position_lies(
+    sight: Sight, close_one: Callable[..., None], journal: Journal
+) -> None:
+    close_one(0, quantity="10000")
+    assert sight.document()["holdings"][0]["stop"] is None
+    asked = StopRequest("t1.s0", "ADAUSDT", Decimal(-10000), Decimal("0.504"))
+    journal.intend_stop(StopIntent(FIRST, 0, asked, Decimal("0.63"), Decimal("0.2"), FIRST))
+    assert sight.document()["stops"] == {}
+    journal.stands(Stop("t1.s0", "7", "ADAUSDT", Decimal("0.504"), "NEW", None, FIRST))
+    told = sight.document()
+    assert (told["holdings"][0]["stop"], told["stops"]) == ("0.504", {"ADAUSDT": "0.504"})
+    assert "Holds 10,000 ADAUSDT with a stop at 0.504" in render(told)
+    assert "stop at 0.504" in str(_ROWS["Position"](told, FIRST))
 
 
 def test_the_last_decisions_come_first_each_with_its_reason(sight: Sight, close_one: Callable[..., None]) -> None:
