@@ -40,6 +40,25 @@ def test_cross_positions_fall_together_when_the_sum_misses_its_maintenance(open_
     assert names == {("ADAUSDT", "autoclose-"), ("XRPUSDT", "autoclose-")}
 
 
+def test_the_liquidation_price_of_a_cross_position_counts_the_others_profit_and_maintenance(
+    open_market: Any, market: Any
+) -> None:
+    client = open_market(two(market, (0.5, 0.6), (0.55, 0.5501)), equity=D(1000), **NOTHING)
+    client.order("BUY", 10_000)
+    client.order("SELL", 5_000, symbol="XRPUSDT")
+    client.advance(1)  # +500 and +249.5
+    rows = {row["symbol"]: row for row in client.read("/fapi/v3/positionRisk")}
+    for symbol, row in rows.items():
+        reached, held = D(row["liquidationPrice"]), D(row["positionAmt"])
+        profit = held * (reached - D(row["entryPrice"]))
+        profit += sum(D(one["unRealizedProfit"]) for name, one in rows.items() if name != symbol)
+        needed = abs(held) * reached * D("0.01")  # the first bracket
+        needed += sum(D(one["maintMargin"]) for name, one in rows.items() if name != symbol)
+        assert abs(1000 + profit - needed) < D("0.001"), symbol
+    assert 0 < D(rows["ADAUSDT"]["liquidationPrice"]) < D("0.55")
+    assert D(rows["XRPUSDT"]["liquidationPrice"]) > D("0.5501")
+
+
 def test_an_isolated_liquidation_leaves_the_other_symbols_alone(open_market: Any, market: Any) -> None:
     client = open_market(two(market, (0.5, 0.6), (0.3, 0.6), (0.3001, 0.6001)), **NOTHING)
     client.isolate(5)

@@ -1,6 +1,6 @@
 """Hold one futures account: wallet, positions, settings, and the margin numbers that follow from prices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -83,18 +83,28 @@ def reduce(position: Position, quantity: Decimal, price: Decimal) -> tuple[Decim
     return q8(quantity * price * sign(position.quantity) - cost), cost, margin
 
 
-def liquidation_price(account: Account, position: Position, instrument: Instrument, price: Price) -> Decimal:
-    """Find the price at which the position's margin meets its maintenance margin (0: none), in its present bracket."""
+def cushion(account: Account, instruments: Mapping[str, Instrument], price: Price) -> Decimal:
+    """Give what the cross wallet and all cross profit exceed all cross maintenance margins by."""
+    left = account.wallet - account.isolated()
+    for position in account.cross():
+        mark = price(position.symbol)
+        left += unrealised(position, mark) - maintenance(position, mark, instruments[position.symbol])
+    return left
+
+
+def liquidation_price(
+    account: Account, position: Position, instrument: Instrument, price: Price, left: Decimal
+) -> Decimal:
+    """Find the price at which a position meets its maintenance margin (0: none), in its present bracket.
+
+    A cross one takes the whole account with it: ``left`` is its ``cushion``, and the others stay at their prices.
+    """
     mark = price(position.symbol)
     held = abs(position.quantity)
     bracket = instrument.bracket(held * mark)
-    if account.setting(position.symbol).isolated:
-        margin = position.margin
-    else:
-        margin = account.wallet - account.isolated()
-        for other in account.cross():
-            if other is not position:
-                margin += unrealised(other, price(other.symbol))
+    margin = position.margin
+    if not account.setting(position.symbol).isolated:
+        margin = left - unrealised(position, mark) + maintenance(position, mark, instrument)
     slope = position.quantity - bracket.rate * held
     if slope == 0:
         return ZERO

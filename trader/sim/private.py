@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from trader.sim.account import Account, available, initial_margin, liquidation_price, maintenance, unrealised
+from trader.sim.account import Account, available, cushion, initial_margin, liquidation_price, maintenance, unrealised
 from trader.sim.desk import Desk
 from trader.sim.money import ZERO, q8, text, text8
 from trader.sim.records import Position, Setting
@@ -74,10 +74,10 @@ def _account_totals(totals: dict[str, str]) -> dict[str, Any]:
 def account_v3(desk: Desk, params: Params) -> str:
     """Write the account; positions only where there is one."""
     account = desk.view()
-    totals = _totals(desk, account)
+    totals, left = _totals(desk, account), _cushion(desk, account)
     rows = []
     for position in account.positions.values():
-        full = _position(desk, account, position)
+        full = _position(desk, account, position, left)
         names = ("symbol", "positionSide", "positionAmt", "isolatedMargin", "notional", "isolatedWallet")
         more = ("initialMargin", "maintMargin", "updateTime")
         row = {name: full[name] for name in names} | {"unrealizedProfit": full["unRealizedProfit"]}
@@ -88,10 +88,10 @@ def account_v3(desk: Desk, params: Params) -> str:
 def account_v2(desk: Desk, params: Params) -> str:
     """Write the account with a row for every symbol."""
     account = desk.view()
-    totals = _totals(desk, account)
+    totals, left = _totals(desk, account), _cushion(desk, account)
     rows = []
     for position in _every_position(desk, account, desk.symbols()):
-        full, setting = _position(desk, account, position), account.setting(position.symbol)
+        full, setting = _position(desk, account, position, left), account.setting(position.symbol)
         waiting = _waiting(desk, position)
         rows.append(
             {
@@ -146,8 +146,8 @@ def balance(desk: Desk, params: Params) -> str:
     return dump([row])
 
 
-def _position(desk: Desk, account: Account, position: Position) -> dict[str, Any]:
-    """Write a position with every number any version of the answers shows."""
+def _position(desk: Desk, account: Account, position: Position, left: Decimal) -> dict[str, Any]:
+    """Write a position with every number any version of the answers shows; ``left`` is the account's cushion."""
     mark, setting = desk.venue.price(position.symbol), account.setting(position.symbol)
     instrument = desk.listing.instruments[position.symbol]
     if position.quantity == 0:
@@ -155,7 +155,7 @@ def _position(desk: Desk, account: Account, position: Position) -> dict[str, Any
     else:
         entry = q8(position.cost / position.quantity)
         gain = unrealised(position, mark)
-        liquidation = liquidation_price(account, position, instrument, desk.venue.price)
+        liquidation = liquidation_price(account, position, instrument, desk.venue.price, left)
         margin = initial_margin(position, mark, setting.leverage)
         maint = maintenance(position, mark, instrument)
     return {
@@ -174,6 +174,10 @@ def _position(desk: Desk, account: Account, position: Position) -> dict[str, Any
         "maintMargin": text8(maint),
         "updateTime": position.update_time,
     }
+
+
+def _cushion(desk: Desk, account: Account) -> Decimal:
+    return cushion(account, desk.listing.instruments, desk.venue.price)
 
 
 def _waiting(desk: Desk, position: Position) -> dict[str, str]:
@@ -197,11 +201,11 @@ def chosen(desk: Desk, params: Params) -> list[str]:
 def position_risk_v3(desk: Desk, params: Params) -> str:
     """Write the open positions."""
     account, wanted = desk.view(), set(chosen(desk, params))
-    rows = []
+    rows, left = [], _cushion(desk, account)
     for position in account.positions.values():
         if position.symbol not in wanted:
             continue
-        full = _position(desk, account, position)
+        full = _position(desk, account, position, left)
         extra = {
             "marginAsset": "USDT",
             "positionInitialMargin": full["initialMargin"],
@@ -215,9 +219,9 @@ def position_risk_v3(desk: Desk, params: Params) -> str:
 def position_risk_v2(desk: Desk, params: Params) -> str:
     """Write a position for every symbol, empty ones too."""
     account = desk.view()
-    rows = []
+    rows, left = [], _cushion(desk, account)
     for position in _every_position(desk, account, chosen(desk, params)):
-        full, setting = _position(desk, account, position), account.setting(position.symbol)
+        full, setting = _position(desk, account, position, left), account.setting(position.symbol)
         full["marginType"] = "isolated" if setting.isolated else "cross"
         full["isAutoAddMargin"] = "false"
         full["leverage"] = str(setting.leverage)
