@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import compress
+from operator import itemgetter
+from typing import cast
 
 import polars as pl
 
@@ -78,15 +81,15 @@ def frame_of(
         DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
     problems: dict[str, Exception] = {}
-    natives: list[pl.DataFrame] = []
+    natives = _Natives()
     for symbol in sorted(rows):
         try:
-            natives.append(_native(symbol, _closed(symbol, rows[symbol], span, where), span, where))
+            natives.add(symbol, _closed(symbol, rows[symbol], span, where), where)
         except ExchangeError as error:
             if least is None or len(problems) == len(rows) - 1:
                 raise
             problems[symbol] = error
-    candles, unusable = _whole_candles(pl.concat(natives), span, strict=least is None)
+    candles, unusable = _whole_candles(natives.frame(span.native), span, strict=least is None)
     problems |= unusable
     counts = dict(candles.group_by("symbol").len().iter_rows())
     for symbol in rows.keys() - problems.keys():
@@ -124,16 +127,18 @@ def page_of(
     """
     span = Span(native, native, len(rows), milliseconds(begin), milliseconds(end))
     kept = _within(symbol, rows, span, where)
-    if kept and kept[-1] is rows[-1] and _whole(kept[-1][6]) >= milliseconds(settled):
+    if kept and kept[-1] is rows[-1] and _times(kept[-1:], 6)[0] >= milliseconds(settled):
         kept = kept[:-1]
-    return _native(symbol, kept, span, where)
+    found = _Natives()
+    found.add(symbol, kept, where)
+    return found.frame(native)
 
 
 def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     """Keep the klines of a span; the last must be the one that closes at its end."""
     kept = _within(symbol, rows, span, where)
-    _require_end(symbol, [_whole(row[0]) for row in kept[-1:]], span, where)
-    if all(_whole(row[0]) < span.end for row in rows):
+    _require_end(symbol, _times(kept[-1:], 0), span, where)
+    if max(_times(rows, 0)) < span.end:
         raise Unpublished(
             f"{where} tells no {span.native} candle of {symbol} after the one closed at {_clock_time(span.end)}, so "
             "that one may not be whole yet; ask again."
@@ -144,27 +149,50 @@ def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
 def _within(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
     length = span.native.milliseconds
     try:
-        # A kline is closed when its own close time, the last millisecond in it, lies before the end.
-        kept = [row for row in rows if span.begin <= _whole(row[0]) and _whole(row[6]) < span.end]
+        opens, ends = _times(rows, 0), _times(rows, 6)
     except (IndexError, TypeError):
-        kept = []
-        strange = True
+        kept, strange = [], True
     else:
-        strange = any(_whole(row[6]) - _whole(row[0]) != length - 1 for row in kept)
+        # A kline is closed when its own close time, the last millisecond in it, lies before the end.
+        found = [begin >= span.begin and end < span.end for begin, end in zip(opens, ends, strict=True)]
+        kept = list(compress(rows, found))
+        strange = any(compress([end - begin != length - 1 for begin, end in zip(opens, ends, strict=True)], found))
     if strange:
         raise ExchangeError(f"{where} of {symbol} has a row that is not a {span.native} kline; the answer is not used.")
     return kept
 
 
-def _native(symbol: str, rows: list[Row], span: Span, where: str) -> pl.DataFrame:
-    try:
-        numbers = {name: [_number(row[place]) for row in rows] for name, place in _NUMBERS.items()}
-    except (IndexError, TypeError, ValueError):
-        numbers = {}
-    if not numbers:
-        raise ExchangeError(f"{where} has a kline without its numbers; the answer is not used.")
-    opens = pl.Series("open_time", [row[0] for row in rows], dtype=pl.Int64).cast(_TIME)
-    return with_close(pl.DataFrame({"symbol": [symbol] * len(rows), **numbers}).insert_column(1, opens), span.native)
+class _Natives:
+    """The native klines of many symbols by column: a frame of all costs what one of a single symbol does."""
+
+    def __init__(self) -> None:
+        self._symbols: list[str] = []
+        self._opens: list[int] = []
+        self._numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
+
+    def add(self, symbol: str, rows: list[Row], where: str) -> None:
+        """Add a symbol's rows, all of them or none.
+
+        Raises:
+            ExchangeError: one has no numbers.
+        """
+        try:
+            numbers = {name: list(map(float, map(itemgetter(place), rows))) for name, place in _NUMBERS.items()}
+        except (IndexError, TypeError, ValueError):
+            numbers = {}
+        if not numbers:
+            raise ExchangeError(f"{where} has a kline without its numbers; the answer is not used.")
+        self._symbols += [symbol] * len(rows)
+        self._opens += _times(rows, 0)
+        for name, values in numbers.items():
+            self._numbers[name] += values
+
+    def frame(self, native: Interval) -> pl.DataFrame:
+        """Return them as a candle frame; nothing is checked."""
+        opens = pl.Series("open_time", self._opens, dtype=pl.Int64).cast(_TIME)
+        names = pl.Series("symbol", self._symbols, dtype=pl.String)
+        numbers = [pl.Series(name, values, dtype=pl.Float64) for name, values in self._numbers.items()]
+        return with_close(pl.DataFrame([names, opens, *numbers]), native)
 
 
 def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:
@@ -180,13 +208,9 @@ def _clock_time(moment: int) -> str:
     return f"{datetime.fromtimestamp(moment / 1000, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, int):
-        return value
-    raise TypeError
-
-
-def _number(value: object) -> float:
-    if isinstance(value, str | int | float):
-        return float(value)
+def _times(rows: list[Row], place: int) -> list[int]:
+    """Return a column of whole milliseconds."""
+    column = [row[place] for row in rows]
+    if set(map(type, column)) <= {int}:
+        return cast(list[int], column)
     raise TypeError
