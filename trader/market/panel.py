@@ -149,10 +149,11 @@ def rolling_mean(values: Array, window: int, least: int) -> Array:
     """
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
-    total, count = filled.copy(), known.astype(np.int64)
+    total, seen = filled.copy(), np.cumsum(known, axis=0)
+    count = seen.copy()
+    count[window:] -= seen[:-window]
     for lag in range(1, min(window, len(values))):
         total[lag:] += filled[:-lag]
-        count[lag:] += known[:-lag]
     enough = known & (count >= least)
     return np.where(enough, total / np.maximum(count, 1), np.nan)
 

@@ -104,11 +104,17 @@ class InverseVolatilityAllocator:
         What is within already comes back the same, exactly.
         """
         if weights.ndim > 1:
-            return np.array([self.within(row) for row in weights]).reshape(weights.shape)
+            # the cap is each weight's own; sums are taken row by row, as they are of one close
+            capped = np.minimum(np.maximum(weights, -self.cap), self.cap)
+            return np.array([self._summed(row, np.abs(row)) for row in capped]).reshape(weights.shape)
         sizes = np.abs(weights)
-        if sizes.max(initial=0.0) > self.cap:
+        if np.maximum.reduce(sizes, initial=0.0) > self.cap:
             weights = np.minimum(np.maximum(weights, -self.cap), self.cap)
             sizes = np.abs(weights)
+        return self._summed(weights, sizes)
+
+    def _summed(self, weights: Array, sizes: Array) -> Array:
+        """Bring weights of one close, whose sizes are given, within gross and net."""
         gross = float(np.add.reduce(sizes))
         if gross > self.gross:
             weights = weights * (self.gross / gross)
@@ -140,16 +146,18 @@ class InverseVolatilityAllocator:
         if after is not held:
             forced = float(np.add.reduce(np.abs(after - held)))
             left -= forced
-        if np.count_nonzero(after[~member]):
+        held_still = after != 0.0
+        if np.count_nonzero(held_still > member):
             after, spent = _towards(after, self.within(np.where(member, after, 0.0)), left)
             forced, left = forced + spent, left - spent
             # what is not sold yet is sold first at the next close, and nothing else is done to it
             wished = np.where(member, wished, after)
+            held_still = after != 0.0
         if gone is not None:
             wished = np.where(gone, 0.0, wished)
         apart = wished - after
         beyond = np.abs(apart)
-        beyond -= buffer * (after != 0.0)
+        beyond -= buffer * held_still
         np.maximum(beyond, 0.0, out=beyond)
         aim = after + np.copysign(beyond, apart)
         after, spent = _towards(after, self.within(aim), left)
