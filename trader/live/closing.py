@@ -1,5 +1,6 @@
-"""Close what is held of a symbol outside any decision."""
+"""Close what is held outside any decision."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -23,12 +24,21 @@ class Closer:
         self._clock = clock
         self._router = router
 
-    async def close(self, symbol: str, quantity: Decimal, instrument: Instrument) -> None:
-        """Close a signed quantity and see every order of it to its end; raises as `Router.carry` does."""
-        for leg in closing_legs(symbol, quantity, instrument, "f"):
-            intent = self._intent(symbol, leg.quantity)
-            self._journal.intend(intent)
-            await self._router.carry(intent)
+    async def close(self, held: Mapping[str, Decimal], instruments: Mapping[str, Instrument]) -> None:
+        """Close signed quantities, symbols side by side, and see every order to its end.
+
+        All orders are durable before the first is sent. A symbol that fails does not stop the others.
+
+        Raises:
+            Mismatch, ExchangeError: as `Router.carry_all` does, once all the others are at their end.
+        """
+        intents: list[Intent] = []
+        for symbol, quantity in held.items():
+            for leg in closing_legs(symbol, quantity, instruments[symbol], "f"):
+                intents.append(self._intent(symbol, leg.quantity))
+                self._journal.intend(intents[-1])
+        if intents:
+            await self._router.carry_all(intents)
 
     def _intent(self, symbol: str, quantity: Decimal) -> Intent:
         now = self._clock.now()

@@ -83,8 +83,7 @@ class Flattener:
         account = await self._gateway.account()
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         instruments = await self._gateway.instruments(list(held)) if held else {}
-        for symbol, quantity in held.items():
-            await self._closer.close(symbol, quantity, instruments[symbol])
+        await self._closer.close(held, instruments)
         account = await self._gateway.account()
         left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         if left:

@@ -286,8 +286,7 @@ class Protection:
             self._restrict(wanted, f"the protective stop of {symbol} was refused: {error}")
         self._end(request, "REJECTED", str(error))
         if error.code == _BEYOND:
-            instrument = (await self._gateway.instruments([symbol]))[symbol]
-            await self._closer.close(symbol, position.quantity, instrument)
+            await self._closer.close({symbol: position.quantity}, await self._gateway.instruments([symbol]))
         return error.code in (_BEYOND, _NOTHING_HELD)
 
     def _restrict(self, state: State, why: str) -> None:

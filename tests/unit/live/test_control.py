@@ -87,6 +87,31 @@ async def test_everything_on_the_account_is_closed_with_orders_that_only_reduce(
     assert all(request.reduce_only for _, request, _ in world.exchange.posts)
 
 
+async def test_a_symbol_that_cannot_be_closed_keeps_no_other_open(new_world: Callable[..., World]) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.boot().begin("10")
+    world.exchange.trade("-3", symbol=BTC)
+    world.exchange.plan = [REPLIES["not_sent"]] * 4
+    with pytest.raises(NotSent):
+        await world.flattener.run()
+    assert (world.exchange.position(ADA), world.exchange.position(BTC)) == (10, 0)
+    assert await world.flattener.run() == "nothing was held"
+    assert (world.exchange.position(ADA), world.exchange.position(BTC)) == (0, 0)
+
+
+async def test_every_order_is_durable_before_the_first_is_sent(new_world: Callable[..., World]) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.boot().begin("10")
+    world.exchange.trade("-3", symbol=BTC)
+    steps = Steps()
+    world.take_steps(steps)
+    await world.flattener.run()
+    posts = [number for number, name in enumerate(steps.names) if name == "send"]
+    intents = [number for number, name in enumerate(steps.names) if name == "intend"]
+    assert len(posts) == len(intents) == 2
+    assert max(intents) < min(posts)
+
+
 async def test_closing_nothing_says_so(world: World) -> None:
     world.boot().begin()
     assert await world.flattener.run() == "nothing was held"
