@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,11 @@ import pytest
 
 from tests.parity.third_ledger import replay
 from tests.scenarios.processes import Home, agrees
+from trader.domain.interval import Interval
+from trader.forecast.artifact import dump
+from trader.research.dataset import read_candles
+from trader.research.recurrent import Recipe
+from trader.research.train_recurrent import train_recurrent
 from trader.sim.generated import generated_tape
 from trader.sim.instruments import default_brackets
 
@@ -225,3 +230,24 @@ def test_the_crash_of_october_2025_liquidates_both_alike(real: Tape, tmp_path: P
     document = compare(tmp_path, real, file, "2025-08-01", 300, leverage=6)
     halted = states(document).index("HALTED")
     assert document["closes"][halted]["close"] <= "2025-10-11T00:00:00Z"
+
+
+def test_a_recurrent_network_in_proportion_to_its_probabilities_for_five_hundred_closes(
+    generated: Tape, tmp_path: Path
+) -> None:
+    interval = Interval.parse("1h")
+    candles = read_candles(generated[0])[:2000]
+    recipe = Recipe(window=24, layers=2, width=4, epochs=3, rate=0.01)
+    model = train_recurrent(candles, interval, recipe, name="small", created=datetime(2026, 1, 1, tzinfo=UTC))
+    (tmp_path / "small").mkdir()
+    for file, content in zip(("card.json", "weights.safetensors"), dump(model), strict=True):
+        (tmp_path / "small" / file).write_bytes(content)
+    file = tmp_path / "gru.toml"
+    file.write_text(
+        'name = "gru"\nkind = "gru"\nsymbol = "ADAUSDT"\ninterval = "1h"\nmodel = "small"\n'
+        '[policy]\nkind = "proportional"\n[allocation]\nexposure = 1.5\nleverage = 2\nband = 0.1\n'
+    )
+    document = compare(tmp_path, generated, file, "2024-01-01", 500)
+    said = {close["forecast"] for close in document["closes"]}
+    assert len(said) > 400
+    assert len(document["trades"]) > 100

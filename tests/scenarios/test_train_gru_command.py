@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.scenarios.processes import Home
 from trader.sim.generated import generated_tape
 
 
 def test_a_network_is_trained_judged_and_traded_by_backtest_and_daemon_alike(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="a recurrent model is trained with torch")
     home = Home(tmp_path / "data")
     candles, model = tmp_path / "candles.parquet", str(tmp_path / "small")
     generated_tape()[0][: 24 * 200].write_parquet(candles)

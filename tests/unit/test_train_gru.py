@@ -13,8 +13,6 @@ from trader.research.recurrent import Recipe, train_gru
 from trader.research.train import export_pth
 from trader.research.train_recurrent import train_recurrent
 
-torch = pytest.importorskip("torch", reason="a recurrent model is trained with torch")
-
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 SMALL = Recipe(window=16, layers=1, width=4, epochs=8, patience=8, rate=0.02)
 
@@ -116,6 +114,7 @@ def test_a_card_of_another_network_is_refused(model: Model) -> None:
 
 
 def test_the_weights_leave_as_a_state_dict_that_torch_reads(model: Model, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is the oracle here")
     export_pth(model, tmp_path / "weights.pth")
     state = torch.load(tmp_path / "weights.pth", weights_only=True)
     cell, head = torch.nn.GRU(1, 4, 1).double(), torch.nn.Linear(4, 2).double()

@@ -142,6 +142,7 @@ class Learning(_Part):
     epochs: int
     patience: int
     rate: float
+    batch: int
     cost: float
     overlapping: bool
     seed: int
@@ -152,7 +153,7 @@ class Learning(_Part):
     def detail(self) -> str:
         """Say what tells this training from another of the same objective, network and seed."""
         paid = f" cost {self.cost:g}" if self.objective == "profit" else ""
-        return f"at most {self.epochs} passes, patience {self.patience}, rate {self.rate:g}{paid}"
+        return f"at most {self.epochs} passes, patience {self.patience}, rate {self.rate:g}, batch {self.batch}{paid}"
 
 
 class Card(_Part):

@@ -46,6 +46,7 @@ def recipe_of(card: Card) -> Recipe | None:
         objective=learning.objective,
         cost=learning.cost,
         rate=learning.rate,
+        batch=learning.batch,
         overlapping=learning.overlapping,
         seed=learning.seed,
     )
@@ -78,7 +79,6 @@ def train_recurrent(
 
     Raises:
         DataError: the candles cannot be used, or are too few.
-        ModelError: torch is not installed.
     """
     history = history_of(candles, interval, until)
     if history["symbol"].n_unique() > 1:
@@ -205,6 +205,7 @@ def _learning(found: Training, recipe: Recipe) -> Learning:
         epochs=recipe.epochs,
         patience=recipe.patience,
         rate=recipe.rate,
+        batch=recipe.batch,
         cost=recipe.cost,
         overlapping=recipe.overlapping,
         seed=recipe.seed,

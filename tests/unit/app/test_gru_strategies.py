@@ -25,7 +25,6 @@ def candles() -> list[float]:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    pytest.importorskip("torch", reason="a recurrent model is trained with torch")
     recipe = Recipe(window=8, layers=1, width=3, epochs=1)
     frame = frame_of(candles(), interval=INTERVAL)
     return train_recurrent(frame, INTERVAL, recipe, name="small", created=CREATED)

@@ -26,7 +26,6 @@ def choice(folder: Path) -> TrainingChoice:
 
 
 def test_every_shape_is_trained_by_the_one_recipe_and_counted_once(tmp_path: Path) -> None:
-    pytest.importorskip("torch", reason="a recurrent model is trained with torch")
     settings, asked = Settings.load(data_dir=tmp_path / "data"), choice(tmp_path)
     passes: list[str] = []
     steps = [lambda: passes.append("first"), lambda: passes.append("second")]

@@ -1,15 +1,12 @@
 """A recurrent model is walked forward by training it again on what lay before each fold, and on nothing else."""
 
 import numpy as np
-import pytest
 
 from tests.unit.forecast_frames import INTERVAL, frame_of
 from trader.research.evidence.earnings import Candles
 from trader.research.evidence.folds import WalkForward
 from trader.research.evidence.refits import FOLDS, walk_recurrent
 from trader.research.recurrent import Recipe
-
-pytest.importorskip("torch", reason="a recurrent model is trained with torch")
 
 SMALL = Recipe(window=8, layers=1, width=4, epochs=6, patience=6, rate=0.03)
 

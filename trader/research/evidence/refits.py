@@ -26,9 +26,6 @@ def walk_recurrent(
         candles: what those candles returned, beginning with the second.
         cost: paid on each unit of notional traded.
         step: called once a pass over training rows.
-
-    Raises:
-        ModelError: torch is not installed.
     """
     train = min(round(candles.interval.per_year), int(history.height * _TRAINED))
     test = (history.height - train) // FOLDS

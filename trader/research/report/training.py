@@ -135,6 +135,6 @@ _LOSSES = ("train_loss", "validation_loss")
 def _reach(losses: Sequence[float]) -> list[float]:
     """Return what an axis shows: all but the few losses of the first passes that would press the rest together."""
     ordered = sorted(losses)
-    low, high = ordered[0], ordered[int(0.98 * (len(ordered) - 1))]
+    low, high = ordered[0], ordered[int(0.95 * (len(ordered) - 1))]
     edge = (high - low) * 0.05 or abs(high) * 0.01 or 1.0
     return [low - edge, high + edge]
