@@ -14,6 +14,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
 from trader.market.candles import spacing
 from trader.research.dataset import read_candles, read_funding
+from trader.sim.generated import HOUR, SYMBOL
 
 GENERATED = "generated"
 
@@ -80,6 +81,7 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
     if choice.start is not None and choice.end is not None and choice.end < choice.start:
         raise ConfigError(f"The window ends ({choice.end}) before it begins ({choice.start}); swap --from and --to.")
     if choice.candles is None:
+        _require_generated(choice.symbol, interval)
         return None
     candles = read_candles(choice.candles, choice.symbol)
     source = spacing(candles)
@@ -89,6 +91,15 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
             f"strategy's {interval}; give candles of {interval.native} or finer."
         )
     return candles, None if choice.funding is None else read_funding(choice.funding, choice.symbol)
+
+
+def _require_generated(symbol: str | None, interval: Interval) -> None:
+    """Refuse a strategy that the generated market cannot be traded by."""
+    if symbol not in (None, SYMBOL) or interval.native.minutes * 60_000 % HOUR:
+        raise ConfigError(
+            f"The generated market is {SYMBOL} in bars of an hour, and the strategy trades {symbol or SYMBOL} every "
+            f"{interval}; give candles of its own (--tape or --candles)."
+        )
 
 
 def remember(settings: Settings, tape: TapeChoice, home: Path, port: int) -> None:
