@@ -71,7 +71,8 @@ class Case:
         return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)
 
 
-TABLES = ("decisions", "transcripts", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
+PACKED = ("transcripts", "blocks")
+TABLES = (*PACKED, "decisions", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
 
 
 def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
@@ -325,9 +326,7 @@ def _moments(rows: Iterable[Mapping[str, Any]], lowest: int, until: int) -> list
 
 
 def _wallet_at(case: Case, moment: int) -> Decimal:
-    return case.equity_start + sum(
-        (Decimal(row["income"]) for row in case.incomes if row["time"] <= moment), Decimal(0)
-    )
+    return sum((Decimal(row["income"]) for row in case.incomes if row["time"] <= moment), case.equity_start)
 
 
 def _held_at(case: Case, moment: int) -> dict[str, Decimal]:
@@ -341,9 +340,10 @@ def _held_at(case: Case, moment: int) -> dict[str, Decimal]:
 def _candles(case: Case) -> Iterator[str]:
     """A decision is made on whole closed candles, the last of which closes exactly then, and in time."""
     decided = {row["close"]: row for row in case.journal["decisions"]}
+    texts = {row["id"]: json.loads(zlib.decompress(row["data"])) for row in case.journal["blocks"]}
     for row in case.journal["transcripts"]:
-        candles = json.loads(zlib.decompress(row["inputs"]))["candles"]
-        times, closes = candles["close_time"], candles["close"]
+        told = [texts[number] for first, last in json.loads(row["blocks"]) for number in range(first, last + 1)]
+        times, closes = [one["close_time"] for one in told], [one["close"][0] for one in told]
         if times[-1] != row["close"] or row["close"] % case.terms.interval:
             yield f"the decision at {row['close']} was made on candles up to {times[-1]}"
         elif [case.terms.closes.get(time) for time in times] != closes:
@@ -383,8 +383,9 @@ def _restrictions(case: Case) -> Iterator[str]:
 
 def _secrets(case: Case) -> Iterator[str]:
     """No secret, and no signed address, is in anything that was written, nor in what is packed in the journal."""
+    rows = [row for name in PACKED for row in case.journal[name]]
     packed = b"".join(
-        zlib.decompress(row[name]) for row in case.journal["transcripts"] for name in ("inputs", "output")
+        zlib.decompress(row[name]) for row in rows for name in ("inputs", "output", "data") if name in row
     )
     yield from leaks(case.canaries, {**case.written, "the journal's transcripts": packed})
 

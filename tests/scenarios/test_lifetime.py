@@ -4,13 +4,17 @@ import csv
 import json
 import shutil
 import sqlite3
+import zlib
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.scenarios.processes import Home, agrees
 from trader.journal import migrate
 from trader.journal.database import Database, create_file
+from trader.journal.queries import Reader
+from trader.live.record import decode_inputs
 
 
 @pytest.fixture
@@ -107,6 +111,9 @@ BACK_TO_THE_FIRST_SCHEMA = (
     'alter table orders drop column "limit"',
     "alter table positions drop column cost",
     "drop table changes",
+    "drop table stops",
+    "drop table blocks",
+    "alter table transcripts drop column blocks",
     "delete from meta where key in ('configuration', 'stages')",
     "update alembic_version set version_num = '0001'",
 )
@@ -116,7 +123,10 @@ def test_a_journal_of_the_first_schema_is_upgraded_goes_on_replays_and_reconcile
     """The first schema is what its own migration makes: the journal is brought back to it, column by column."""
     path = home.exchange / "journal.db"
     told = home.document("replay", "--all")
+    inputs = with_their_candles(path)
     with sqlite3.connect(path) as connection:
+        for close, text in inputs.items():
+            connection.execute("update transcripts set inputs = ? where close = ?", (text, close))
         for statement in BACK_TO_THE_FIRST_SCHEMA:
             connection.execute(statement)
     connection.close()
@@ -129,6 +139,18 @@ def test_a_journal_of_the_first_schema_is_upgraded_goes_on_replays_and_reconcile
     assert home.document("replay", "--all") == {"replayed": told["replayed"] + 3, "differences": []}
     assert home.document("reconcile")["differences"] == []
     agrees(home)
+
+
+def with_their_candles(path: Path) -> dict[int, bytes]:
+    """The inputs of every decision as they were written when candles were a part of them."""
+    found = {}
+    with Reader.read(path) as journal:
+        for one in journal.transcripts():
+            candles = decode_inputs(one.inputs, journal.texts(one)).candles
+            plain = candles.with_columns(pl.col(name).dt.epoch("ms") for name in ("open_time", "close_time"))
+            text = json.dumps(json.loads(one.inputs) | {"candles": plain.to_dict(as_series=False)})
+            found[round(one.close.timestamp() * 1000)] = zlib.compress(text.encode())
+    return found
 
 
 def made_by_the_first_migration(path: Path) -> Path:

@@ -71,7 +71,7 @@ class Follower:
         transcript = self.journal.transcript(record.close)
         if transcript is None:
             return
-        inputs = decode_inputs(transcript.inputs)
+        inputs = decode_inputs(transcript.inputs, self.journal.texts(transcript))
         self._remember(inputs.candles)
         self._inputs = self._inputs or inputs
         loaded = made_with(self.journal, inputs, self._known)

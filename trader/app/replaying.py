@@ -28,7 +28,7 @@ def replay(settings: Settings, close: datetime | None) -> dict[str, Any]:
     known: dict[tuple[str, str], Loaded] = {}
     with Reader.read(journal_path(settings)) as journal:
         for transcript in journal.transcripts(since=close, until=close):
-            inputs = decode_inputs(transcript.inputs)
+            inputs = decode_inputs(transcript.inputs, journal.texts(transcript))
             again = encode_decision(recompute(made_with(journal, inputs, known).strategy, inputs))
             count += 1
             if again != transcript.output:

@@ -132,7 +132,8 @@ def _reports(journal: Reader, known: dict[tuple[str, str], Loaded]) -> tuple[lis
         record = journal.decision(transcript.close)
         if record is None or record.status is not Status.CLOSED or record.equity is None:
             continue
-        inputs, decision = decode_inputs(transcript.inputs), decode_decision(transcript.output)
+        inputs = decode_inputs(transcript.inputs, journal.texts(transcript))
+        decision = decode_decision(transcript.output)
         loaded = made_with(journal, inputs, known)
         reports.append(
             CloseReport(

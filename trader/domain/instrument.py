@@ -23,7 +23,7 @@ class Instrument:
     Prices are in quote currency per unit of base, quantities in base. `step`, `min_quantity` and `max_quantity` satisfy
     LOT_SIZE and MARKET_LOT_SIZE alike, so that one quantity may be sent as a market or as a limit order. The
     multipliers are PERCENT_PRICE's, of the mark price; `max_orders` is how many parts a quantity may be cut into;
-    `ends` is when it is traded for the last time, None where no end is known.
+    `begins` is when it is traded first and `ends` when for the last time, None where that is not known.
     """
 
     symbol: str
@@ -39,6 +39,7 @@ class Instrument:
     min_price: Decimal = Decimal(0)
     max_price: Decimal = Decimal("Infinity")
     max_orders: int = 200
+    begins: datetime | None = None
     ends: datetime | None = None
 
     @property

@@ -46,6 +46,7 @@ class SymbolInfo(_Model):
     contract_type: str
     quote_asset: str
     margin_asset: str
+    onboard_date: int = 0
     delivery_date: int = 0
     filters: list[dict[str, object]]
 

@@ -255,6 +255,7 @@ def instrument_of(info: answers.SymbolInfo, brackets: tuple[Bracket, ...], where
         brackets=brackets,
         min_price=price.min_price,
         max_price=price.max_price or Decimal("Infinity"),
+        begins=from_milliseconds(info.onboard_date) if info.onboard_date > 0 else None,
         ends=from_milliseconds(info.delivery_date) if 0 < info.delivery_date < _NEVER else None,
     )
     if "PERCENT_PRICE" in filters:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import Connection, delete, func, select, text
 
 from trader.errors import JournalError
 from trader.journal import migrate, schema
@@ -94,7 +94,7 @@ def prunable(path: Path, before: datetime) -> dict[str, Any]:
 
 
 def prune(path: Path, before: datetime) -> dict[str, Any]:
-    """Drop transcripts of closes before a moment, and models that no decision left needs; give the space back.
+    """Drop transcripts of closes before a moment, and models and blocks that none left needs; give the space back.
 
     Raises:
         JournalError: the journal cannot be written.
@@ -113,6 +113,7 @@ def prune(path: Path, before: datetime) -> dict[str, Any]:
         )
         with database.write() as connection:
             transcripts = connection.execute(delete(schema.transcripts).where(_old(before))).rowcount
+            _drop_blocks(connection)
             models = connection.execute(
                 delete(schema.models).where(
                     schema.models.c.hash.not_in(kept), schema.models.c.hash.not_in(newest.scalar_subquery())
@@ -125,6 +126,17 @@ def prune(path: Path, before: datetime) -> dict[str, Any]:
     except sqlite3.Error as error:
         raise failure(path, "made smaller", error) from error
     return {"transcripts": transcripts, "models": models}
+
+
+def _drop_blocks(connection: Connection) -> None:
+    """Drop the texts that no transcript shares any more."""
+    needed: set[int] = set()
+    for (runs,) in connection.execute(select(schema.transcripts.c.blocks)):
+        for first, last in json.loads(runs or "[]"):
+            needed.update(range(first, last + 1))
+    left = [number for (number,) in connection.execute(select(schema.blocks.c.id)) if number not in needed]
+    for number in left:
+        connection.execute(delete(schema.blocks).where(schema.blocks.c.id == number))
 
 
 def _old(before: datetime) -> Any:

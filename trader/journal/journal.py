@@ -1,5 +1,6 @@
 """The journal: what we thought and did, durable before we do it."""
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from trader.journal.database import Database, create_file, require_file
 from trader.journal.protection import Protection
 from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER, PEAK
 from trader.journal.rows import INTENDED, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
+from trader.journal.transcripts import fingerprint
 
 GUARD = "guard"
 """Who changed the state where a decision did."""
@@ -121,6 +123,7 @@ class Journal(Protection):
         at: datetime,
         peak: Decimal | None = None,
         state: State | None = None,
+        blocks: Sequence[str] = (),
     ) -> None:
         """Keep a claimed close's whole decision, every order it intends and the state it leads to, or nothing of it.
 
@@ -134,10 +137,12 @@ class Journal(Protection):
             at: now.
             peak: the highest equity so far, this close's included; None leaves it.
             state: what the daemon may do from now on; None leaves it.
+            blocks: texts that belong to `inputs`, in order; one that is known already is not kept again.
         """
         decided = {"at_close": close, "decided_at": at, "model_hash": model_hash, "why": why}
-        transcript = {"close": close, "inputs": _pack(inputs), "output": _pack(output)}
+        transcript: dict[str, Any] = {"close": close, "inputs": _pack(inputs), "output": _pack(output)}
         with self._database.write() as connection:
+            transcript["blocks"] = self._keep_blocks(connection, blocks)
             if connection.execute(statements.DECIDE, decided).rowcount != 1:
                 raise self._refusal(f"the close {close:%Y-%m-%dT%H:%MZ} is not claimed, or already decided")
             connection.execute(statements.TRANSCRIBE, transcript)
@@ -147,6 +152,25 @@ class Journal(Protection):
                 connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
             if state is not None:
                 self._change(connection, state, why, GUARD, at)
+
+    def _keep_blocks(self, connection: Connection, texts: Sequence[str]) -> str | None:
+        """Keep what is not known yet of some texts, and return where all of them lie."""
+        if not texts:
+            return None
+        hashes = [fingerprint(text) for text in texts]
+        rows = connection.execute(statements.KNOWN_BLOCKS, {"hashes": list(set(hashes))})
+        known: dict[bytes, int] = {row.hash: row.id for row in rows}
+        runs: list[list[int]] = []
+        for digest, text in zip(hashes, texts, strict=True):
+            if digest not in known:
+                key = connection.execute(statements.BLOCK, {"hash": digest, "data": _pack(text)}).inserted_primary_key
+                known[digest] = int(key[0]) if key else 0
+            number = known[digest]
+            if runs and runs[-1][1] + 1 == number:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        return json.dumps(runs, separators=(",", ":"))
 
     def finish(
         self,

@@ -1,8 +1,7 @@
 """What can be asked of a journal."""
 
 import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,7 @@ from trader.domain.decision import State
 from trader.domain.order import Fill
 from trader.errors import JournalError
 from trader.journal import migrate, schema
-from trader.journal.database import Database, damaged, require_file
+from trader.journal.database import Database, require_file
 from trader.journal.rows import (
     Baseline,
     Binding,
@@ -30,13 +29,12 @@ from trader.journal.rows import (
     StateRecord,
     Status,
     StoredModel,
-    Transcript,
 )
 from trader.journal.stops import StopReader
+from trader.journal.transcripts import Transcripts
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
-_PAGE = 64
 
 
 def _between(table: Table, column: ColumnElement[Any]) -> Select[Any]:
@@ -50,16 +48,6 @@ _LAST_CLOSE = select(func.max(schema.decisions.c.close, type_=schema.Moment))
 _DECISION = select(schema.decisions).where(schema.decisions.c.close == bindparam("close"))
 _DECISIONS = _between(schema.decisions, schema.decisions.c.close)
 _UNFINISHED = select(schema.decisions).where(schema.UNFINISHED).order_by(schema.decisions.c.close)
-_TRANSCRIPT = select(schema.transcripts).where(schema.transcripts.c.close == bindparam("close"))
-_TRANSCRIPTS = (
-    select(schema.transcripts)
-    .where(
-        schema.transcripts.c.close >= bindparam("since", type_=schema.Moment),
-        schema.transcripts.c.close <= bindparam("until", type_=schema.Moment),
-    )
-    .order_by(schema.transcripts.c.close)
-    .limit(_PAGE)
-)
 _ORDER = select(schema.orders).where(schema.orders.c.client_id == bindparam("client_id"))
 _ORDERS = _between(schema.orders, schema.orders.c.close).order_by(schema.orders.c.seq.desc())
 _OPEN = select(schema.orders).where(schema.OPEN).order_by(schema.orders.c.seq)
@@ -86,15 +74,12 @@ _MODEL = select(schema.models).where(schema.models.c.hash == bindparam("hash"))
 _META = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("key"))
 
 
-class Reader(StopReader):
+class Reader(Transcripts, StopReader):
     """A journal, to be read; works beside a daemon that writes it.
 
     Lists are oldest first. Where a list takes `since`, `until` and `last`, both ends are included and the newest `last`
     rows are kept (default: all). Every method raises JournalError where the file cannot be read.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     @classmethod
     def read(cls, path: Path) -> "Reader":
@@ -162,25 +147,6 @@ class Reader(StopReader):
         """Return closes that were claimed or decided and never finished: what a crash left behind."""
         return [_decision(row) for row in self._database.read(_UNFINISHED)]
 
-    def transcript(self, close: datetime) -> Transcript | None:
-        """Return what one decision was made from, None where the close was never decided."""
-        row = self._one(_TRANSCRIPT, close=close)
-        return row and self._transcript(row)
-
-    def transcripts(self, *, since: datetime | None = None, until: datetime | None = None) -> Iterator[Transcript]:
-        """Yield what every decision was made from, oldest first, without holding all of them."""
-        since, until = since or _BEGINNING, until or _END
-        while rows := self._database.read(_TRANSCRIPTS, {"since": since, "until": until}):
-            for row in rows:
-                yield self._transcript(row)
-            since = schema.from_milliseconds(schema.to_milliseconds(rows[-1].close) + 1)
-
-    def _transcript(self, row: Row[Any]) -> Transcript:
-        try:
-            return Transcript(row.close, zlib.decompress(row.inputs).decode(), zlib.decompress(row.output).decode())
-        except (zlib.error, UnicodeDecodeError) as error:
-            raise damaged(self.path, f"transcript of {row.close:%Y-%m-%dT%H:%MZ}: {error}") from error
-
     def order(self, client_id: str) -> OrderRecord | None:
         """Return one intended order."""
         row = self._one(_ORDER, client_id=client_id)
@@ -206,6 +172,13 @@ class Reader(StopReader):
         """Return the newest trade whose effect is in `position`; the next ones are asked for from there."""
         row = self._one(_POSITION, symbol=symbol)
         return None if row is None or row.last_trade is None else str(row.last_trade)
+
+    def unheard(self, symbol: str, fills: Iterable[Fill]) -> list[Fill]:
+        """Keep the trades of a symbol that are not in the baseline, which asked for none of what was flat then."""
+        if self.last_trade_id(symbol) is not None or not self.has_baseline():
+            return list(fills)
+        begun = self.baseline().at
+        return [fill for fill in fills if fill.time >= begun]
 
     def position(self, symbol: str) -> Decimal:
         """Return the signed quantity that baseline and fills come to."""

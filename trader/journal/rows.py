@@ -185,11 +185,15 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Everything a decision was made from, and the decision, both JSON text."""
+    """Everything a decision was made from, and the decision, both JSON text.
+
+    `blocks` are where the texts lie that it shares with others: first and last number of each run, in order.
+    """
 
     close: datetime
     inputs: str
     output: str
+    blocks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0006"
+HEAD = "0007"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -121,6 +121,17 @@ transcripts = Table(
     Column("close", Moment, ForeignKey("decisions.close"), primary_key=True, autoincrement=False),
     Column("inputs", LargeBinary, nullable=False),
     Column("output", LargeBinary, nullable=False),
+    # JSON list of [first, last] ids of its blocks in order, null where it has none
+    Column("blocks", Text),
+)
+
+# texts that transcripts share, each kept once
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 orders = Table(
@@ -290,5 +301,5 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-VITAL = tuple(table.name for table in metadata.sorted_tables if table is not transcripts)
-"""Tables whose pages are checked at every start; transcripts carry their own checksum and are checked when read."""
+VITAL = tuple(table.name for table in metadata.sorted_tables if table not in (transcripts, blocks))
+"""Tables whose pages are checked at every start; the others carry checksums of their own and are checked when read."""

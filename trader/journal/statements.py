@@ -19,6 +19,10 @@ DECIDE = (
     )
 )
 TRANSCRIBE = insert(schema.transcripts)
+BLOCK = insert(schema.blocks)
+KNOWN_BLOCKS = select(schema.blocks.c.hash, schema.blocks.c.id).where(
+    schema.blocks.c.hash.in_(bindparam("hashes", expanding=True))
+)
 CLOSE = (
     update(schema.decisions)
     .where(schema.decisions.c.close == bindparam("at_close"), schema.UNFINISHED)

@@ -20,8 +20,9 @@ from trader.domain.order import client_id
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
 from trader.journal.journal import Journal
-from trader.journal.rows import DecisionRecord, Intent, Status
+from trader.journal.rows import DecisionRecord, Intent, Status, Transcript
 from trader.live.audit import Audit
+from trader.live.blocks import cut
 from trader.live.leverage import Leverage
 from trader.live.market import Lookout, Market
 from trader.live.ports import Clock, Gateway
@@ -79,6 +80,7 @@ class Cycle:
         self._leverage = leverage
         self._terms = terms
         self._log = log
+        self._blocks: list[str] = []
         self._lookout = Lookout(strategy, gateway, clock)
         self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log, recovery.sweep)
 
@@ -150,11 +152,11 @@ class Cycle:
 
     def _tell_revisions(self, candles: pl.DataFrame) -> None:
         """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
-        last = self._journal.equity_points(last=1)
-        transcript = self._journal.transcript(last[0].close) if last else None
+        transcript = self._last_transcript()
         if transcript is None:
             return
-        for one in revised(decode_candles(transcript.inputs), candles):
+        kept = self._journal.texts(transcript)
+        for one in revised(decode_candles(transcript.inputs, kept), candles):
             self._log.warning(
                 "candle revised",
                 symbol=one.symbol,
@@ -162,7 +164,7 @@ class Cycle:
                 columns=list(one.columns),
                 was=one.was,
                 now=one.now,
-                decided=last[0].close.isoformat(),
+                decided=transcript.close.isoformat(),
             )
 
     def _require_young(self, close: datetime) -> None:
@@ -214,9 +216,10 @@ class Cycle:
         """Make the decision and its orders durable; nothing is sent before."""
         now = self._clock.now()
         intents = self._intents(inputs, decision, now)
+        self._blocks, without = cut(inputs.candles, self._blocks or self._last_blocks())
         self._journal.record_decision(
             decision.close,
-            inputs=encode_inputs(inputs),
+            inputs=encode_inputs(inputs, without),
             output=encode_decision(decision),
             model_hash=self._terms.model,
             why=decision.why,
@@ -224,8 +227,18 @@ class Cycle:
             at=now,
             peak=inputs.book.peak_equity,
             state=None if decision.state is inputs.book.state else decision.state,
+            blocks=self._blocks,
         )
         return intents
+
+    def _last_blocks(self) -> list[str]:
+        """Return the texts of the candles that were decided on last."""
+        transcript = self._last_transcript()
+        return [] if transcript is None else self._journal.texts(transcript)
+
+    def _last_transcript(self) -> Transcript | None:
+        last = self._journal.equity_points(last=1)
+        return self._journal.transcript(last[0].close) if last else None
 
     def _intents(self, inputs: Inputs, decision: Decision, now: datetime) -> list[Intent]:
         intents: list[Intent] = []
@@ -256,7 +269,8 @@ class Cycle:
         transcript = self._journal.transcript(record.close)
         if transcript is None:
             raise Mismatch(f"The decision at {record.close.isoformat()} has lost its transcript; restore the journal.")
-        inputs, decision = decode_inputs(transcript.inputs), decode_decision(transcript.output)
+        inputs = decode_inputs(transcript.inputs, self._journal.texts(transcript))
+        decision = decode_decision(transcript.output)
         account = await self._recovery.reconcile()
         return self._finish(inputs, decision, await self._recovery.protect(account))
 

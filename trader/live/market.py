@@ -60,7 +60,7 @@ class Lookout:
         unknown: Mapping[str, str] = {}
         if not strategy.symbols:
             rules, unknown = await self._gateway.listed()
-        symbols = strategy.universe([symbol for symbol, one in rules.items() if one.trading or self._ends(one, close)])
+        symbols = strategy.universe([symbol for symbol, one in rules.items() if self._has_candle(one, close)])
         if not symbols:
             raise ConfigError(
                 f"The exchange trades no symbol that {strategy.name} may hold; see `exclude` in its file."
@@ -75,8 +75,10 @@ class Lookout:
         found = Market(candles, rules, {**unknown, **left_out})
         return await self._funded(found, close) if strategy.funded else found
 
-    def _ends(self, rules: Instrument, close: datetime) -> bool:
-        """Whether the candle that ends at a close is the last one of a symbol, by which it is still ranked."""
+    def _has_candle(self, rules: Instrument, close: datetime) -> bool:
+        """Whether a symbol has a candle that ends at a close: a last one, too, by which it is still ranked."""
+        if rules.trading:
+            return rules.begins is None or rules.begins < close
         began = close - self._strategy.interval.delta
         return rules.status in _ENDING and rules.ends is not None and began < rules.ends <= close
 

@@ -1,7 +1,7 @@
 """A decision and everything it was made from, as text that replays to the same decision bit for bit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ from trader.decide import Strategy, decide
 from trader.domain.decision import Book, Decision, Forecast, Leg, Limits, Refusal, State
 from trader.domain.instrument import Bracket, Instrument
 from trader.errors import DataError
+from trader.live.blocks import joined, paid_of
 
 _TIMES = ("open_time", "close_time")
 
@@ -29,12 +30,17 @@ class Inputs:
     model: str
 
 
-def encode_inputs(inputs: Inputs) -> str:
-    """Write inputs as canonical JSON: floats in their shortest exact form, money as strings, times as milliseconds."""
+def encode_inputs(inputs: Inputs, without: Sequence[str] = ()) -> str:
+    """Write inputs as canonical JSON: floats in their shortest exact form, money as strings, times as milliseconds.
+
+    The candles are kept beside it, as `blocks.cut` cuts them; `without` are symbols in those texts that are not meant.
+    """
+    paid = paid_of(inputs.candles)
     return _dump(
         {
             "close": _milliseconds(inputs.close),
-            "candles": _encode_frame(inputs.candles),
+            **({} if paid is None else {"paid": paid}),
+            **({"without": list(without)} if without else {}),
             "book": _encode_book(inputs.book),
             "limits": {name: _text(getattr(inputs.limits, name)) for name in Limits.__slots__},
             "strategy": inputs.strategy,
@@ -43,13 +49,13 @@ def encode_inputs(inputs: Inputs) -> str:
     )
 
 
-def decode_inputs(text: str) -> Inputs:
-    """Read what `encode_inputs` wrote."""
+def decode_inputs(text: str, blocks: Sequence[str] = ()) -> Inputs:
+    """Read what `encode_inputs` wrote; no candles without their texts, unless it is of an older form."""
     raw = json.loads(text)
     limits = {name: None if value is None else Decimal(value) for name, value in raw["limits"].items()}
     return Inputs(
         close=_moment(raw["close"]),
-        candles=_decode_frame(raw["candles"]),
+        candles=_candles(raw, blocks),
         book=_decode_book(raw["book"]),
         limits=Limits(**limits),  # type: ignore[arg-type]  # the names are its own
         strategy=raw["strategy"],
@@ -57,9 +63,15 @@ def decode_inputs(text: str) -> Inputs:
     )
 
 
-def decode_candles(text: str) -> pl.DataFrame:
+def decode_candles(text: str, blocks: Sequence[str]) -> pl.DataFrame:
     """Read only the candle window of what `encode_inputs` wrote."""
-    return _decode_frame(json.loads(text)["candles"])
+    return _candles(json.loads(text), blocks)
+
+
+def _candles(raw: Mapping[str, Any], blocks: Sequence[str]) -> pl.DataFrame:
+    if "candles" in raw:
+        return _decode_frame(raw["candles"])
+    return joined(blocks, raw.get("without", ()), raw.get("paid"))
 
 
 def encode_decision(decision: Decision) -> str:
@@ -152,12 +164,8 @@ def _decode_leg(raw: list[str]) -> Leg:
     return Leg(symbol, Decimal(quantity), kind, Decimal(limit[0]) if limit else None)
 
 
-def _encode_frame(frame: pl.DataFrame) -> dict[str, list[Any]]:
-    plain = frame.with_columns(pl.col(name).dt.epoch("ms") for name in _TIMES)
-    return plain.to_dict(as_series=False)
-
-
 def _decode_frame(columns: Mapping[str, list[Any]]) -> pl.DataFrame:
+    """Read a candle frame that was written into the inputs themselves, as decisions before blocks were."""
     types: dict[str, Any] = dict.fromkeys(columns, pl.Float64) | {"symbol": pl.String} | dict.fromkeys(_TIMES, pl.Int64)
     frame = pl.DataFrame(dict(columns), schema={name: types[name] for name in columns})
     return frame.with_columns(

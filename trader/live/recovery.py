@@ -240,7 +240,8 @@ class Recovery:
     async def _explain(self, difference: Difference) -> Finding | None:
         """Write down the trades behind a difference where that is allowed, else name what it is."""
         symbol = difference.symbol
-        fills = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
+        told = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
+        fills = self._journal.unheard(symbol, told)
         numbers = dict.fromkeys(fill.exchange_id for fill in fills)
         orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
         stopped = [(stop, order) for order in orders if order and (stop := await self._protection.origin(order))]

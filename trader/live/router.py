@@ -264,7 +264,7 @@ class Router:
 
     async def _unchanged(self, symbol: str) -> bool:
         """Whether neither a trade nor the position tells of an order the journal does not know."""
-        if await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol)):
+        if self._journal.unheard(symbol, await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))):
             return False
         account = await self._gateway.account()
         return account.quantity(symbol) == self._journal.position(symbol)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tests.unit.journal.steps import SECOND, begin, decide, fill, finish
 from trader.domain.account import Income
@@ -251,3 +252,29 @@ def test_every_table_is_handed_out_as_plain_values_without_losing_a_digit(journa
     (told,) = tables["stops"]
     assert (told["client_id"], told["closes"], told["trigger"], told["final"]) == ("t1.s0", "-12.50", "0.480", False)
     assert tables["changes"][0]["diff"] == '{"leverage": [1, 2]}'
+
+
+def blocks_of(journal: Journal) -> int:
+    return len(journal._database.read(text("SELECT id FROM blocks")))
+
+
+def decide_with(journal: Journal, close: datetime, blocks: list[str]) -> None:
+    journal.claim(close, close)
+    journal.record_decision(close, "{}", "{}", model_hash="m", why="up", intents=[], at=close, blocks=blocks)
+    finish(journal, close)
+
+
+def test_pruning_drops_the_texts_that_no_decision_shares_any_more(journal: Journal, close: datetime) -> None:
+    for number in range(4):
+        decide_with(journal, close + number * INTERVAL, [f"candle {number + back}" for back in range(3)])
+    assert blocks_of(journal) == 6
+    archive.prune(journal.path, close + 2 * INTERVAL)
+    assert blocks_of(journal) == 4
+    for number in (2, 3):
+        transcript = journal.transcript(close + number * INTERVAL)
+        assert transcript is not None
+        assert journal.texts(transcript) == [f"candle {number + back}" for back in range(3)]
+    decide_with(journal, close + 4 * INTERVAL, ["candle 0", "candle 5"])
+    transcript = journal.transcript(close + 4 * INTERVAL)
+    assert transcript is not None
+    assert journal.texts(transcript) == ["candle 0", "candle 5"]

@@ -115,6 +115,7 @@ class FakeExchange:
         self.publish_after = timedelta(0)
         self.candle_frames: list[pl.DataFrame] = []
         self.blind: set[str] = set()
+        self.priceless: set[str] = set()
         self.stamps: dict[str, list[tuple[datetime, float]]] = {}
         self.unreadable: dict[str, str] = {}
         self.closed = False
@@ -221,7 +222,7 @@ class FakeExchange:
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("prices")
-        return {symbol: self.prices_now[symbol] for symbol in symbols}
+        return {symbol: self.prices_now[symbol] for symbol in symbols if symbol not in self.priceless}
 
     async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("funding_rates")

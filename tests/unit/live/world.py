@@ -136,7 +136,7 @@ class World:
         exchange, journal, clock = self.exchange, self.journal, self.clock
         self.control = Control(journal, clock, log)
         self.gate = Gate(exchange, journal, clock, self.control.state, self.wire_limits)
-        leverage = Leverage(exchange, journal, self.strategy.leverage)
+        leverage = Leverage(exchange, journal, self.strategy.leverage, self.strategy.margin_mode)
         self.router = Router(
             exchange, journal, clock, Timing(SETTLE), self.gate, log, self.rules, leverage.ensure, self.parallel
         )
