@@ -13,10 +13,13 @@ from pathlib import Path
 # one thread a worker: frames here have two rows, and handing them to other threads costs more than they do
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
+from tests.proof.market import BASKET, SYMBOL
 from tests.proof.plan import Plan
 from tests.proof.planted import BUGS
+from tests.proof.planted_in_a_basket import BASKET_BUGS
 from tests.proof.processes import process_tasks, run_process_task
 from tests.proof.search import Search
+from tests.proof.stage import new_stage
 from tests.proof.state import ROOT, State
 from tests.proof.tasks import PHASES, SINGLES, Outcome, Task, tasks, work
 
@@ -25,9 +28,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--plan", help='replay one plan: {"step": "kind", ...} or seed:N')
     parser.add_argument("--closes", type=int, default=1, help="closes of a replayed plan")
-    parser.add_argument("--bug", choices=sorted(BUGS), help="replay with a planted bug")
+    parser.add_argument("--basket", action="store_true", help="replay on the market of a basket")
+    parser.add_argument("--bug", choices=sorted(BUGS | BASKET_BUGS), help="replay with a planted bug")
     parser.add_argument(
-        "--only", action="append", choices=[*PHASES, "known", "processes"], help="a phase, may be repeated"
+        "--only", action="append", choices=[*PHASES, "known", "legs", "processes"], help="a phase, may be repeated"
     )
     parser.add_argument("--part", default="1/1", help="k/n: every n-th task of the phases, from the k-th")
     parser.add_argument("--seeds", type=int, default=100_000)
@@ -40,7 +44,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def replay(given: argparse.Namespace) -> int:
     """Run one plan and say every step, its fault, and what was broken."""
-    search, plan = Search(), Plan.read(given.plan)
+    search, plan = Search(new_stage(BASKET if given.basket else (SYMBOL,))), Plan.read(given.plan)
     if given.bug:
         found = search.hunt(given.bug, [plan])
         print(json.dumps({"bug": given.bug, "plan": found.plan, "said": found.said}))
@@ -57,7 +61,9 @@ def chosen(given: argparse.Namespace) -> list[Task]:
     """List the tasks that are asked for, the telling ones first."""
     phases = given.only or [*PHASES, "processes"]
     firsts = len(Search().firsts()) if "pairs" in phases else 0
-    found = [task for phase in (*PHASES, "known") if phase in phases for task in tasks(phase, firsts, given.seeds)]
+    found = [
+        task for phase in (*PHASES, "known", "legs") if phase in phases for task in tasks(phase, firsts, given.seeds)
+    ]
     if "processes" in phases:
         found += process_tasks()
     part, of = map(int, given.part.split("/"))

@@ -6,15 +6,13 @@ It imports nothing of the product: orders are named again here, candles are buil
 import hashlib
 import json
 import re
-import sqlite3
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
+
+from tests.proof.case import PACKED, Case
 
 FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
 _STEP = 3_600_000
@@ -24,91 +22,12 @@ _LATE = 5000 + 1000
 """Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What the checker is told beside the two files.
-
-    Args:
-        instance: account and strategy, from which orders are named.
-        interval: milliseconds of a candle.
-        max_delay: milliseconds after a close until which it may be decided.
-        closes: the close price of every whole candle by its close time, built from the tape.
-        limit: the largest notional of a position, in USDT.
-    """
-
-    instance: str
-    interval: int
-    max_delay: int
-    closes: Mapping[int, float]
-    limit: Decimal
-
-
-@dataclass
-class Case:
-    """One run: rows of both files, and what was seen of each order as it left."""
-
-    orders: list[dict[str, Any]]
-    trades: list[dict[str, Any]]
-    incomes: list[dict[str, Any]]
-    held: dict[str, Decimal]
-    wallet: Decimal
-    equity_start: Decimal
-    journal: dict[str, list[dict[str, Any]]]
-    posted: Sequence[Any] = ()
-    foreign: Sequence[int] = ()
-    outside: frozenset[str] = frozenset()
-    restricted: Mapping[str, str] = field(default_factory=dict)
-    undying: bool = True
-    side: int = 0
-    ended_well: bool = True
-    due: Sequence[int] = ()
-    canaries: Sequence[str] = ()
-    written: Mapping[str, bytes] = field(default_factory=dict)
-    terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
-
-    def client(self, order_id: int) -> str:
-        """Return the client id of an order."""
-        return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)
-
-
-PACKED = ("transcripts", "blocks")
-TABLES = (*PACKED, "decisions", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
-
-
-def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
-    """Read both files; `more` is the rest of the case."""
-    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as file:
-        tables = {name: _rows(file, name) for name in TABLES}
-    positions = _rows(ledger, "positions")
-    held: dict[str, Decimal] = defaultdict(Decimal)
-    for row in positions:
-        held[row["symbol"]] += Decimal(row["quantity"])
-    (wallet,) = ledger.execute("SELECT wallet FROM state").fetchone()
-    begun = dict(ledger.execute("SELECT name, value FROM identity"))
-    return Case(
-        orders=_rows(ledger, "orders"),
-        trades=_rows(ledger, "trades"),
-        incomes=_rows(ledger, "incomes"),
-        held={symbol: quantity for symbol, quantity in held.items() if quantity},
-        wallet=Decimal(wallet),
-        equity_start=Decimal(begun.get("equity", "10000")),
-        journal=tables,
-        **more,
-    )
-
-
-def _rows(file: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    cursor = file.execute(f"SELECT * FROM {table} ORDER BY rowid")
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
 def violations(case: Case) -> list[str]:
     """Return every broken promise of a run, in words."""
     checks = (
         _names, _one_effect, _planned, _limit, _timely, _durable, _nothing_opens_while_halted, _nothing_opens_on_top,
-        _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due, _restrictions,
-        _secrets,
+        _others_are_carried, _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due,
+        _restrictions, _secrets,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {said}" for check in checks for said in check(case)]
 
@@ -216,6 +135,19 @@ def _nothing_opens_on_top(case: Case) -> Iterator[str]:
     for one in case.posted:
         if not one.reduce_only and one.held * one.quantity < 0 and not case.foreign:
             yield f"{one.client_id} opened {one.quantity} on top of {one.held}"
+
+
+def _others_are_carried(case: Case) -> Iterator[str]:
+    """What goes wrong with an order of one symbol keeps no other symbol from what was decided."""
+    if not case.alone:
+        return
+    ended = {row["close"]: row["positions"] for row in case.journal["decisions"] if row["positions"]}
+    for row in case.journal["transcripts"]:
+        wanted = json.loads(zlib.decompress(row["output"]))["quantities"]
+        held = json.loads(ended.get(row["close"], "{}"))
+        short = [name for name, amount in wanted.items() if Decimal(amount) != Decimal(held.get(name, 0))]
+        if len(short) > 1:
+            yield f"one order went wrong at {row['close']}, and {short} are not where they were to be"
 
 
 def _fills(case: Case) -> Iterator[str]:
@@ -343,11 +275,20 @@ def _candles(case: Case) -> Iterator[str]:
     texts = {row["id"]: json.loads(zlib.decompress(row["data"])) for row in case.journal["blocks"]}
     for row in case.journal["transcripts"]:
         told = [texts[number] for first, last in json.loads(row["blocks"]) for number in range(first, last + 1)]
-        times, closes = [one["close_time"] for one in told], [one["close"][0] for one in told]
-        if times[-1] != row["close"] or row["close"] % case.terms.interval:
-            yield f"the decision at {row['close']} was made on candles up to {times[-1]}"
-        elif [case.terms.closes.get(time) for time in times] != closes:
-            yield f"the candles of {row['close']} are not the tape's"
+        if row["close"] % case.terms.interval or not told:
+            yield f"the decision at {row['close']} was made on no candle that closes then"
+        meant = {name for one in told for name in one["symbol"]}
+        for symbol in sorted(meant.difference(json.loads(zlib.decompress(row["inputs"])).get("without", ()))):
+            own = [
+                (one["close_time"], close)
+                for one in told
+                for name, close in zip(one["symbol"], one["close"], strict=True)
+                if name == symbol
+            ]
+            if own[-1][0] != row["close"]:
+                yield f"the decision at {row['close']} was made on candles of {symbol} up to {own[-1][0]}"
+            elif [(time, case.terms.closes[symbol].get(time)) for time, _ in own] != own:
+                yield f"the candles of {symbol} at {row['close']} are not the tape's"
         late = decided[row["close"]]["decided_at"] - row["close"]
         if not _stepped(case) and not 0 <= late <= case.terms.max_delay:
             yield f"the close {row['close']} was decided {late} ms after it"
@@ -364,7 +305,7 @@ def _restrictions(case: Case) -> Iterator[str]:
     """A refusal that only a person can mend restricts the daemon, nothing else does, and resuming is enough.
 
     Whoever died, or could not write, before the refusal was written down has not heard it: the order is looked for and
-    sent again. Where a person has resumed, `side` is what the next close wants.
+    sent again. Where a person has resumed, `sides` are what the next close wants.
     """
     states = case.journal["states"]
     if case.restricted and case.undying and not any(row["state"] != "ACTIVE" for row in states):
@@ -377,8 +318,8 @@ def _restrictions(case: Case) -> Iterator[str]:
             yield f"nobody outside did anything, and a person is needed: {row['why']}"
     if states and states[-1]["state"] != "ACTIVE":
         yield f"nobody outside did anything, and the daemon stays {states[-1]['state']}: {states[-1]['why']}"
-    if case.side and not any(quantity * case.side > 0 for quantity in case.held.values()):
-        yield f"a person has resumed, and the next close left {case.held} where {case.side:+d} was wanted"
+    if wrong := {name: side for name, side in case.sides.items() if case.held.get(name, Decimal(0)) * side <= 0}:
+        yield f"a person has resumed, and the next close left {case.held} where {wrong} was wanted"
 
 
 def _secrets(case: Case) -> Iterator[str]:

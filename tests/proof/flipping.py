@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from tests.proof.market import FIRST, INTERVAL, SYMBOL
+from tests.proof.market import BASKET, FIRST, INTERVAL, SYMBOL, turn
 from trader.domain.account import MarginMode
 from trader.domain.decision import Book, Forecast, Rebalance
 from trader.domain.interval import Interval
@@ -15,13 +15,16 @@ from trader.domain.interval import Interval
 
 @dataclass(frozen=True)
 class Flipping:
-    """Forecasts up and down in turns; implements `decide.Strategy`."""
+    """Forecasts up and down in turns; implements `decide.Strategy`.
+
+    Without symbols of its own it trades all that are listed, one up where the next is down, as a basket.
+    """
 
     symbols: tuple[str, ...] = (SYMBOL,)
     interval: Interval = INTERVAL
     name: str = "flipping"
     warmup: int = 2
-    least: int | None = None
+    least: int = 2
     funded: bool = False
     exposure: float = 0.5
     leverage: int = 2
@@ -31,19 +34,20 @@ class Flipping:
     rebalance: Rebalance = "drift"
 
     def universe(self, listed: Collection[str]) -> tuple[str, ...]:
-        return self.symbols
+        return self.symbols or tuple(sorted(listed))
 
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         rows = candles.select("symbol", "close_time").rows()
-        values = [side(close) for _, close in rows]
+        values = [side(close, symbol) for symbol, close in rows]
         return pl.DataFrame(
             {"symbol": [row[0] for row in rows], "close_time": candles["close_time"], "forecast": values}
         ).with_columns(confidence=pl.lit(1.0))
 
     def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
-        return {symbol: self.exposure * forecast.value for symbol, forecast in forecasts.items()}
+        share = self.exposure / (len(self.symbols) or len(BASKET))
+        return {symbol: share * forecast.value for symbol, forecast in forecasts.items()}
 
 
-def side(close: datetime) -> float:
-    """Return the side of a close, +1 or -1."""
-    return 1.0 if (close - FIRST) // INTERVAL.delta % 2 == 0 else -1.0
+def side(close: datetime, symbol: str) -> float:
+    """Return the side of a symbol at a close, +1 or -1."""
+    return 1.0 if ((close - FIRST) // INTERVAL.delta + turn(symbol)) % 2 == 0 else -1.0

@@ -143,8 +143,13 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "whole_order_again": ((Where(ORDER, 1), "partial:0.5"),),
     "resume_overheard": ((Where(ORDER, 1), "code:-4061"),),
     "client_heard_at_debug": (),
+    "one_leg_stops_all": ((Where(ORDER, 3), "code:-4131"),),
 }
 """The faults that find each planted bug, and where they have to strike; none where every run does."""
+
+OF_ALL = ("code:-1008", "code:-1021", "status:", "die", *RESTRICTING)
+"""How the faults of an order begin that concern all orders: the rest is the matter of its own symbol."""
+_STRIDE = 7  # has no divisor in common with the legs of a basket, so that faults walk through all of them
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,21 @@ def singles(trace: Sequence[str]) -> Iterator[Plan]:
     for step, name in enumerate(trace):
         for kind in (*kinds_of(name), *EVENTS):
             yield Plan({step: kind})
+
+
+def basket(trace: Sequence[str]) -> Iterator[Plan]:
+    """Give every plan of one fault anywhere in the close of a basket, and of one event before any of its orders."""
+    for step, name in enumerate(trace):
+        for kind in (*kinds_of(name), *(EVENTS if name == ORDER else ())):
+            yield Plan({step: kind})
+
+
+def legs(trace: Sequence[str]) -> Iterator[Plan]:
+    """Give every kind of fault that an order, klines or a commit can meet once, each in another leg of a basket."""
+    for name, kinds in ((ORDER, ORDER_KINDS), (KLINES, KLINES_KINDS), (COMMIT, COMMIT_KINDS)):
+        steps = [step for step, one in enumerate(trace) if one == name]
+        for number, kind in enumerate(kinds):
+            yield Plan({steps[number * _STRIDE % len(steps)]: kind})
 
 
 def seconds(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:

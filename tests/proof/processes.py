@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proof import checker
+from tests.proof.case import Terms, read
 from tests.proof.tasks import Outcome, Task
 from tests.scenarios.processes import Home, agrees, rows
 from trader.sim.generated import generated_tape
@@ -247,9 +248,9 @@ def _judged(home: Home, said: str, end: datetime) -> list[str]:
     candles, _ = generated_tape()
     opens = dict(candles.select("open_time", "open").iter_rows())
     bars = {round(time.timestamp() * 1000) + _HOUR: price for time, price in candles["open_time", "close"].iter_rows()}
-    terms = checker.Terms("sim/main/ada-ar-16h", 16 * _HOUR, 16 * _HOUR // 10, bars, Decimal(10**9))
+    terms = Terms("sim/main/ada-ar-16h", 16 * _HOUR, 16 * _HOUR // 10, {"ADAUSDT": bars}, Decimal(10**9))
     with closing(sqlite3.connect(home.exchange / "ledger.db")) as ledger:
-        case = checker.read(ledger, home.exchange / "journal.db", terms=terms)
+        case = read(ledger, home.exchange / "journal.db", terms=terms)
     broken = checker.violations(case) + _canary(home, said, READINGS)
     price = Decimal(repr(next(price for time, price in opens.items() if time.timestamp() == end.timestamp())))
     (position,) = home.ledger()["positions"] or [("", "0", "0", "0")]

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.proof.plan import KEPT, KNOWN, Plan, firsts, seconds, singles
+from tests.proof.plan import KEPT, KNOWN, Plan, basket, firsts, legs, seconds, singles
 from tests.proof.planted import BUGS, OPENED_WITH
+from tests.proof.planted_in_a_basket import BASKET_BUGS
 from tests.proof.stage import Stage, new_stage
 from tests.proof.world import Told, World, beginning
 
@@ -22,9 +23,11 @@ class Violation:
     said: str
     plan: Plan
     closes: int
+    basket: bool = False
 
     def __str__(self) -> str:
-        return f"{self.said}\n  replay: {REPLAY} '{self.plan}' --closes {self.closes}"
+        more = " --basket" if self.basket else ""
+        return f"{self.said}\n  replay: {REPLAY} '{self.plan}' --closes {self.closes}{more}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Found:
 
 
 class Search:
-    """The plans of one process, on one stage."""
+    """The plans of one process, on one stage at a time."""
 
     def __init__(self, stage: Stage | None = None) -> None:
         self.stage = stage or new_stage()
@@ -67,9 +70,13 @@ class Search:
             return told, None
         drawn = Plan(told.dealt)
         if plan.seed is not None and not self.run(drawn, closes).violations:
-            return told, Violation(told.violations[0], plan, closes)
+            return told, Violation(told.violations[0], plan, closes, self._many)
         small, said = self.shrink(drawn, closes, told.violations[0])
-        return told, Violation(said, small, closes)
+        return told, Violation(said, small, closes, self._many)
+
+    @property
+    def _many(self) -> bool:
+        return len(self.stage.symbols) > 1
 
     def shrink(self, plan: Plan, closes: int, said: str) -> tuple[Plan, str]:
         """Leave out faults one by one while a promise stays broken."""
@@ -83,6 +90,10 @@ class Search:
     def singles(self) -> Iterator[Plan]:
         """Give all plans of one fault over one close and the start after it."""
         return singles(self.trace())
+
+    def basket(self, *, short: bool) -> Iterator[Plan]:
+        """Give the plans of one fault in the close of a basket: one of each kind, or all of them."""
+        return legs(self.trace()) if short else basket(self.trace())
 
     def kept(self) -> list[tuple[Plan, int]]:
         """Give the plans that once broke a promise, with their closes."""
@@ -101,7 +112,7 @@ class Search:
         """Look for a planted bug with the plans everybody gets, in an order drawn once."""
         begun, before = time.monotonic(), self.plans
         given = plans if plans is not None else self._hunting_plans()
-        with BUGS[name](), self._own_stage(name):
+        with (BUGS | BASKET_BUGS)[name](), self._own_stage(name):
             for number, plan in enumerate(given, 1):
                 _, violation = self.judge(plan, 1)
                 if violation is not None:
@@ -117,8 +128,10 @@ class Search:
         return plan
 
     def _hunting_plans(self) -> list[Plan]:
-        plans = list(self.singles())
+        plans = list(self.basket(short=False) if self._many else self.singles())
         random.Random(2026).shuffle(plans)
+        if self._many:
+            return [Plan(), *plans]
         kept = [plan for plan, closes in self.kept() if closes == 1]
         return [Plan(), *plans, *kept, *(Plan(seed=seed) for seed in range(2000))]
 
@@ -128,7 +141,7 @@ class Search:
         if name not in OPENED_WITH:
             yield
             return
-        kept, self.stage = self.stage, new_stage()
+        kept, self.stage = self.stage, new_stage(self.stage.symbols)
         try:
             yield
         finally:

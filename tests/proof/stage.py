@@ -14,7 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from tests.proof import checker, market
+from tests.proof import market
+from tests.proof.case import Terms
 from tests.proof.disk import Disk, opened_on
 from tests.proof.flipping import Flipping
 from trader import log
@@ -50,9 +51,10 @@ class Snapshot:
 class Stage:
     """Replaces clock, disk and client of this process for good; a process of its own is best."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, symbols: tuple[str, ...]) -> None:
         self.folder = folder
-        self.tape = market.tape(folder)
+        self.symbols = symbols
+        self.tape = market.tape(folder, symbols)
         self.listing = default_listing(self.tape)
         self.output = io.StringIO()
         hook = sys.excepthook
@@ -63,7 +65,8 @@ class Stage:
             venue="sim", data_dir=folder, api_key=KEY, api_secret=SECRET, risk={"max_notional": LIMIT}
         )  # type: ignore[arg-type]
         real = load_strategy(self.settings)
-        self.loaded: Loaded = replace(real, strategy=Flipping(), model=hashed_once(real.model))
+        strategy = Flipping() if len(symbols) == 1 else Flipping(symbols=())
+        self.loaded: Loaded = replace(real, strategy=strategy, model=hashed_once(real.model))
         self.path = folder / "journal.db"
         with opened_on(Disk):
             binding = Binding("sim", assembly.ACCOUNT, "proof", "flipping", False)
@@ -72,11 +75,11 @@ class Stage:
         self.disk = cast(Disk, self.journal._database._raw)
         self.disk.path = str(self.path)
         self.look = sqlite3.connect(self.path, isolation_level=None)
-        self.terms = checker.Terms(
+        self.terms = Terms(
             instance=f"sim/{assembly.ACCOUNT}/flipping",
             interval=market.INTERVAL.minutes * 60_000,
             max_delay=market.INTERVAL.minutes * 6_000,
-            closes=market.close_prices(),
+            closes={symbol: market.close_prices(symbol) for symbol in symbols},
             limit=LIMIT,
         )
         clocks._PIECE = 1e9  # the virtual loop has no suspends that a long sleep would miss: they are events of a plan
@@ -126,9 +129,9 @@ def cached_frames(frame_of: Callable[..., Any]) -> Callable[..., Any]:
     return cached
 
 
-def new_stage() -> Stage:
+def new_stage(symbols: tuple[str, ...] = (market.SYMBOL,)) -> Stage:
     """Set a stage on a file system in memory, where there is one."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="proof-", dir=memory if memory.is_dir() else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Stage(folder)
+    return Stage(folder, symbols)

@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tests.proof import market
 from tests.proof.plan import Plan
 from tests.proof.planted import BUGS
+from tests.proof.planted_in_a_basket import BASKET_BUGS
 from tests.proof.search import Found, Search
+from tests.proof.stage import new_stage
 
 SEEDS_A_TASK = 200
-SINGLES = 16
-"""Into how many pieces the plans of one fault are cut."""
-PHASES = ("planted", "kept", "singles", "pairs", "seeds")
-"""Beside these there is `known`: each planted bug with the one plan that is known to find it."""
+SINGLES, LEGS, BASKET = 16, 4, 80
+"""Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form."""
+PHASES = ("planted", "kept", "singles", "basket", "pairs", "seeds")
+"""Beside these there are `known`, each planted bug with the one plan that is known to find it, and `legs`, every kind
+of fault in one leg of a basket."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,11 +44,13 @@ def tasks(phase: str, firsts: int, seeds: int) -> Iterator[Task]:
     """Cut a phase into tasks."""
     match phase:
         case "planted" | "known":
-            yield from (Task(phase, name) for name in BUGS)
+            yield from (Task(phase, name) for name in (*BUGS, *BASKET_BUGS))
         case "kept":
             yield Task(phase, "0")
         case "singles":
             yield from (Task(phase, str(part)) for part in range(SINGLES))
+        case "basket" | "legs":
+            yield from (Task(phase, str(part)) for part in range(BASKET if phase == "basket" else LEGS))
         case "pairs":
             yield from (Task(phase, str(first)) for first in range(firsts))
         case "seeds":
@@ -55,9 +61,9 @@ _search: Search | None = None
 
 
 def work(task: Task, seeds: int) -> Outcome:
-    """Do a task in this process, whose stage is set once."""
-    global _search
-    _search = search = _search or Search()
+    """Do a task in this process."""
+    of_many = task.phase in ("basket", "legs") or task.which in BASKET_BUGS
+    search = _on_stage(market.BASKET if of_many else (market.SYMBOL,))
     if task.phase in ("planted", "known"):
         plans = [search.known(task.which)] if task.phase == "known" else None
         found: Found = search.hunt(task.which, plans)
@@ -71,6 +77,16 @@ def work(task: Task, seeds: int) -> Outcome:
     return done
 
 
+def _on_stage(symbols: tuple[str, ...]) -> Search:
+    """Return the search of this process on the market asked for; of two stages only one can stand."""
+    global _search
+    if _search is None or _search.stage.symbols != symbols:
+        if _search is not None:
+            _search.stage.close()
+        _search = Search(new_stage(symbols))
+    return _search
+
+
 def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]:
     number = int(task.which)
     match task.phase:
@@ -78,6 +94,10 @@ def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]
             yield from search.kept()
         case "singles":
             yield from ((plan, 1) for plan in list(search.singles())[number::SINGLES])
+        case "legs":
+            yield from ((plan, 1) for plan in list(search.basket(short=True))[number::LEGS])
+        case "basket":
+            yield from ((plan, 1) for plan in list(search.basket(short=False))[number::BASKET])
         case "pairs":
             yield from ((plan, 1) for plan in search.pairs(search.firsts()[number]))
         case "seeds":

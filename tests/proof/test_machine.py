@@ -40,6 +40,13 @@ def test_no_single_fault_anywhere_in_a_cycle_breaks_a_promise(part: int, tmp_pat
     assert said["plans"] > 300
 
 
+@pytest.mark.fault(1, 2, 8, 21, 25, 26, 27, 32, 33, 34, 35, 36, 37, 38, 40, 41, 42, 45, 46, 48, 49, 59, 64, 65)
+def test_no_kind_of_fault_in_any_one_of_twenty_legs_breaks_a_promise(tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "legs")
+    assert said["violations"] == 0
+    assert said["plans"] > 50
+
+
 @pytest.mark.fault(1, 2, 8, 21, 26, 27, 30, 37, 41, 43, 50, 81)
 @pytest.mark.parametrize("part", range(1, SEEDS_IN + 1))
 def test_no_random_plan_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:

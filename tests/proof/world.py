@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.proof import checker, market
+from tests.proof.case import read
 from tests.proof.flipping import side
-from tests.proof.plan import COMMIT, RESTRICTING, SKEWS, Dealer, Plan, argument, ends_a_life, is_event
+from tests.proof.plan import COMMIT, OF_ALL, ORDER, RESTRICTING, SKEWS, Dealer, Plan, argument, ends_a_life, is_event
 from tests.proof.stage import BEFORE, CANARIES, KEY, SECRET, Snapshot, Stage
 from tests.proof.timeline import Timeline, VirtualLoop
 from tests.proof.wire import Crash, Session
@@ -138,9 +139,9 @@ class World:
             case "deposit":
                 self._outside({"do": "transfer", "amount": number})
             case "leverage":
-                self._outside({"do": "leverage", "symbol": market.SYMBOL, "leverage": int(number)})
+                self._outside({"do": "leverage", "symbol": self.stage.symbols[0], "leverage": int(number)})
             case "adl" | "liquidate":
-                self._outside({"do": name, "symbol": market.SYMBOL})
+                self._outside({"do": name, "symbol": self.stage.symbols[0]})
             case "rule":
                 self._outside({"do": "rule", "code": int(number), "msg": "Quantitative rules violated."})
             case "key":
@@ -155,7 +156,13 @@ class World:
 
     def _trade_by_hand(self, quantity: Decimal) -> None:
         side = "BUY" if quantity > 0 else "SELL"
-        order = {"do": "order", "symbol": market.SYMBOL, "side": side, "type": "MARKET", "quantity": str(abs(quantity))}
+        order = {
+            "do": "order",
+            "symbol": self.stage.symbols[0],
+            "side": side,
+            "type": "MARKET",
+            "quantity": str(abs(quantity)),
+        }
         self._outside(order)
         self.foreign.append(self.time.now())
 
@@ -281,6 +288,16 @@ class World:
         """Whether nothing went wrong but the machine's clock, which is no reason to miss a close."""
         return all(kind in SKEWS for kind in self.dealer.dealt.values())
 
+    def _of_one_leg(self) -> bool:
+        """Whether all that went wrong is one order's matter."""
+        struck = [(self.trace[step], kind) for step, kind in self.dealer.dealt.items() if step != BOOT]
+        return (
+            len(struck) == 1
+            and struck[0][0] == ORDER
+            and not struck[0][1].startswith(OF_ALL)
+            and not is_event(struck[0][1])
+        )
+
     def end(self) -> Told:
         """Close everything and judge what is left: the ledger, the journal's file, and what was written meanwhile."""
         self.loop.close()
@@ -294,15 +311,16 @@ class World:
         outside = self._outside_kinds()
         due = [*self.due] if self._only_set_up_wrongly() else []
         due += [self.resumed] if self.resumed is not None else []
-        case = checker.read(
+        case = read(
             self.exchange.ledger._db,
             self.stage.path,
             posted=self.posted,
             foreign=self.foreign,
             outside=outside,
             restricted=self._restricted(),
+            alone=self._of_one_leg(),
             undying=not any(ends_a_life(kind) for kind in self.dealer.dealt.values()),
-            side=0 if self.resumed is None else round(side(self.resumed)),
+            sides={} if self.resumed is None else {one: round(side(self.resumed, one)) for one in self.stage.symbols},
             due=[round(close.timestamp() * 1000) for close in due],
             ended_well=self.ends[-1] == "done",
             canaries=CANARIES,

@@ -1,0 +1,93 @@
+"""What the checker judges: the rows of the ledger and of the journal's file, and what was seen meanwhile.
+
+Like the checker it imports nothing of the product.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the checker is told beside the two files.
+
+    Args:
+        instance: account and strategy, from which orders are named.
+        interval: milliseconds of a candle.
+        max_delay: milliseconds after a close until which it may be decided.
+        closes: by symbol the close price of every whole candle by its close time, built from the tape.
+        limit: the largest notional of a position, in USDT.
+    """
+
+    instance: str
+    interval: int
+    max_delay: int
+    closes: Mapping[str, Mapping[int, float]]
+    limit: Decimal
+
+
+@dataclass
+class Case:
+    """One run: rows of both files, and what was seen of each order as it left."""
+
+    orders: list[dict[str, Any]]
+    trades: list[dict[str, Any]]
+    incomes: list[dict[str, Any]]
+    held: dict[str, Decimal]
+    wallet: Decimal
+    equity_start: Decimal
+    journal: dict[str, list[dict[str, Any]]]
+    posted: Sequence[Any] = ()
+    foreign: Sequence[int] = ()
+    outside: frozenset[str] = frozenset()
+    restricted: Mapping[str, str] = field(default_factory=dict)
+    undying: bool = True
+    alone: bool = False
+    sides: Mapping[str, int] = field(default_factory=dict)
+    ended_well: bool = True
+    due: Sequence[int] = ()
+    canaries: Sequence[str] = ()
+    written: Mapping[str, bytes] = field(default_factory=dict)
+    terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
+
+    def client(self, order_id: int) -> str:
+        """Return the client id of an order."""
+        return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)
+
+
+PACKED = ("transcripts", "blocks")
+TABLES = (*PACKED, "decisions", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
+
+
+def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
+    """Read both files; `more` is the rest of the case."""
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as file:
+        tables = {name: _rows(file, name) for name in TABLES}
+    positions = _rows(ledger, "positions")
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for row in positions:
+        held[row["symbol"]] += Decimal(row["quantity"])
+    (wallet,) = ledger.execute("SELECT wallet FROM state").fetchone()
+    begun = dict(ledger.execute("SELECT name, value FROM identity"))
+    return Case(
+        orders=_rows(ledger, "orders"),
+        trades=_rows(ledger, "trades"),
+        incomes=_rows(ledger, "incomes"),
+        held={symbol: quantity for symbol, quantity in held.items() if quantity},
+        wallet=Decimal(wallet),
+        equity_start=Decimal(begun.get("equity", "10000")),
+        journal=tables,
+        **more,
+    )
+
+
+def _rows(file: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    cursor = file.execute(f"SELECT * FROM {table} ORDER BY rowid")
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

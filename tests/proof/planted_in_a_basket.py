@@ -1,0 +1,28 @@
+"""Bugs that only the close of many symbols can show, planted like the others."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from tests.proof.planted import Bug, bug
+from trader.journal.rows import Intent
+from trader.live.router import Router
+
+
+@bug(Router, "carry")
+def one_leg_stops_all(right: Any) -> Any:
+    """Send nothing more of a decision once an order of any symbol has ended short."""
+
+    async def carry(self: Router, intent: Intent, *, sent_at: datetime | None = None) -> Decimal:
+        short: set[datetime] = self.__dict__.setdefault("short", set())
+        if intent.close in short:
+            return intent.quantity
+        left: Decimal = await right(self, intent, sent_at=sent_at)
+        if left:
+            short.add(intent.close)
+        return left
+
+    return carry
+
+
+BASKET_BUGS: dict[str, Bug] = {plant.__name__: plant for plant in (one_leg_stops_all,)}
