@@ -1,5 +1,6 @@
 """A recurrent model from the command line: trained, judged, and traded the same by backtest and daemon."""
 
+import json
 from pathlib import Path
 
 from tests.scenarios.processes import Home
@@ -15,6 +16,12 @@ def test_a_network_is_trained_judged_and_traded_by_backtest_and_daemon_alike(tmp
     assert told["verdict"] == "NO-GO"
     assert len(told["epochs"]) == 2
     assert home.document("model", "verify", model)["verified"]
+    done = home.run("evidence", model, "--candles", str(candles), "--json")
+    assert done.returncode == 1
+    judged = json.loads(done.stdout)
+    assert (judged["gates"], judged["verdict"]) == (told["gates"], "NO-GO")
+    assert judged["walk_forward"]["count"] == 6
+    assert judged["proportional"]["net_log_return"] != judged["performance"]["net_log_return"]
 
     file = tmp_path / "gru.toml"
     file.write_text(

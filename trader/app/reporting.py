@@ -139,6 +139,4 @@ def judged_of(loaded: Loaded) -> Judged:
 
 def _trained(card: Card) -> str:
     """Say how a recurrent model was trained."""
-    network = card.network
-    shape = "" if network is None else f"{network.layers} layers of {network.width} over {network.window} candles"
-    return f"A recurrent network, {shape}: {card.loss}. {card.method}."
+    return f"A recurrent network, {card.loss}. {card.method}."

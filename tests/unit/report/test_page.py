@@ -100,10 +100,12 @@ def test_a_live_account_is_set_beside_what_it_should_have_earned() -> None:
     assert "Against what it should have earned" not in render(story(), "")
 
 
-def test_a_linear_model_shows_no_training() -> None:
-    assert "How it was trained" in render(story(), "")
-    linear = replace(story(), judged=replace(story().judged, learning=None))
-    assert "How it was trained" not in render(linear, "")
+def test_a_linear_model_shows_no_training(page: str) -> None:
+    assert "How it was trained" in page
+    assert "How much likelier the next candle" in page
+    linear = render(replace(story(), judged=replace(story().judged, learning=None)), "")
+    assert "How it was trained" not in linear
+    assert "The log return of the next candle" in linear
 
 
 def test_networks_trained_side_by_side_stand_in_one_table_with_both_curves() -> None:

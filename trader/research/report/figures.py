@@ -47,7 +47,9 @@ def figures(story: Story, palette: Palette, *, width: int | str = "container") -
         if not changes.is_empty():
             drawn.append(Figure("changes", "Changes of the price", _CHANGES, _histogram(changes, "closes", palette)))
     if closes["forecast"].null_count() < closes.height:
-        drawn.append(Figure("forecast", "Forecast", _FORECAST, _forecast(closes, palette)))
+        likelier = story.judged.learning is not None
+        caption = _LIKELIER if likelier else _FORECAST
+        drawn.append(Figure("forecast", "Forecast", caption, _forecast(closes, palette, likelier=likelier)))
     drawn.append(Figure("position", "Position", _POSITION, _position(closes, palette)))
     if story.portfolio is not None:
         drawn += portfolio_figures(story.portfolio, palette)
@@ -84,6 +86,7 @@ _EQUITY = (
 _PRICE = "The first price after every close."
 _CHANGES = "How far that price moved from close to close; the outermost bins hold the rest."
 _FORECAST = "The log return of the next candle as forecast at its beginning, in basis points."
+_LIKELIER = "How much likelier the next candle was said to close higher than lower, in per cent."
 _POSITION = "Notional over equity after every close: above zero long, below short."
 _RETURNS = (
     "What the equity earned, after costs, over candles begun with something held; the outermost bins hold the rest."
@@ -135,10 +138,11 @@ def _price(closes: pl.DataFrame, story: Story, palette: Palette) -> Spec:
     return spec(alt.layer(line.add_params(pan), reader(base, tips)))
 
 
-def _forecast(closes: pl.DataFrame, palette: Palette) -> Spec:
-    base = plot(rows_of(closes, "close", forecast=("forecast", 1e4)), 130)
-    bars = base.mark_bar(width=1).encode(x=time(), y=alt.Y("forecast:Q", title="basis points"))
-    tips = [when(), alt.Tooltip("forecast:Q", title="forecast, bp", format=".2f")]
+def _forecast(closes: pl.DataFrame, palette: Palette, *, likelier: bool) -> Spec:
+    factor, unit, short = (100.0, "per cent", "%") if likelier else (1e4, "basis points", "bp")
+    base = plot(rows_of(closes, "close", forecast=("forecast", factor)), 130)
+    bars = base.mark_bar(width=1).encode(x=time(), y=alt.Y("forecast:Q", title=unit))
+    tips = [when(), alt.Tooltip("forecast:Q", title=f"forecast, {short}", format=".2f")]
     return spec(alt.layer(bars.encode(color=by_sign("forecast", palette)), reader(base, tips)))
 
 

@@ -18,6 +18,8 @@ _ENTROPY = (
 _BALANCE = "How many candles of each period closed higher and lower; the rest stood still."
 _TRAINING = "Loss on the candles it was trained on. Dark has one layer; the thicker a line, the wider its network."
 _VALIDATION = "Loss on the later candles that stopped the training; those are what it is ranked by."
+_LOSSES = ("train_loss", "validation_loss")
+_PERIODS = ("train", "validation", "test")
 _UNITS = {"cross-entropy": "nats a candle", "profit": "loss of a candle, bp"}
 _SCALES = {"cross-entropy": 1.0, "profit": 1e4}
 
@@ -27,7 +29,7 @@ def training_figures(
 ) -> list[Figure]:
     """Draw what a card says of a training: its passes, and by period entropy and balance of the classes."""
     drawn = [Figure("learning", "Loss by pass", _LEARNING, _passes(learning, palette))]
-    known = {period: told for period, told in metrics.items() if told.get("cross_entropy") is not None}
+    known = {name: metrics[name] for name in _PERIODS if metrics.get(name, {}).get("cross_entropy") is not None}
     if known:
         drawn.append(Figure("entropy", "Cross entropy", _ENTROPY, _entropy(known, palette)))
         drawn.append(Figure("balance", "Balance of the classes", _BALANCE, _balance(known, palette)))
@@ -51,7 +53,7 @@ def _passes(learning: Mapping[str, Any], palette: Palette) -> Spec:
     ]
     base = plot(rows, 220)
     x = alt.X("pass:Q", title="pass", axis=alt.Axis(grid=False, tickMinStep=1))
-    scale = alt.Scale(zero=False)
+    scale = alt.Scale(domain=_reach([row[name] for row in rows for name in ("trained", "validation")]), clamp=True)
     tips = [alt.Tooltip("pass:Q"), *(alt.Tooltip(f"{name}:Q", format=".6~g") for name in ("trained", "validation"))]
     kept = alt.Chart(alt.InlineData(values=[{"pass": learning["best"]}])).mark_rule(color=palette.muted)
     return spec(
@@ -76,7 +78,7 @@ def _entropy(known: Mapping[str, Mapping[str, Any]], palette: Palette) -> Spec:
     scale = alt.Scale(zero=False, nice=True, padding=12)
     tips = [alt.Tooltip("period:N"), *(alt.Tooltip(f"{name}:Q", format=".6f") for name in ("forecast", "coin"))]
     tips.append(alt.Tooltip("n:Q", title="candles"))
-    x = alt.X("forecast:Q", scale=scale, title="nats a candle", axis=alt.Axis(tickCount=5, format=".4f"))
+    x = alt.X("forecast:Q", scale=scale, title="nats a candle", axis=alt.Axis(tickCount=4, format=".3f"))
     return spec(
         alt.layer(
             base.mark_rule(color=palette.line, strokeWidth=2).encode(y=y, x=x, x2="coin:Q"),
@@ -127,9 +129,6 @@ def _shapes(told: Mapping[str, Any], which: str, palette: Palette) -> Spec:
         layers.append(kept.mark_point(color=colour, filled=True, size=36, opacity=1).encode(x=x, y=y, tooltip=tips))
         layers.append(kept.mark_text(color=colour, dy=-9, fontSize=10).encode(x=x, y=y, text="shape:N"))
     return spec(alt.layer(*layers))
-
-
-_LOSSES = ("train_loss", "validation_loss")
 
 
 def _reach(losses: Sequence[float]) -> list[float]:
