@@ -1,6 +1,6 @@
-"""Carry over sixty daily closes of the most liquid real perpetuals: daemon, backtest and third ledger are one story."""
+"""Carry over sixty daily closes of the most liquid real perpetuals, and where it goes wrong: all tell one story."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,10 +8,12 @@ import polars as pl
 
 from tests.parity.third_ledger import Account, replay
 from tests.scenarios.processes import Home, agrees
+from tests.unit.perpetuals_at_hand import START, perpetuals
 from trader.sim.instruments import default_brackets
 
-TIERS = [(tier.cap, tier.rate, tier.cum) for tier in default_brackets()]
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "strategies" / "perp-carry-1d.toml"
+YOUNG = SHIPPED.read_text().replace("window = 30", "window = 6").replace("least_history = 30", "least_history = 5")
+TIERS = [(tier.cap, tier.rate, tier.cum) for tier in default_brackets()]
 SYMBOLS, CLOSES = 24, 60
 
 
@@ -54,3 +56,48 @@ def test_every_decision_every_fill_and_every_cent_of_sixty_closes(shared: Path, 
     held = {symbol for _, positions in closes for symbol in positions}
     assert len(held) >= 20
     assert held & late
+
+
+def test_a_crash_takes_the_whole_basket_in_both_alike(tmp_path: Path) -> None:
+    tape, strategy = tmp_path / "perpetuals_1d.parquet", tmp_path / "bold.toml"
+    wild = pl.col("open_time") == START + timedelta(days=14)
+    perpetuals(6, 12, 24).drop("close_time").with_columns(
+        low=pl.when(wild).then((pl.col("low") * 0.1).round(4)).otherwise("low"),
+        high=pl.when(wild).then((pl.col("high") * 4).round(4)).otherwise("high"),
+    ).write_parquet(tape)
+    bold = {
+        "tenths = 2 ": "tenths = 8 ",
+        "turnover = 0.3 ": "turnover = 2.0 ",
+        "target_volatility = 0.4": "target_volatility = 2.0",
+        "cap = 0.2": "cap = 0.9",
+    }
+    text = YOUNG
+    for plain, other in bold.items():
+        text = text.replace(plain, other)
+    strategy.write_text(text)
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(strategy), "--from", "2023-01-12", "--cycles", "6")
+    ran = home.document("run", *common, "--tape", str(tape), "--speed", "max")
+    assert ran == home.document("backtest", *common, "--candles", str(tape))
+    assert [close["state"] for close in ran["closes"]] == ["ACTIVE"] * 4 + ["HALTED"] * 2
+    assert len(ran["closes"][3]["position"]) > 5
+    assert {close["equity"] for close in ran["closes"][4:]} == {"0"}
+    agrees(home)
+    told, total = home.document("pnl"), ran["portfolio"]["attribution"]["total"]
+    assert (told["net"], told["unexplained"]) == ("-10000", "0")
+    assert (Decimal(total["net"]), total["other"]) == (-10_000, told["other"])
+
+
+def test_a_basket_that_does_not_fit_is_opened_by_neither(tmp_path: Path) -> None:
+    tape, strategy = tmp_path / "perpetuals_1d.parquet", tmp_path / "carry.toml"
+    perpetuals(6, 8, 20).drop("close_time").write_parquet(tape)
+    strategy.write_text(YOUNG.replace("tenths = 2 ", "tenths = 8 "))
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(strategy), "--from", "2023-01-12", "--cycles", "2")
+    settings = {"TRADER_RISK__MAX_LEVERAGE": "0.2"}
+    ran = home.document("run", *common, "--tape", str(tape), "--speed", "max", **settings)
+    assert ran == home.document("backtest", *common, "--candles", str(tape), **settings)
+    assert ran["trades"] == []
+    (why,) = home.journal("select why from decisions limit 1")
+    assert "by max_leverage: a gross notional of" in why[0]
+    assert why[0].count("max_leverage") == 1

@@ -93,7 +93,8 @@ def _round_trips(
     for trade in trades:
         if trade.close <= first.close:
             held[trade.symbol] = held.get(trade.symbol, Decimal(0)) - trade.quantity
-    in_order = sorted([*fills, *forced], key=lambda fill: fill.time)
+    # of what the exchange took at one moment a journal knows no order
+    in_order = sorted([*fills, *forced], key=lambda fill: (fill.time, fill.symbol))
     return round_trips(in_order, bookings, held=held, marks=reports[-1].prices)
 
 
