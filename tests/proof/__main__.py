@@ -17,11 +17,12 @@ from tests.proof.market import BASKET, SYMBOL
 from tests.proof.plan import Plan
 from tests.proof.planted import BUGS
 from tests.proof.planted_in_a_basket import BASKET_BUGS
+from tests.proof.planted_stops import STOP_BUGS
 from tests.proof.processes import process_tasks, run_process_task
 from tests.proof.search import Search
 from tests.proof.stage import new_stage
 from tests.proof.state import ROOT, State
-from tests.proof.tasks import PHASES, SINGLES, Outcome, Task, tasks, work
+from tests.proof.tasks import PHASES, SHORT, SINGLES, Outcome, Task, tasks, work
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -29,9 +30,10 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--plan", help='replay one plan: {"step": "kind", ...} or seed:N')
     parser.add_argument("--closes", type=int, default=1, help="closes of a replayed plan")
     parser.add_argument("--basket", action="store_true", help="replay on the market of a basket")
-    parser.add_argument("--bug", choices=sorted(BUGS | BASKET_BUGS), help="replay with a planted bug")
+    parser.add_argument("--stops", action="store_true", help="replay where every position has a protective stop")
+    parser.add_argument("--bug", choices=sorted(BUGS | BASKET_BUGS | STOP_BUGS), help="replay with a planted bug")
     parser.add_argument(
-        "--only", action="append", choices=[*PHASES, "known", "legs", "processes"], help="a phase, may be repeated"
+        "--only", action="append", choices=[*PHASES, *SHORT, "processes"], help="a phase, may be repeated"
     )
     parser.add_argument("--part", default="1/1", help="k/n: every n-th task of the phases, from the k-th")
     parser.add_argument("--seeds", type=int, default=100_000)
@@ -44,7 +46,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def replay(given: argparse.Namespace) -> int:
     """Run one plan and say every step, its fault, and what was broken."""
-    search, plan = Search(new_stage(BASKET if given.basket else (SYMBOL,))), Plan.read(given.plan)
+    search, plan = Search(new_stage(BASKET if given.basket else (SYMBOL,), stops=given.stops)), Plan.read(given.plan)
     if given.bug:
         found = search.hunt(given.bug, [plan])
         print(json.dumps({"bug": given.bug, "plan": found.plan, "said": found.said}))
@@ -61,9 +63,7 @@ def chosen(given: argparse.Namespace) -> list[Task]:
     """List the tasks that are asked for, the telling ones first."""
     phases = given.only or [*PHASES, "processes"]
     firsts = len(Search().firsts()) if "pairs" in phases else 0
-    found = [
-        task for phase in (*PHASES, "known", "legs") if phase in phases for task in tasks(phase, firsts, given.seeds)
-    ]
+    found = [task for phase in (*PHASES, *SHORT) if phase in phases for task in tasks(phase, firsts, given.seeds)]
     if "processes" in phases:
         found += process_tasks()
     part, of = map(int, given.part.split("/"))

@@ -50,6 +50,8 @@ class Case:
     undying: bool = True
     alone: bool = False
     sides: Mapping[str, int] = field(default_factory=dict)
+    algos: Sequence[Mapping[str, Any]] = ()
+    stops: bool = False
     ended_well: bool = True
     due: Sequence[int] = ()
     canaries: Sequence[str] = ()
@@ -62,7 +64,7 @@ class Case:
 
 
 PACKED = ("transcripts", "blocks")
-TABLES = (*PACKED, "decisions", "orders", "fills", "incomes", "baselines", "positions", "states", "equity")
+TABLES = (*PACKED, "decisions", "orders", "stops", "fills", "incomes", "baselines", "positions", "states", "equity")
 
 
 def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
@@ -83,6 +85,7 @@ def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
         wallet=Decimal(wallet),
         equity_start=Decimal(begun.get("equity", "10000")),
         journal=tables,
+        algos=_rows(ledger, "algos"),
         **more,
     )
 

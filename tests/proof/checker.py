@@ -3,21 +3,19 @@
 It imports nothing of the product: orders are named again here, candles are built again from the tape's rows.
 """
 
-import hashlib
 import json
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from tests.proof import resting
 from tests.proof.case import PACKED, Case
 
 FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
 _STEP = 3_600_000
 """By how much a stepped clock may deceive a daemon until it measures it again, before the next order."""
-_SIGNED = re.compile(rb"signature=[0-9a-f]{64}")
 _LATE = 5000 + 1000
 """Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
@@ -27,7 +25,7 @@ def violations(case: Case) -> list[str]:
     checks = (
         _names, _one_effect, _planned, _limit, _timely, _durable, _nothing_opens_while_halted, _nothing_opens_on_top,
         _others_are_carried, _fills, _positions, _foreign_is_noticed, _book, _money, _equity, _candles, _due,
-        _restrictions, _secrets,
+        _restrictions, _stops, _secrets,
     )  # fmt: skip
     return [f"{check.__name__.strip('_')}: {said}" for check in checks for said in check(case)]
 
@@ -40,7 +38,7 @@ def _names(case: Case) -> Iterator[str]:
     """Every order of ours on the exchange was intended under a name that follows from its purpose."""
     known = {row["client_id"]: row for row in case.journal["orders"]}
     for row in case.journal["orders"]:
-        if row["client_id"] != name_of(case.terms.instance, row):
+        if row["client_id"] != resting.name_of(case.terms.instance, row):
             yield f"{row['client_id']} is not the name of {row['leg']}{row['attempt']} at {row['close']}"
     for row in _ours(case):
         intent = known.get(row["client_id"])
@@ -48,16 +46,6 @@ def _names(case: Case) -> Iterator[str]:
             yield f"the exchange has {row['client_id']}, which the journal never intended"
         elif (Decimal(intent["quantity"]) > 0) != (row["side"] == "BUY"):
             yield f"{row['client_id']} went the wrong way"
-
-
-def name_of(instance: str, row: Mapping[str, Any]) -> str:
-    """Name an order again, from the documented rule."""
-    minutes, digits = int(row["close"]) // 60_000, ""
-    while minutes:
-        minutes, rest = divmod(minutes, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
-    prefix = "t" + hashlib.sha256(instance.encode()).hexdigest()[:6]
-    return f"{prefix}.{digits}.{row['symbol']}.{row['leg']}{row['attempt']}"
 
 
 def _one_effect(case: Case) -> Iterator[str]:
@@ -88,7 +76,7 @@ def _planned(case: Case) -> Iterator[str]:
         if row["client_id"] in leg_of:
             done[leg_of[row["client_id"]]] += Decimal(row["executed_qty"])
     for (close, symbol, leg), quantity in done.items():
-        if leg != "f" and quantity > legs[close, symbol, leg]:
+        if leg not in "fs" and quantity > legs[close, symbol, leg]:
             yield f"the decision at {close} did {quantity} of {symbol} {leg} and decided {legs[close, symbol, leg]}"
 
 
@@ -111,7 +99,7 @@ def _timely(case: Case) -> Iterator[str]:
             continue
         if row["time"] < intent["close"]:
             yield f"{row['client_id']} was carried out {intent['close'] - row['time']} ms before its candle closed"
-        latest = intent["not_after"] if intent["leg"] == "f" else intent["close"] + case.terms.max_delay
+        latest = intent["not_after"] if intent["leg"] in "fs" else intent["close"] + case.terms.max_delay
         if row["time"] > latest + _LATE + (_STEP if _stepped(case) else 0):
             yield f"{row['client_id']} was carried out {row['time'] - latest} ms too late"
 
@@ -322,19 +310,17 @@ def _restrictions(case: Case) -> Iterator[str]:
         yield f"a person has resumed, and the next close left {case.held} where {wrong} was wanted"
 
 
+def _stops(case: Case) -> Iterator[str]:
+    """Exactly one stop rests for every position, none where nothing is held, and what triggered is explained."""
+    yield from resting.misplaced(case.algos, case.journal["stops"], case.terms.instance)
+    if case.ended_well:
+        yield from resting.unprotected(case.algos, case.journal, case.held if case.stops else {})
+
+
 def _secrets(case: Case) -> Iterator[str]:
     """No secret, and no signed address, is in anything that was written, nor in what is packed in the journal."""
     rows = [row for name in PACKED for row in case.journal[name]]
     packed = b"".join(
         zlib.decompress(row[name]) for row in rows for name in ("inputs", "output", "data") if name in row
     )
-    yield from leaks(case.canaries, {**case.written, "the journal's transcripts": packed})
-
-
-def leaks(canaries: Iterable[str], written: Mapping[str, bytes]) -> Iterator[str]:
-    """Say where a secret or a signed address was written."""
-    for place, text in written.items():
-        if any(canary.encode() in text for canary in canaries):
-            yield f"a secret is in {place}"
-        if _SIGNED.search(text):
-            yield f"a signed address is in {place}"
+    yield from resting.leaks(case.canaries, {**case.written, "the journal's transcripts": packed})

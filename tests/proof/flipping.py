@@ -36,9 +36,13 @@ class Flipping:
     def universe(self, listed: Collection[str]) -> tuple[str, ...]:
         return self.symbols or tuple(sorted(listed))
 
+    def wish(self, close: datetime, symbol: str) -> float:
+        """Return the side of a symbol at a close, +1 or -1."""
+        return 1.0 if ((close - FIRST) // INTERVAL.delta + turn(symbol)) % 2 == 0 else -1.0
+
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         rows = candles.select("symbol", "close_time").rows()
-        values = [side(close, symbol) for symbol, close in rows]
+        values = [self.wish(close, symbol) for symbol, close in rows]
         return pl.DataFrame(
             {"symbol": [row[0] for row in rows], "close_time": candles["close_time"], "forecast": values}
         ).with_columns(confidence=pl.lit(1.0))
@@ -48,6 +52,10 @@ class Flipping:
         return {symbol: share * forecast.value for symbol, forecast in forecasts.items()}
 
 
-def side(close: datetime, symbol: str) -> float:
-    """Return the side of a symbol at a close, +1 or -1."""
-    return 1.0 if ((close - FIRST) // INTERVAL.delta + turn(symbol)) % 2 == 0 else -1.0
+@dataclass(frozen=True)
+class Growing(Flipping):
+    """Holds half of it at first and adds the other half at the next close, so that a stop has to move; then flips."""
+
+    def wish(self, close: datetime, symbol: str) -> float:
+        passed = (close - FIRST) // INTERVAL.delta
+        return 0.5 if passed <= 0 else 1.0 if passed % 2 else -1.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ORDER = "POST /fapi/v1/order"
+PLACE = "POST /fapi/v1/algoOrder"
 KLINES = "GET /fapi/v1/klines"
 COMMIT = "commit"
 
@@ -16,8 +17,12 @@ RESTRICTING = {
     "status:403": "HALTED",
     "status:451": "HALTED",
     "code:-4400": "REDUCING",
+    "stop:-2021": "HALTED",
+    "stop:-2015": "HALTED",
+    "stop:-4045": "REDUCING",
+    "stop:-4130": "REDUCING",
 }
-"""Refusals of an order that only a person can mend, and the state that has to follow on each until one resumes."""
+"""Refusals of an order or a stop that only a person can mend, and the state that has to follow until one resumes."""
 
 ORDER_KINDS = (
     "lose_answer",
@@ -51,7 +56,7 @@ ORDER_KINDS = (
     "code:-1111",
     "code:-2022",
     "code:-4116",
-    *RESTRICTING,
+    *(kind for kind in RESTRICTING if not kind.startswith("stop:")),
     "status:429",
     "status:418",
     "die_before",
@@ -61,6 +66,13 @@ ORDER_KINDS = (
     "die_after_long",
     "die_late_long:3000",
 )
+STOP_KINDS = (
+    "lose_answer", "drop_request", "refused", "hang_executed", "hang_not_executed", "late:3000", "late:4900",
+    "unknown_503_executed", "unknown_503_not_executed", "service_unavailable_503", "timeout_1007_executed",
+    "timeout_1007_not_executed", "html_executed", "html_not_executed", "empty_executed", "truncated", "code:-1021",
+    "code:-1008", "code:-4116", "code:-4509", *(kind for kind in RESTRICTING if kind.startswith("stop:")), "status:429",
+    "status:418", "die_before", "die_after", "die_late:3000", "die_after_long", "die_late_long:3000",
+)  # fmt: skip
 READ_KINDS = ("drop_request", "refused", "hang", "truncated", "html_200", "empty_200", "service_unavailable_503",
               "code:-1021", "status:429", "status:418", "no_positions", "die_before",
               "die_before_long")  # fmt: skip
@@ -70,6 +82,9 @@ COMMIT_KINDS = ("die_before", "die_after", "die_after_long", "power", "full", "i
 EVENTS = ("hand:37", "hand:-37", "halt", "flatten", "halt_resume", "deposit:250", "leverage:5", "clock:5", "clock:3600",
           "clock:-3600", "suspend:30", "suspend:7000", "suspend:58000", "wake", "adl", "liquidate",
           "rule:-4400", "key")  # fmt: skip
+STOP = "stop"
+"""The event that a protective stop triggers; it is among the others where there are stops."""
+
 SKEWS = ("clock:0.8", "clock:5", "clock:-5", "clock:3600", "clock:-3600")
 PAIRED_ORDER_KINDS = tuple(kind for kind in ORDER_KINDS if kind not in RESTRICTING or kind == "code:-4061")
 PAIRED_READ_KINDS = ("hang", "html_200", "status:429", "die_before")
@@ -144,6 +159,10 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "resume_overheard": ((Where(ORDER, 1), "code:-4061"),),
     "client_heard_at_debug": (),
     "one_leg_stops_all": ((Where(ORDER, 3), "code:-4131"),),
+    "stop_placed_blindly": ((Where(PLACE, 0), "lose_answer"),),
+    "stop_taken_for_a_person_s": ((Where(ORDER, 0, -3), STOP),),
+    "stop_shrugged_off": ((Where(ORDER, 0, -3), STOP),),
+    "stop_not_written_down": (),
 }
 """The faults that find each planted bug, and where they have to strike; none where every run does."""
 
@@ -178,16 +197,17 @@ class Plan:
         """Leave one fault out."""
         return Plan({at: kind for at, kind in self.faults.items() if at != step})
 
-    def dealer(self) -> "Dealer":
+    def dealer(self, events: Sequence[str] = EVENTS) -> "Dealer":
         """Return what deals the faults of one run."""
-        return Dealer(self)
+        return Dealer(self, events)
 
 
 class Dealer:
     """Deals the fault of every step, and remembers what it dealt so that a seed becomes a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, events: Sequence[str]) -> None:
         self._faults = plan.faults
+        self._events = events
         self._dice = None if plan.seed is None else random.Random(plan.seed)
         self.dealt: dict[int, str] = {}
         self.over = False
@@ -212,12 +232,12 @@ class Dealer:
 
     def _draw(self, name: str) -> str | None:
         assert self._dice is not None
-        rate = self._order_rate if name == ORDER else self._rate
+        rate = self._order_rate if name in (ORDER, PLACE) else self._rate
         if self._left == 0 or self._dice.random() >= rate:
             return None
         self._left -= 1
         if self._outside and self._dice.random() < 0.4:
-            return self._dice.choice(EVENTS)
+            return self._dice.choice(self._events)
         return self._dice.choice(kinds_of(name))
 
 
@@ -227,7 +247,7 @@ def kinds_of(name: str) -> tuple[str, ...]:
         return COMMIT_KINDS
     if name == KLINES:
         return READ_KINDS + KLINES_KINDS
-    return ORDER_KINDS if name == ORDER else READ_KINDS
+    return ORDER_KINDS if name == ORDER else STOP_KINDS if name == PLACE else READ_KINDS
 
 
 def paired_kinds(name: str) -> tuple[str, ...]:
@@ -239,12 +259,12 @@ def paired_kinds(name: str) -> tuple[str, ...]:
     return PAIRED_ORDER_KINDS if name == ORDER else PAIRED_READ_KINDS
 
 
-def singles(trace: Sequence[str]) -> Iterator[Plan]:
+def singles(trace: Sequence[str], events: Sequence[str] = EVENTS) -> Iterator[Plan]:
     """Give every plan of one fault or event along the steps of an undisturbed run, and every clock set wrongly."""
     for kind in SKEWS:
         yield Plan({-1: kind})
     for step, name in enumerate(trace):
-        for kind in (*kinds_of(name), *EVENTS):
+        for kind in (*kinds_of(name), *events):
             yield Plan({step: kind})
 
 
@@ -261,6 +281,15 @@ def legs(trace: Sequence[str]) -> Iterator[Plan]:
         steps = [step for step, one in enumerate(trace) if one == name]
         for number, kind in enumerate(kinds):
             yield Plan({steps[number * _STRIDE % len(steps)]: kind})
+
+
+def near_stops(trace: Sequence[str], events: Sequence[str]) -> Iterator[Plan]:
+    """Give those plans of one fault that strike from the first look at a stop until one is placed, or trigger one."""
+    first = next(step for step, name in enumerate(trace) if name.endswith("/algoOrder"))
+    for plan in singles(trace, events):
+        ((step, kind),) = plan.faults.items()
+        if first <= step <= trace.index(PLACE) + 2 or kind == STOP:
+            yield plan
 
 
 def seconds(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:
@@ -281,7 +310,7 @@ def firsts(trace: Sequence[str]) -> Iterator[Plan]:
 
 def is_event(kind: str) -> bool:
     """Whether somebody outside did it: after such a thing a halt is the right answer."""
-    return kind in EVENTS or kind in SKEWS
+    return kind in EVENTS or kind in SKEWS or kind == STOP
 
 
 def ends_a_life(kind: str) -> bool:

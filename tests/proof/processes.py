@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tests.proof import checker
+from tests.proof import checker, resting
 from tests.proof.case import Terms, read
 from tests.proof.tasks import Outcome, Task
 from tests.scenarios.processes import Home, agrees, rows
@@ -148,7 +148,7 @@ def _canary(home: Home, said: str, readings: Iterable[str] = ()) -> list[str]:
     told = [home.run(name, "--json") for name in readings]
     pages = "".join(one.stdout + one.stderr for one in told)
     texts |= {"the output": said.encode(), "a page": pages.encode()}
-    return [*checker.leaks([*secrets.values(), token], texts), *open_to_all]
+    return [*resting.leaks([*secrets.values(), token], texts), *open_to_all]
 
 
 # --- a thousand closes -----------------------------------------------------------------------------------------------

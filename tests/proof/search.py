@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.proof.plan import KEPT, KNOWN, Plan, basket, firsts, legs, seconds, singles
+from tests.proof.plan import KEPT, KNOWN, Plan, basket, firsts, legs, near_stops, seconds, singles
 from tests.proof.planted import BUGS, OPENED_WITH
 from tests.proof.planted_in_a_basket import BASKET_BUGS
+from tests.proof.planted_stops import STOP_BUGS
 from tests.proof.stage import Stage, new_stage
 from tests.proof.world import Told, World, beginning
 
@@ -23,10 +24,10 @@ class Violation:
     said: str
     plan: Plan
     closes: int
-    basket: bool = False
+    stage: str = ""
 
     def __str__(self) -> str:
-        more = " --basket" if self.basket else ""
+        more = f" --{self.stage}" if self.stage else ""
         return f"{self.said}\n  replay: {REPLAY} '{self.plan}' --closes {self.closes}{more}"
 
 
@@ -70,9 +71,13 @@ class Search:
             return told, None
         drawn = Plan(told.dealt)
         if plan.seed is not None and not self.run(drawn, closes).violations:
-            return told, Violation(told.violations[0], plan, closes, self._many)
+            return told, Violation(told.violations[0], plan, closes, self._stage_name)
         small, said = self.shrink(drawn, closes, told.violations[0])
-        return told, Violation(said, small, closes, self._many)
+        return told, Violation(said, small, closes, self._stage_name)
+
+    @property
+    def _stage_name(self) -> str:
+        return "basket" if self._many else "stops" if self.stage.stops else ""
 
     @property
     def _many(self) -> bool:
@@ -89,7 +94,11 @@ class Search:
 
     def singles(self) -> Iterator[Plan]:
         """Give all plans of one fault over one close and the start after it."""
-        return singles(self.trace())
+        return singles(self.trace(), self.stage.events)
+
+    def near_stops(self) -> Iterator[Plan]:
+        """Give those of them that are about stops."""
+        return near_stops(self.trace(), self.stage.events)
 
     def basket(self, *, short: bool) -> Iterator[Plan]:
         """Give the plans of one fault in the close of a basket: one of each kind, or all of them."""
@@ -112,7 +121,7 @@ class Search:
         """Look for a planted bug with the plans everybody gets, in an order drawn once."""
         begun, before = time.monotonic(), self.plans
         given = plans if plans is not None else self._hunting_plans()
-        with (BUGS | BASKET_BUGS)[name](), self._own_stage(name):
+        with (BUGS | BASKET_BUGS | STOP_BUGS)[name](), self._own_stage(name):
             for number, plan in enumerate(given, 1):
                 _, violation = self.judge(plan, 1)
                 if violation is not None:
@@ -132,7 +141,7 @@ class Search:
         random.Random(2026).shuffle(plans)
         if self._many:
             return [Plan(), *plans]
-        kept = [plan for plan, closes in self.kept() if closes == 1]
+        kept = [] if self.stage.stops else [plan for plan, closes in self.kept() if closes == 1]
         return [Plan(), *plans, *kept, *(Plan(seed=seed) for seed in range(2000))]
 
     @contextlib.contextmanager
@@ -141,7 +150,7 @@ class Search:
         if name not in OPENED_WITH:
             yield
             return
-        kept, self.stage = self.stage, new_stage(self.stage.symbols)
+        kept, self.stage = self.stage, new_stage(self.stage.symbols, stops=self.stage.stops)
         try:
             yield
         finally:

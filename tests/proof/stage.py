@@ -17,7 +17,8 @@ from typing import Any, cast
 from tests.proof import market
 from tests.proof.case import Terms
 from tests.proof.disk import Disk, opened_on
-from tests.proof.flipping import Flipping
+from tests.proof.flipping import Flipping, Growing
+from tests.proof.plan import EVENTS, STOP
 from trader import log
 from trader.app import assembly
 from trader.app.strategies import Loaded, load_strategy
@@ -49,10 +50,15 @@ class Snapshot:
 
 
 class Stage:
-    """Replaces clock, disk and client of this process for good; a process of its own is best."""
+    """Replaces clock, disk and client of this process for good; a process of its own is best.
 
-    def __init__(self, folder: Path, symbols: tuple[str, ...]) -> None:
+    With `stops` every position has a protective stop, and grows before it is turned, so that the stop has to move.
+    """
+
+    def __init__(self, folder: Path, symbols: tuple[str, ...], *, stops: bool = False) -> None:
         self.folder = folder
+        self.stops = stops
+        self.events = (*EVENTS, STOP) if stops else EVENTS
         self.symbols = symbols
         self.tape = market.tape(folder, symbols)
         self.listing = default_listing(self.tape)
@@ -61,12 +67,11 @@ class Stage:
         log.configure(LogSettings(level="INFO", format="json"), self.output)
         sys.excepthook = hook  # what goes wrong in the machine itself is for whoever runs it
         log.register_secret(KEY, SECRET)
-        self.settings = Settings(
-            venue="sim", data_dir=folder, api_key=KEY, api_secret=SECRET, risk={"max_notional": LIMIT}
-        )  # type: ignore[arg-type]
+        risk = {"max_notional": LIMIT, "protective_stop": Decimal("0.2") if stops else None}
+        self.settings = Settings(venue="sim", data_dir=folder, api_key=KEY, api_secret=SECRET, risk=risk)  # type: ignore[arg-type]
         real = load_strategy(self.settings)
-        strategy = Flipping() if len(symbols) == 1 else Flipping(symbols=())
-        self.loaded: Loaded = replace(real, strategy=strategy, model=hashed_once(real.model))
+        self.strategy = Growing() if stops else Flipping() if len(symbols) == 1 else Flipping(symbols=())
+        self.loaded: Loaded = replace(real, strategy=self.strategy, model=hashed_once(real.model))
         self.path = folder / "journal.db"
         with opened_on(Disk):
             binding = Binding("sim", assembly.ACCOUNT, "proof", "flipping", False)
@@ -129,9 +134,9 @@ def cached_frames(frame_of: Callable[..., Any]) -> Callable[..., Any]:
     return cached
 
 
-def new_stage(symbols: tuple[str, ...] = (market.SYMBOL,)) -> Stage:
+def new_stage(symbols: tuple[str, ...] = (market.SYMBOL,), *, stops: bool = False) -> Stage:
     """Set a stage on a file system in memory, where there is one."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="proof-", dir=memory if memory.is_dir() else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Stage(folder, symbols)
+    return Stage(folder, symbols, stops=stops)

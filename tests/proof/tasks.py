@@ -8,15 +8,19 @@ from tests.proof import market
 from tests.proof.plan import Plan
 from tests.proof.planted import BUGS
 from tests.proof.planted_in_a_basket import BASKET_BUGS
+from tests.proof.planted_stops import STOP_BUGS
 from tests.proof.search import Found, Search
 from tests.proof.stage import new_stage
 
 SEEDS_A_TASK = 200
 SINGLES, LEGS, BASKET = 16, 4, 80
 """Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form."""
-PHASES = ("planted", "kept", "singles", "basket", "pairs", "seeds")
-"""Beside these there are `known`, each planted bug with the one plan that is known to find it, and `legs`, every kind
-of fault in one leg of a basket."""
+PHASES = ("planted", "kept", "singles", "stops", "basket", "pairs", "seeds", "stop_seeds")
+SHORT = ("known", "near_stops", "legs")
+"""Beside these there are `known`, each planted bug with the one plan that is known to find it, `near_stops`, the part of
+`stops` that is about them, and `legs`, every kind of fault in one leg of a basket."""
+STOPPED = 10
+"""For every so many random plans there is one more on a stage with protective stops."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,17 +48,18 @@ def tasks(phase: str, firsts: int, seeds: int) -> Iterator[Task]:
     """Cut a phase into tasks."""
     match phase:
         case "planted" | "known":
-            yield from (Task(phase, name) for name in (*BUGS, *BASKET_BUGS))
+            yield from (Task(phase, name) for name in (*BUGS, *BASKET_BUGS, *STOP_BUGS))
         case "kept":
             yield Task(phase, "0")
-        case "singles":
+        case "singles" | "stops" | "near_stops":
             yield from (Task(phase, str(part)) for part in range(SINGLES))
         case "basket" | "legs":
             yield from (Task(phase, str(part)) for part in range(BASKET if phase == "basket" else LEGS))
         case "pairs":
             yield from (Task(phase, str(first)) for first in range(firsts))
-        case "seeds":
-            yield from (Task(phase, str(start)) for start in range(0, seeds, SEEDS_A_TASK))
+        case "seeds" | "stop_seeds":
+            last = seeds if phase == "seeds" else seeds // STOPPED
+            yield from (Task(phase, str(start)) for start in range(0, last, SEEDS_A_TASK))
 
 
 _search: Search | None = None
@@ -63,7 +68,8 @@ _search: Search | None = None
 def work(task: Task, seeds: int) -> Outcome:
     """Do a task in this process."""
     of_many = task.phase in ("basket", "legs") or task.which in BASKET_BUGS
-    search = _on_stage(market.BASKET if of_many else (market.SYMBOL,))
+    stops = task.phase in ("stops", "near_stops", "stop_seeds") or task.which in STOP_BUGS
+    search = _on_stage(market.BASKET if of_many else (market.SYMBOL,), stops=stops)
     if task.phase in ("planted", "known"):
         plans = [search.known(task.which)] if task.phase == "known" else None
         found: Found = search.hunt(task.which, plans)
@@ -71,19 +77,19 @@ def work(task: Task, seeds: int) -> Outcome:
     done = Outcome(str(task), 0)
     for plan, closes in _plans(search, task, seeds):
         done.plans += 1
-        _, violation = search.judge(plan, closes, audit=task.phase != "seeds" or done.plans % 8 == 0)
+        _, violation = search.judge(plan, closes, audit=not task.phase.endswith("seeds") or done.plans % 8 == 0)
         if violation is not None:
             done.violations.append(str(violation))
     return done
 
 
-def _on_stage(symbols: tuple[str, ...]) -> Search:
+def _on_stage(symbols: tuple[str, ...], *, stops: bool) -> Search:
     """Return the search of this process on the market asked for; of two stages only one can stand."""
     global _search
-    if _search is None or _search.stage.symbols != symbols:
+    if _search is None or (_search.stage.symbols, _search.stage.stops) != (symbols, stops):
         if _search is not None:
             _search.stage.close()
-        _search = Search(new_stage(symbols))
+        _search = Search(new_stage(symbols, stops=stops))
     return _search
 
 
@@ -92,7 +98,9 @@ def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]
     match task.phase:
         case "kept":
             yield from search.kept()
-        case "singles":
+        case "near_stops":
+            yield from ((plan, 1) for plan in list(search.near_stops())[number::SINGLES])
+        case "singles" | "stops":
             yield from ((plan, 1) for plan in list(search.singles())[number::SINGLES])
         case "legs":
             yield from ((plan, 1) for plan in list(search.basket(short=True))[number::LEGS])
@@ -100,5 +108,6 @@ def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]
             yield from ((plan, 1) for plan in list(search.basket(short=False))[number::BASKET])
         case "pairs":
             yield from ((plan, 1) for plan in search.pairs(search.firsts()[number]))
-        case "seeds":
-            yield from ((Plan(seed=seed), 1 + seed % 2) for seed in range(number, min(number + SEEDS_A_TASK, seeds)))
+        case "seeds" | "stop_seeds":
+            last = min(number + SEEDS_A_TASK, seeds if task.phase == "seeds" else seeds // STOPPED)
+            yield from ((Plan(seed=seed), 1 + seed % 2) for seed in range(number, last))

@@ -55,6 +55,14 @@ def test_no_random_plan_breaks_a_promise(part: int, tmp_path: Path, root: Path) 
     assert said["plans"] == SEEDS // SEEDS_IN
 
 
+@pytest.mark.fault(1, 2, 8, 13, 26, 27, 32, 33, 35, 37, 38, 54)
+@pytest.mark.parametrize("part", [1, 2])
+def test_no_fault_around_a_protective_stop_breaks_a_promise(part: int, tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "near_stops", "--part", f"{part}/2")
+    assert said["violations"] == 0
+    assert said["plans"] > 100
+
+
 @pytest.mark.fault(17, 18, 20, 27, 54, 59)
 def test_no_plan_that_once_broke_a_promise_breaks_it_again(tmp_path: Path, root: Path) -> None:
     said = proof(tmp_path, root, "--only", "kept")

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 import yarl
 
-from tests.proof.plan import argument
+from tests.proof.plan import ORDER, PLACE, argument
 from tests.proof.timeline import pass_time
 from trader.sim.delivery import deliver
 from trader.sim.exchange import Exchange
@@ -82,7 +82,7 @@ class Session:
     async def carry(self, request: Request) -> Answer | BaseException:
         """Take a request to the exchange and bring back what arrives."""
         kind = self._step(request.name)
-        if request.name == "POST /fapi/v1/order" and kind not in ("refused", "die_before"):
+        if request.name in (ORDER, PLACE) and kind not in ("refused", "die_before"):
             self._posted(request)
         await pass_time(LATENCY)
         name, number = argument(kind or "pass")
@@ -153,9 +153,10 @@ _ENTRIES: dict[str, dict[str, Any]] = {
     "empty_executed": {"do": "empty_200", "effect": True},
     "bad_candle": {"do": "bad_candle", "value": "NaN"},
     "code": {"do": "status", "status": 400, "msg": "The order was rejected."},
+    "stop": {"do": "status", "status": 400, "msg": "The stop was rejected."},
     "status": {"do": "status", "code": -1003, "msg": "Too many requests."},
 }
-_NUMBERS = {"partial": "share", "partial_lost": "share", "code": "code", "status": "status"}
+_NUMBERS = {"partial": "share", "partial_lost": "share", "code": "code", "stop": "code", "status": "status"}
 _WORDS: dict[float | None, dict[str, Any]] = {
     -1021: {"msg": "Timestamp for this request is outside of the recvWindow."},
     -1008: {"status": 503, "msg": "Server is currently overloaded."},

@@ -9,8 +9,20 @@ from typing import Any, cast
 
 from tests.proof import checker, market
 from tests.proof.case import read
-from tests.proof.flipping import side
-from tests.proof.plan import COMMIT, OF_ALL, ORDER, RESTRICTING, SKEWS, Dealer, Plan, argument, ends_a_life, is_event
+from tests.proof.plan import (
+    COMMIT,
+    OF_ALL,
+    ORDER,
+    PLACE,
+    RESTRICTING,
+    SKEWS,
+    STOP,
+    Dealer,
+    Plan,
+    argument,
+    ends_a_life,
+    is_event,
+)  # fmt: skip
 from tests.proof.stage import BEFORE, CANARIES, KEY, SECRET, Snapshot, Stage
 from tests.proof.timeline import Timeline, VirtualLoop
 from tests.proof.wire import Crash, Session
@@ -74,7 +86,7 @@ class World:
 
     def __init__(self, stage: Stage, begin: Snapshot, plan: Plan) -> None:
         self.stage = stage
-        self.dealer: Dealer = plan.dealer()
+        self.dealer: Dealer = plan.dealer(stage.events)
         self.trace: list[str] = []
         self.posted: list[Posted] = []
         self.ends: list[str] = []
@@ -140,8 +152,8 @@ class World:
                 self._outside({"do": "transfer", "amount": number})
             case "leverage":
                 self._outside({"do": "leverage", "symbol": self.stage.symbols[0], "leverage": int(number)})
-            case "adl" | "liquidate":
-                self._outside({"do": name, "symbol": self.stage.symbols[0]})
+            case "adl" | "liquidate" | "stop":
+                self._outside({"do": "trigger" if name == STOP else name, "symbol": self.stage.symbols[0]})
             case "rule":
                 self._outside({"do": "rule", "code": int(number), "msg": "Quantitative rules violated."})
             case "key":
@@ -178,18 +190,19 @@ class World:
 
     def _witness(self, request: Request) -> None:
         parameters: Params = read_params(request)
-        name = parameters["newClientOrderId"]
-        look = self.stage.look
-        row = look.execute("SELECT sent_at FROM orders WHERE client_id = ? AND final = 0", (name,)).fetchone()
+        stop = request.name == PLACE
+        name = parameters["clientAlgoId" if stop else "newClientOrderId"]
+        table, look = "stops" if stop else "orders", self.stage.look
+        row = look.execute(f"SELECT sent_at FROM {table} WHERE client_id = ? AND final = 0", (name,)).fetchone()
         durable = row is not None and row[0] is not None
         state = look.execute("SELECT state FROM states ORDER BY id DESC LIMIT 1").fetchone()
         pending = {row[0] for row in look.execute("SELECT id FROM requests WHERE done_at IS NULL AND kind != 'resume'")}
         # the commit just before the post marks it as sent; whoever asks later is too late for this one
         marked = len(self.trace) - 2
         asked = [kind for number, kind, step in self.asked if number in pending and step < marked]
-        quantity = Decimal(parameters["quantity"]) * (1 if parameters["side"] == "BUY" else -1)
+        quantity = Decimal(parameters.get("quantity", "0")) * (1 if parameters["side"] == "BUY" else -1)
         held = sum((each.quantity for each in self.exchange.venue.account.of(parameters["symbol"])), Decimal(0))
-        reduce_only = parameters.get("reduceOnly") == "true"
+        reduce_only = "true" in (parameters.get("reduceOnly"), parameters.get("closePosition"))
         now, known = self.time.now(), state[0] if state else "ACTIVE"
         self.posted.append(Posted(name, reduce_only, now, durable, known, asked, quantity, held))
 
@@ -298,6 +311,11 @@ class World:
             and not is_event(struck[0][1])
         )
 
+    def _wished(self, close: datetime) -> dict[str, int]:
+        """Return the side each symbol is wished to have at a close."""
+        wishes = {symbol: self.stage.strategy.wish(close, symbol) for symbol in self.stage.symbols}
+        return {symbol: (wish > 0) - (wish < 0) for symbol, wish in wishes.items()}
+
     def end(self) -> Told:
         """Close everything and judge what is left: the ledger, the journal's file, and what was written meanwhile."""
         self.loop.close()
@@ -320,7 +338,8 @@ class World:
             restricted=self._restricted(),
             alone=self._of_one_leg(),
             undying=not any(ends_a_life(kind) for kind in self.dealer.dealt.values()),
-            sides={} if self.resumed is None else {one: round(side(self.resumed, one)) for one in self.stage.symbols},
+            sides={} if self.resumed is None else self._wished(self.resumed),
+            stops=self.stage.stops,
             due=[round(close.timestamp() * 1000) for close in due],
             ended_well=self.ends[-1] == "done",
             canaries=CANARIES,
@@ -330,7 +349,7 @@ class World:
         found = checker.violations(case)
         if self.internal is not None:
             found.append(f"internal: {self.internal}")
-        if not outside and self.ends[-1] != "done":
+        if outside <= {STOP} and self.ends[-1] != "done":
             found.append(f"stuck: nobody outside did anything, and a person is needed: {self.ends[-1]}")
         return Told(found, self.trace, self.dealer.dealt, self.ends, output)
 

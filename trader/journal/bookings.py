@@ -44,10 +44,25 @@ class Bookings(Reader):
         if begin is not None and number(fill.trade_id) <= number(begin):
             return
         newest = fill.trade_id if last is None else max(last, fill.trade_id, key=number)
-        quantity, cost = moved(held, cost, fill)
+        if newest == fill.trade_id:
+            quantity, cost = moved(held, cost, fill)
+        else:
+            # what was before others is told late: a cost depends on the order in which they were
+            quantity, cost = self._replayed(fill.symbol)
         connection.execute(
             statements.HOLD, {"symbol": fill.symbol, "quantity": quantity, "cost": cost, "last_trade": newest}
         )
+
+    def _replayed(self, symbol: str) -> tuple[Decimal, Decimal | None]:
+        """Return quantity and cost of a position as all its fills since the baseline make it, in their own order."""
+        begun = self.baseline() if self.has_baseline() else None
+        quantity = begun.positions.get(symbol, Decimal(0)) if begun else Decimal(0)
+        cost = None if quantity else Decimal(0)
+        before = number(begun.last_trades.get(symbol, "") if begun else "")
+        later = [one for one in self.fills() if one.symbol == symbol and number(one.trade_id) > before]
+        for one in sorted(later, key=lambda one: number(one.trade_id)):
+            quantity, cost = moved(quantity, cost, one)
+        return quantity, cost
 
     def record_incomes(self, incomes: Iterable[Income]) -> list[Income]:
         """Keep bookings and return the new ones; the same id and kind counts once.

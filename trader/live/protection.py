@@ -6,7 +6,7 @@ entry price. It is durable before it is placed; what an answer does not prove is
 go is proven gone before another takes its place, because the exchange takes no two of a side.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -136,12 +136,26 @@ class Protection:
         known = self._journal.stop(order.client_id)
         if known is not None or self._stops is None:
             return known
+        found = [
+            record async for record, stop in self._of(self._stops, order.symbol) if stop.order_id == order.exchange_id
+        ]
+        return found[0] if found else None
+
+    async def struck(self, symbol: str) -> list[Order]:
+        """Return the orders that the stops of a symbol which stand in the journal have become."""
+        if self._stops is None:
+            return []
+        numbers = [stop.order_id async for _, stop in self._of(self._stops, symbol) if stop.order_id is not None]
+        orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
+        return [order for order in orders if order is not None]
+
+    async def _of(self, stops: Stops, symbol: str) -> AsyncIterator[tuple[StopRecord, Stop]]:
+        """Look at the stops of a symbol that stand in the journal."""
         for record in self._journal.standing_stops():
-            if record.symbol == order.symbol:
-                stop = await self._stops.find_stop(record.symbol, record.client_id)
-                if stop is not None and stop.order_id == order.exchange_id:
-                    return record
-        return None
+            if record.symbol == symbol and record.sent_at is not None:
+                stop = await stops.find_stop(symbol, record.client_id)
+                if stop is not None:
+                    yield record, stop
 
     async def _follow(self, stops: Stops, position: Position | None, records: list[StopRecord], why: str) -> bool:
         """Bring the stops of one symbol to its position; True where something was closed."""
@@ -280,7 +294,8 @@ class Protection:
         """
         symbol, trigger = request.symbol, request.trigger
         if error.code == _BEYOND:
-            self._restrict(State.HALTED, f"{symbol} was beyond its protective stop at {trigger:f} and is closed")
+            why = f"{symbol} was beyond its protective stop at {trigger:f} and is closed: {error}"
+            self._restrict(State.HALTED, why)
         elif error.code != _NOTHING_HELD:
             wanted = State.HALTED if action_of(error) is Action.HALT else State.REDUCING
             self._restrict(wanted, f"the protective stop of {symbol} was refused: {error}")

@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.domain.order import Order, follow_up_id
+from trader.domain.order import Fill, Order, follow_up_id
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import (
     KINDS,
@@ -240,8 +240,7 @@ class Recovery:
     async def _explain(self, difference: Difference) -> Finding | None:
         """Write down the trades behind a difference where that is allowed, else name what it is."""
         symbol = difference.symbol
-        told = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
-        fills = self._journal.unheard(symbol, told)
+        fills = await self._unknown(difference)
         numbers = dict.fromkeys(fill.exchange_id for fill in fills)
         orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
         stopped = [(stop, order) for order in orders if order and (stop := await self._protection.origin(order))]
@@ -259,6 +258,22 @@ class Recovery:
             self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
         self._journal.record_stopped(fills, stopped, self._clock.now())
         return None
+
+    async def _unknown(self, difference: Difference) -> list[Fill]:
+        """Return the trades of a symbol that the journal does not know.
+
+        They come after the last one it knows; only a stop may have been in between.
+        """
+        symbol = difference.symbol
+        told = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
+        fills = self._journal.unheard(symbol, told)
+        if explained_by(difference, fills):
+            return fills
+        found = {fill.trade_id: fill for fill in fills}
+        for order in await self._protection.struck(symbol):
+            told = await self._gateway.fills(symbol, order=order)
+            found |= {fill.trade_id: fill for fill in told if not self._journal.knows_trade(symbol, fill.trade_id)}
+        return list(found.values())
 
     def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
         """Say whose the order of a trade is; one that nobody knows any more is a person's."""

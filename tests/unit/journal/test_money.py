@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -25,6 +26,28 @@ def test_the_last_trade_is_the_newest_by_number_not_by_letter(journal: Journal, 
     journal.record_fills([fill("100", close), fill("99", close)])
     assert journal.last_trade_id("ADAUSDT") == "100"
     assert journal.last_trade_id("XRPUSDT") is None
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_fill_that_is_told_after_later_ones_costs_what_it_would_have_in_its_own_turn(
+    begun: bool, journal: Journal, close: datetime
+) -> None:
+    if begun:
+        begin(journal, close, {}, {"ADAUSDT": "8"})
+    opened, sold, again = fill("9", close, "10"), fill("10", close, "-10"), fill("11", close, "10")
+    opened, again = replace(opened, price=Decimal("0.5")), replace(again, price=Decimal("0.4"))
+    journal.record_fills([opened, again])
+    assert journal.held()["ADAUSDT"].cost == 9
+    journal.record_fills([sold])
+    held = journal.held()["ADAUSDT"]
+    assert (held.quantity, held.cost, held.last_trade) == (10, 4, "11")
+
+
+def test_a_fill_told_late_leaves_a_cost_unknown_that_was_not_known_before_it(journal: Journal, close: datetime) -> None:
+    begin(journal, close, {"ADAUSDT": Decimal(5)}, {"ADAUSDT": "8"})
+    journal.record_fills([fill("10", close, "1"), fill("9", close, "2")])
+    held = journal.held()["ADAUSDT"]
+    assert (held.quantity, held.cost) == (8, None)
 
 
 def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime) -> None:

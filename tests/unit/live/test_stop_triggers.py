@@ -8,13 +8,14 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.live.exchange import ADA, SILENT, Reply
-from tests.unit.live.guarded import BTC, NEXT, SECOND, dies, guard, protect, protected, told
+from tests.unit.live.guarded import BTC, FIFTH, NEXT, SECOND, dies, guard, protect, protected, told, triggers
 from tests.unit.live.steps import Crash, Steps
-from tests.unit.live.world import CLOSE, INTERVAL, World
+from tests.unit.live.world import CLOSE, INSTANCE, INTERVAL, World
 from trader.domain.decision import State
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
 from trader.journal.rows import Status
+from trader.live.protection import Protection, StopTerms
 
 
 @pytest.mark.fault(54)
@@ -259,3 +260,51 @@ async def test_of_several_stops_the_one_that_became_an_order_is_found_by_its_num
     assert [one.symbol for one in world.journal.stops() if one.status == "FINISHED"] == [BTC]
     protected(world)
     world.agree()
+
+
+@pytest.mark.parametrize("carries_name", [True, False])
+async def test_a_stop_that_triggers_just_before_an_order_of_ours_is_found_though_its_trade_is_not_the_last(
+    carries_name: bool, guarded: World
+) -> None:
+    guarded.stops.carries_name = carries_name
+    guarded.boot().begin()
+    guarded.decide(("o", "10"))
+    await guarded.recovery.settle_open()
+    await protect(guarded)
+    guarded.exchange.prices_now[ADA] = Decimal("1.5")
+    guarded.decide(("i", "6"), close=NEXT)
+    guarded.take_steps(Steps(hooks={("send", 0): lambda: guarded.stops.trigger(ADA)}))
+    await guarded.recovery.settle_open()
+    assert guarded.journal.position(ADA) == 16
+    account = await guarded.recovery.protect(await guarded.recovery.reconcile())
+    assert account.quantity(ADA) == guarded.exchange.position() == 6
+    assert guarded.state() is State.HALTED
+    assert guarded.journal.held()[ADA].cost == 9
+    assert triggers(guarded) == [Decimal("1.2")]
+    told(guarded)
+    protected(guarded)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_trade_by_hand_just_before_an_order_of_ours_stays_unexplained_beside_a_stop(
+    known: bool, guarded: World
+) -> None:
+    guarded.boot().begin()
+    guarded.decide(("o", "10"))
+    await guarded.recovery.settle_open()
+    await protect(guarded)
+    if not known:
+        guarded.stops.forget()
+    guarded.exchange.trade("-3")
+    guarded.decide(("i", "6"), close=NEXT)
+    await guarded.router.carry(guarded.journal.open_intents()[0].intent)
+    with pytest.raises(Mismatch, match="no trade tells of it"):
+        await guarded.recovery.reconcile()
+    assert guarded.journal.position(ADA) == 16
+
+
+async def test_without_a_place_for_stops_nothing_is_looked_for_there(guarded: World) -> None:
+    terms = StopTerms(INSTANCE, INTERVAL, FIFTH)
+    guarded.boot()
+    dry = Protection(None, guarded.exchange, guarded.journal, guarded.clock, guarded.router, terms, guarded.log)
+    assert await dry.struck(ADA) == []
