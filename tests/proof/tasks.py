@@ -17,8 +17,8 @@ SINGLES, LEGS, BASKET = 16, 4, 80
 """Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form."""
 PHASES = ("planted", "kept", "singles", "stops", "basket", "pairs", "seeds", "stop_seeds")
 SHORT = ("known", "near_stops", "legs")
-"""Beside these there are `known`, each planted bug with the one plan that is known to find it, `near_stops`, the part of
-`stops` that is about them, and `legs`, every kind of fault in one leg of a basket."""
+"""Beside these there are `known`, each planted bug with the one plan that is known to find it, `near_stops`, the part
+of `stops` that is about them, and `legs`, every kind of fault in one leg of a basket."""
 STOPPED = 10
 """For every so many random plans there is one more on a stage with protective stops."""
 
