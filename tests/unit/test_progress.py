@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.forecast_frames import INTERVAL
+from trader.cli.progress import progress_of_several
 from trader.research.benchmark import benchmark
 from trader.research.dataset import Rows
 from trader.research.losses import TOGETHER
@@ -55,3 +56,10 @@ def test_fits_are_the_same_however_many_are_made_at_once(monkeypatch: pytest.Mon
     assert [(entry.lags, entry.weights) for entry in whole.entries] == [
         (entry.lags, entry.weights) for entry in benchmark(rows, range(1, 6), INTERVAL, largest=3).entries
     ]
+
+
+def test_several_bars_are_silent_where_nobody_watches_and_have_a_step_each(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_of_several({"learning": 3, "walking": 0, "weighing": None}) as steps:
+        assert len(steps) == 3
+        assert [step() for step in steps] == [None] * 3
+    assert capsys.readouterr().err == ""

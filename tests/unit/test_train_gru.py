@@ -10,8 +10,8 @@ from trader.errors import ConfigError, DataError, ModelError
 from trader.forecast.artifact import Model, dump, load
 from trader.forecast.gru import GruForecaster
 from trader.research.recurrent import Recipe, train_gru
-from trader.research.train import export_pth
-from trader.research.train_recurrent import train_recurrent
+from trader.research.train import export_pth, train_ar
+from trader.research.train_recurrent import recipe_of, train_recurrent
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 SMALL = Recipe(window=16, layers=1, width=4, epochs=8, patience=8, rate=0.02)
@@ -103,6 +103,14 @@ def test_one_changed_weight_is_refused(model: Model) -> None:
     spoilt = weights[:-1] + bytes([weights[-1] ^ 1])
     with pytest.raises(ModelError, match="are not those its card was written for"):
         load(card, spoilt)
+
+
+def test_a_card_says_how_its_model_can_be_trained_again(model: Model) -> None:
+    assert recipe_of(model.card) == SMALL
+    linear = train_ar(frame_of(turning(300)), INTERVAL, (1,), name="line", created=CREATED)
+    assert recipe_of(linear.card) is None
+    with pytest.raises(ModelError, match="network and learning"):
+        load(model.card.model_copy(update={"learning": None}).to_bytes(), dump(model)[1])
 
 
 def test_a_card_of_another_network_is_refused(model: Model) -> None:
