@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from trader.forecast.artifact import CARD_FILE, WEIGHTS_FILE, Model, load
 from trader.forecast.gru import GruForecaster
 from trader.research.dataset import data_hash, read_candles
 from trader.research.evidence.gates import verdict_of
+from trader.research.recurrent import train_gru
 from trader.research.train import history_of
+from trader.research.train_recurrent import recipe_of, stopping
 
 NAME = "btc-gru-30m"
 TAPE = "BTCUSDT_5m_2023-01_2024-05.parquet"
@@ -84,6 +87,18 @@ def test_it_was_fitted_to_these_candles_and_says_of_later_ones_what_its_card_cou
     assert (len(said), int(up.sum())) == (test["n"], test["up"])
     entropy = -np.log((1 + np.where(up, said, -said)) / 2).mean()
     assert entropy == pytest.approx(test["cross_entropy"], rel=1e-6)
+
+
+def test_its_training_begins_again_as_its_card_tells(model: Model, shared: Path) -> None:
+    card, recipe = model.card, recipe_of(model.card)
+    assert card.learning is not None
+    assert recipe is not None
+    history = history_of(read_candles(shared / "data" / TAPE), card.interval, datetime(2024, 1, 1, tzinfo=UTC))
+    short = replace(recipe, epochs=3)
+    again = train_gru(history["close"].to_numpy(), stopping(history.height), short).epochs
+    for ours, told in zip(again, card.learning.passes, strict=False):
+        assert ours.train_loss == pytest.approx(told.train_loss, rel=1e-6)
+        assert ours.validation_loss == pytest.approx(told.validation_loss, rel=1e-6)
 
 
 def test_the_daemon_trades_it_as_the_backtest_does_and_imports_no_torch(shared: Path, tmp_path: Path) -> None:
