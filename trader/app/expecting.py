@@ -17,7 +17,7 @@ from trader.execution.profit import FUNDING
 from trader.execution.reconcile import TRANSFERS
 from trader.journal.queries import Reader
 from trader.journal.rows import DecisionRecord, Status
-from trader.live.record import Inputs, decode_inputs
+from trader.live.record import Inputs, decode_inputs, forecast_of
 from trader.research.drift import FillCost, Point
 from trader.research.expectation import Booked, Expectation, Seen
 
@@ -98,8 +98,8 @@ class Follower:
         opened = history.filter(pl.col("open_time") == close).select("symbol", "open")
         prices = {symbol: Decimal(repr(price)) for symbol, price in opened.iter_rows()}
         forecasts = self._forecasts(loaded, history.filter(pl.col("close_time") <= close)).get(close, {})
-        symbols = set(loaded.strategy.symbols)
-        if symbols <= set(prices) and symbols <= set(forecasts):
+        symbols = set(loaded.strategy.symbols or forecasts)
+        if symbols and symbols <= set(prices) and symbols <= set(forecasts):
             self._step(close, prices, forecasts, loaded, None, None)
 
     def _step(
@@ -125,6 +125,7 @@ class Follower:
             highs={row["symbol"]: Decimal(repr(row["high"])) for row in bar.iter_rows(named=True)},
             stopped=binding is not None and not binding.dry_run,
             halted=self._inputs.book.state is State.HALTED,
+            unknown=self._inputs.book.unknown,
         )
         if self._resumed(close):
             self.expectation.resume()
@@ -161,7 +162,7 @@ class Follower:
         found: dict[datetime, dict[str, Forecast]] = {}
         last = candles["close_time"].max()
         for row in loaded.strategy.forecast(candles).filter(pl.col("close_time") == last).iter_rows(named=True):
-            found.setdefault(row["close_time"], {})[row["symbol"]] = Forecast(row["forecast"], row["confidence"])
+            found.setdefault(row["close_time"], {})[row["symbol"]] = forecast_of(row)
         return found
 
     def _remember(self, candles: pl.DataFrame) -> None:

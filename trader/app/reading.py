@@ -6,6 +6,7 @@ from typing import Any
 from trader.app.current import journal_path
 from trader.app.strategies import load_strategy
 from trader.config import Settings
+from trader.domain.interval import Interval
 from trader.domain.order import Fill
 from trader.domain.wording import money, stamp
 from trader.journal.lock import holder
@@ -33,11 +34,13 @@ def status(settings: Settings) -> dict[str, Any]:
 
 def upcoming(settings: Settings, count: int) -> list[dict[str, Any]]:
     """List the next closes: after the last decided one on an embedded exchange, after now on a real one."""
-    interval = load_strategy(settings).strategy.interval
     moment = datetime.now(UTC)
     if settings.venue == "sim":
         with Reader.read(journal_path(settings)) as journal:
-            moment = journal.last_close() or moment
+            moment, told = journal.last_close() or moment, journal.get("interval")
+    else:
+        told = None
+    interval = Interval.parse(told) if told else load_strategy(settings).strategy.interval
     closes = []
     for _ in range(count):
         moment = interval.following(moment)

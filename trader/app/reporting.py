@@ -122,7 +122,7 @@ def judged_of(loaded: Loaded) -> Judged:
     model, worth = loaded.model, loaded.worth
     if model is None:
         gates = json.loads(worth.card)["gates"]
-        return Judged(worth.name, worth.verdict, worth.reason, gates, {})
+        return Judged(worth.name, worth.verdict, worth.reason, gates)
     card: dict[str, Any] = json.loads(model.card.to_bytes())
     return Judged(
         model=model.name,

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trader.errors import JournalError
-from trader.status.readable import amount, minute, only, percent, points, quantity
+from trader.status.readable import amount, forecast, minute, only, percent, quantity, target
 
 if TYPE_CHECKING:
     from trader.app.watching import Watch
@@ -146,9 +146,8 @@ def _forecast(document: Mapping[str, Any], now: datetime) -> Text:
     last = next((one for one in document["decisions"] if one["forecast"]), None)
     if last is None:
         return Text("none yet", style="dim")
-    forecast = only(last["forecast"])
-    told = Text(points(forecast), style=_style(forecast))
-    return told + Text(f"  target {percent(only(last['target']), 1)}  at {minute(last['close'])}")
+    told = Text(forecast(last["forecast"]), style=_style(only(last["forecast"]) or 0.0))
+    return told + Text(f"  target {target(last['target'])}  at {minute(last['close'])}")
 
 
 def _position(document: Mapping[str, Any], now: datetime) -> Text:

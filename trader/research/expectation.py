@@ -6,7 +6,7 @@ goes wrong and trading costs what was expected, this account and the real one ar
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -29,7 +29,8 @@ class Seen:
     """What was known at one close: first prices after it, rules, limits, forecasts and the next funding rates.
 
     `lows` and `highs` are those of the candle that ended, for stops and the liquidation test; empty where they are not
-    known. `stopped` says whether the real account's stops rested on the exchange, `halted` whether it was halted here.
+    known. `stopped` says whether the real account's stops rested on the exchange, `halted` whether it was halted here,
+    `unknown` of which symbols nothing was known, and why.
     """
 
     close: datetime
@@ -42,6 +43,7 @@ class Seen:
     highs: Mapping[str, Decimal]
     stopped: bool = False
     halted: bool = False
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Expectation:
         self._orders: tuple[date | None, int] = (None, 0)
         self.funding = _ZERO
         self.slippage = _ZERO
+        self._prices: Mapping[str, Decimal] = dict(prices)
+        self._rules: Mapping[str, Instrument] = {}
 
     @property
     def fees(self) -> Decimal:
@@ -107,6 +111,7 @@ class Expectation:
         """
         ledger = self._ledger
         ledger.leverage, ledger.margin_mode = strategy.leverage, strategy.margin_mode
+        seen = self._remembered(seen)
         if self._met(seen, worst=True):
             # a real account that was stopped had paid until then
             self._book(bookings)
@@ -132,13 +137,29 @@ class Expectation:
         self._points.append((seen.close, after))
         return after
 
+    def _remembered(self, seen: Seen) -> Seen:
+        """Return what was known, with what is known from before of what is held here alone, which is left alone."""
+        known, why = seen.prices.keys() & seen.instruments.keys(), "the real account neither held nor forecast it"
+        missing = {symbol: why for symbol in self._ledger.holdings if symbol not in known}
+        self._prices, self._rules = {**self._prices, **seen.prices}, {**self._rules, **seen.instruments}
+        if not missing:
+            return seen
+        prices = {symbol: self._prices[symbol] for symbol in missing}
+        rules = {symbol: self._rules[symbol] for symbol in missing if symbol in self._rules}
+        return replace(
+            seen,
+            prices={**prices, **seen.prices},
+            instruments={**rules, **seen.instruments},
+            unknown={**missing, **seen.unknown},
+        )
+
     def _seen(self, strategy: Strategy, seen: Seen, equity: Decimal) -> Book:
         day = guards.day_began(reversed(self._points[-_A_DAY_OF_MINUTES:]), seen.close)
         sent_on, sent = self._orders
         return Book(
             equity=equity,
             peak_equity=self._peak,
-            positions={symbol: self._ledger.quantity(symbol) for symbol in strategy.symbols},
+            positions={name: self._ledger.quantity(name) for name in strategy.symbols or self._ledger.holdings},
             prices=seen.prices,
             instruments=seen.instruments,
             state=self._state,
@@ -148,6 +169,7 @@ class Expectation:
             unrealised={
                 symbol: self._ledger.unrealised(symbol, seen.prices[symbol]) for symbol in self._ledger.holdings
             },
+            unknown=seen.unknown,
         )
 
     def _met(self, seen: Seen, *, worst: bool) -> dict[str, Decimal]:

@@ -7,7 +7,21 @@ from typing import Any
 import jinja2
 
 from trader.status import assets
-from trader.status.readable import amount, measured, minute, only, percent, points, quantity, tone
+from trader.status.readable import (
+    amount,
+    forecast,
+    measured,
+    minute,
+    only,
+    percent,
+    points,
+    position,
+    quantity,
+    target,
+    tone,
+)
+
+_NAMED = 6
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -33,6 +47,9 @@ def _environment() -> jinja2.Environment:
         tone=tone,
         only=only,
         measured=measured,
+        forecast=forecast,
+        target=target,
+        position=position,
     )
     environment.globals["asset"] = assets.address
     return environment
@@ -43,6 +60,9 @@ def _holds(document: Mapping[str, Any]) -> str:
     held = document["holdings"]
     if not held:
         return "Holds nothing"
+    if len(held) > _NAMED:
+        long = sum(float(one["quantity"]) > 0 for one in held)
+        return f"Holds {len(held)} symbols, {long} long and {len(held) - long} short"
     parts = [f"{quantity(one['quantity'])} {one['symbol']}{_stop(one)}" for one in held]
     return f"Holds {', '.join(parts)}"
 

@@ -50,8 +50,25 @@ def tone(value: str | float | None) -> str:
 
 
 def only(values: Mapping[str, Any]) -> Any:
-    """Return the value of a strategy of one symbol, None where there is none."""
-    return next(iter(values.values()), None)
+    """Return the value of a strategy of one symbol, None where there is none, or where there are many."""
+    return next(iter(values.values())) if len(values) == 1 else None
+
+
+def forecast(values: Mapping[str, float]) -> str:
+    """Write a forecast in basis points, or of how many symbols there are some."""
+    return points(only(values)) if len(values) < 2 else f"{len(values)} symbols"
+
+
+def target(values: Mapping[str, float]) -> str:
+    """Write a target in per cent of equity, or of many symbols what they add up to without their signs."""
+    return percent(only(values) if len(values) < 2 else sum(map(abs, values.values())), 1)
+
+
+def position(values: Mapping[str, str]) -> str:
+    """Write a quantity, or how many symbols are held."""
+    if len(values) < 2:
+        return quantity(only(values))
+    return f"{sum(float(held) != 0 for held in values.values())} held"
 
 
 def _signed(text: str) -> str:

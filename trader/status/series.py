@@ -18,17 +18,18 @@ def drawdown(point: EquityPoint) -> float:
 
 
 class Series:
-    """Rows of time (milliseconds since the epoch), equity, drawdown and the position of one symbol."""
+    """Rows of time (milliseconds since the epoch), equity, drawdown, and position.
 
-    def __init__(self) -> None:
+    With `many` symbols the position is how many of them are held.
+    """
+
+    def __init__(self, *, many: bool = False) -> None:
+        self._many = many
         self._rows: list[Row] = []
         self._last: datetime | None = None
 
     def columns(self, journal: Reader) -> dict[str, list[float]]:
-        """Return what the journal tells by now; of many rows those that shape the lines.
-
-        The position is that of the only symbol held, so it is left out of a portfolio.
-        """
+        """Return what the journal tells by now; of many rows those that shape the lines."""
         self._read(journal)
         rows = thinned(self._rows, MOST)
         return {
@@ -44,8 +45,9 @@ class Series:
             return
         held = {record.close: record.positions or {} for record in journal.decisions(since=points[0].close)}
         for point in points:
-            positions = held.get(point.close, {})
-            position = float(next(iter(positions.values()))) if len(positions) == 1 else 0.0
+            quantities = list(held.get(point.close, {}).values())
+            count = sum(quantity != 0 for quantity in quantities)
+            position = float(count if self._many else sum(quantities[:1]))
             self._rows.append((to_milliseconds(point.close), round(float(point.equity), 2), drawdown(point), position))
         self._last = points[-1].close
 

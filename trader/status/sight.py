@@ -37,7 +37,7 @@ class Sight:
         self.journal = Totals.of(journal)
         self.instance = instance
         self.board = board
-        self._series = Series()
+        self._series = Series(many=len(instance.symbols) != 1)
         self._costs: Costs | None = None
         self._outputs: dict[datetime, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._cards: dict[str, dict[str, Any]] = {}
@@ -156,7 +156,7 @@ class Sight:
         }
 
     def _decision(self, record: DecisionRecord) -> dict[str, Any]:
-        _, output = self._told(record.close)
+        inputs, output = self._told(record.close)
         return {
             "close": stamp(record.close),
             "status": record.status.value,
@@ -166,6 +166,7 @@ class Sight:
             "position": {symbol: money(held) for symbol, held in (record.positions or {}).items()},
             "equity": None if record.equity is None else money(record.equity),
             "refused": [f"{guard}: {reason}" for _, guard, reason in output.get("refusals", [])],
+            "unknown": inputs.get("book", {}).get("unknown", {}),
             "why": record.why,
             "seconds": None if record.finished_at is None else (record.finished_at - record.claimed_at).total_seconds(),
         }
@@ -209,10 +210,10 @@ class Sight:
 def _next(facts: Facts, one: Instance, state: State, pending: list[str]) -> dict[str, Any]:
     """Say what comes next, when, and what state and requests allow of it."""
     close = one.interval.following(facts.now)
-    symbols = ", ".join(one.symbols)
+    candle = f"candle of {', '.join(one.symbols) or 'every symbol that is listed'} that ends then"
     what = {
-        State.ACTIVE: f"reads the candle of {symbols} that ends then, forecasts the next one, and trades to its target",
-        State.REDUCING: f"reads the candle of {symbols} that ends then and only makes positions smaller",
+        State.ACTIVE: f"reads the {candle}, forecasts the next one, and trades to its target",
+        State.REDUCING: f"reads the {candle} and only makes positions smaller",
         State.HALTED: "decides and sends nothing, until somebody has looked and says `trader resume`",
     }[state]
     if pending:
