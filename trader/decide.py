@@ -53,6 +53,10 @@ class Strategy(Protocol):
         """Whether a forecast reads what funding came to in the last candle."""
         ...
 
+    def share(self, listed: int) -> float:
+        """Return the fraction of its money one symbol has where all it would hold of so many have the same."""
+        ...
+
     @property
     def exposure(self) -> float:
         """Gross target notional over equity."""

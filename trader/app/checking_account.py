@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
+from trader.app.checking_basket import BasketChecks
 from trader.app.findings import Findings
 from trader.app.operating import compare, unknown
 from trader.app.strategies import Loaded, limits
@@ -31,7 +32,7 @@ from trader.live.preflight import (
     require_no_resting,
     require_setup,
     require_stop,
-    size_of,
+    sizes_of,
 )
 
 _TIGHT = Decimal("0.01")
@@ -86,8 +87,7 @@ class AccountChecks:
                 equity = self._settings.sim.equity
                 gateway = PaperGateway(self._venue.gateway, self._venue.clock, shelf, equity=equity, costs=self._costs)
             with findings.checking("symbols"):
-                rules = await gateway.instruments(self._strategy.symbols)
-                prices = await gateway.prices(self._strategy.symbols)
+                rules, prices = await self._market(gateway)
                 self._symbols(rules, prices)
                 with findings.checking("account"):
                     account = await gateway.account()
@@ -95,12 +95,44 @@ class AccountChecks:
                     findings.passed(
                         "account", f"{mode}equity {account.equity:.2f} USDT, {account.available:.2f} available"
                     )
+                    if not self._strategy.symbols:
+                        await self._basket(journal, gateway, account, rules, prices)
+                        return
                     await self._modes(gateway, account)
                     await self._holdings(journal, gateway, account)
                     self._sizes(account, rules, prices)
                     await self._next_close(gateway, account, rules, prices)
 
+    async def _basket(
+        self,
+        journal: Reader | None,
+        gateway: Gateway,
+        account: Account,
+        rules: Mapping[str, Instrument],
+        prices: Mapping[str, Decimal],
+    ) -> None:
+        basket = BasketChecks(self._strategy, self._limits, self._costs, self._findings)
+        with self._findings.checking("modes"):
+            await basket.modes(gateway, account, journal)
+        await self._holdings(journal, gateway, account)
+        basket.sizes(account, rules, prices)
+        await basket.next_close(gateway, self._venue.clock, account)
+
+    async def _market(self, gateway: Gateway) -> tuple[Mapping[str, Instrument], Mapping[str, Decimal]]:
+        """Return rules and prices of the strategy's symbols, or of all it may hold of what is listed."""
+        if self._strategy.symbols:
+            symbols = self._strategy.symbols
+            return await gateway.instruments(symbols), await gateway.prices(symbols)
+        rules, unusable = await gateway.listed()
+        for symbol, why in unusable.items():
+            self._findings.warned("symbols", f"{symbol}: {why}", "it is left out; see whether it matters")
+        open_now = {symbol: one for symbol, one in rules.items() if one.trading}
+        return open_now, await gateway.prices(self._strategy.universe(open_now))
+
     def _symbols(self, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> None:
+        if not self._strategy.symbols:
+            self._findings.passed("symbols", f"{len(prices)} of {len(rules)} perpetuals that are traded may be held")
+            return
         shut = [f"{symbol} is {one.status}" for symbol, one in rules.items() if not one.trading]
         if shut:
             self._findings.warned("symbols", ", ".join(shut), "nothing is opened in them; name another symbol")
@@ -149,8 +181,8 @@ class AccountChecks:
     def _sizes(self, account: Account, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> None:
         """Check sizes against minimum notional, brackets and margin, as the start does."""
         strategy, cap = self._strategy, self._limits.canary_notional
-        for symbol in strategy.symbols:
-            size = size_of(strategy, symbol, account.equity, prices[symbol], cap)
+        for size in sizes_of(strategy, account.equity, prices, cap):
+            symbol = size.symbol
             with self._findings.checking("size"):
                 require_least(size, rules[symbol])
                 self._findings.passed(
@@ -225,7 +257,7 @@ class AccountChecks:
 
     def _planned(self, side: float, book: Book) -> Plan:
         strategy = self._strategy
-        targets = {symbol: side * strategy.exposure / len(strategy.symbols) for symbol in strategy.symbols}
+        targets = {symbol: side * strategy.share(len(strategy.symbols)) for symbol in strategy.symbols}
         capital, _ = cut_to_canary(strategy, targets, book, self._limits)
         return plan(targets, book, strategy.band, capital=capital, reopen=strategy.rebalance == "every_close")
 

@@ -105,21 +105,41 @@ class Size:
         return self.share * self.money
 
 
-def size_of(strategy: Strategy, symbol: str, equity: Decimal, price: Decimal, cap: Decimal | None = None) -> Size:
-    """Return what a strategy would hold of a symbol, where several share the exposure evenly.
+def sizes_of(
+    strategy: Strategy, equity: Decimal, prices: Mapping[str, Decimal], cap: Decimal | None = None
+) -> list[Size]:
+    """Return what a strategy would hold of symbols, where those of its universe share alike.
 
     Args:
-        strategy: says exposure and capital.
-        symbol: one of its own.
+        strategy: says shares and capital.
         equity: the account's, in USDT.
-        price: the mark price.
+        prices: mark prices of all that it may hold.
         cap: the largest gross notional of all symbols together, None for none.
     """
-    gross = Decimal(repr(strategy.exposure))
     money = equity if strategy.capital is None else strategy.capital
     if cap is not None:
-        money = min(money, cap / gross)
-    return Size(symbol, gross / len(strategy.symbols), money, price)
+        money = min(money, cap / Decimal(repr(strategy.exposure)))
+    share = Decimal(repr(strategy.share(len(prices))))
+    return [Size(symbol, share, money, price) for symbol, price in prices.items()]
+
+
+def require_most(sizes: Sequence[Size], rules: Mapping[str, Instrument]) -> tuple[str, ...]:
+    """Refuse an account on which most orders of a portfolio would be too small; return the symbols that are.
+
+    Raises:
+        ConfigError: half of the sizes or more are below the least the exchange takes.
+    """
+    least = {
+        one.symbol: max(rules[one.symbol].min_notional, rules[one.symbol].min_quantity * one.price) for one in sizes
+    }
+    small = [one.symbol for one in sizes if one.notional < least[one.symbol]]
+    if 2 * len(small) >= len(sizes):
+        one, middle = sizes[0], sorted(least.values())[len(least) // 2]
+        raise ConfigError(
+            f"{one.money:.2f} USDT shared alike give orders of {one.notional:.2f} USDT, too small for {len(small)} of "
+            f"{len(sizes)} symbols; hold at least {middle / one.share:.2f} USDT, or make the universe smaller."
+        )
+    return tuple(small)
 
 
 def require_least(size: Size, rules: Instrument) -> None:

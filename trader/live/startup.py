@@ -18,10 +18,11 @@ from trader.live.preflight import (
     require_flat,
     require_least,
     require_margin,
+    require_most,
     require_no_resting,
     require_setup,
     require_stop,
-    size_of,
+    sizes_of,
     words,
 )
 from trader.live.recovery import Recovery
@@ -155,10 +156,13 @@ class Startup:
 
     async def _afford(self, account: Account) -> None:
         """Refuse an account on which the strategy's orders would be too small, or larger than its margin."""
+        if not self._strategy.symbols:
+            await self._afford_some(account)
+            return
         prices = await self._gateway.prices(self._strategy.symbols)
         instruments = await self._gateway.instruments(self._strategy.symbols)
-        for symbol in self._strategy.symbols:
-            size = size_of(self._strategy, symbol, account.equity, prices[symbol], self._cap)
+        for size in sizes_of(self._strategy, account.equity, prices, self._cap):
+            symbol = size.symbol
             if not account.quantity(symbol):
                 require_least(size, instruments[symbol])
             leverage = instruments[symbol].leverage(size.notional, self._strategy.leverage)
@@ -167,3 +171,12 @@ class Startup:
             if self._stop is not None:
                 margin = Margin(leverage, self._strategy.margin_mode == "isolated")
                 require_stop(size, instruments[symbol], account.equity, margin, self._stop)
+
+    async def _afford_some(self, account: Account) -> None:
+        """Refuse an account on which most orders of a portfolio would be too small."""
+        listed, _ = await self._gateway.listed()
+        open_now = {symbol: rules for symbol, rules in listed.items() if rules.trading}
+        prices = await self._gateway.prices(self._strategy.universe(open_now))
+        small = require_most(sizes_of(self._strategy, account.equity, prices, self._cap), open_now)
+        if small:
+            self._log.info("too small for an even share", symbols=", ".join(small))

@@ -15,6 +15,7 @@ from trader.domain.decision import Book, Forecast, Rebalance
 from trader.domain.interval import Interval
 from trader.errors import ModelError
 from trader.forecast.carry import CarryForecaster
+from trader.market.panel import TENTHS
 from trader.portfolio.inverse_volatility import InverseVolatilityAllocator, Wish
 from trader.portfolio.policy import TenthPolicy
 
@@ -50,6 +51,11 @@ class CarryStrategy:
     def funded(self) -> bool:
         """Whether a forecast reads what funding came to in the last candle: it is made of it."""
         return True
+
+    def share(self, listed: int) -> float:
+        """Return the fraction of equity that each of a universe would have at the gross limit, were all held alike."""
+        names = max(1, -(-listed * self.forecaster.tenths_kept // TENTHS))
+        return min(self.allocator.cap, self.allocator.gross / names)
 
     @property
     def exposure(self) -> float:

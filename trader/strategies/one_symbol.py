@@ -61,6 +61,10 @@ class OneSymbol:
         """Whether a forecast reads funding: none does."""
         return False
 
+    def share(self, listed: int) -> float:
+        """Return the fraction of its money that its symbol has, however many are listed."""
+        return self.allocator.weights({self.symbol: 1.0})[self.symbol]
+
     @property
     def exposure(self) -> float:
         """Gross target notional over equity."""

@@ -1,17 +1,22 @@
 """Which model may trade where: every branch of venue, verdict, expiry and overrule."""
 
+import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.forecast_frames import frame_of
 from trader.app.assembly import permit
-from trader.app.strategies import Loaded, compose
-from trader.config import Settings, StrategyFile
+from trader.app.compositions import carry
+from trader.app.strategies import Loaded, compose, load_strategy
+from trader.app.worth import Verdicts
+from trader.config import PortfolioFile, Settings, StrategyFile
 from trader.domain.interval import Interval
-from trader.errors import ModelError, NotPermitted
+from trader.errors import ConfigError, ModelError, NotPermitted
 from trader.forecast.artifact import dump
 from trader.research.train import train_ar
 
@@ -78,3 +83,57 @@ def test_a_dry_run_on_live_sends_nothing_and_needs_no_verdict() -> None:
     permit(settings(**LIVE, dry_run=True), loaded("NO-GO"))
     with pytest.raises(ModelError, match="has expired"):
         permit(settings(**LIVE, dry_run=True), loaded("NO-GO", expired=True))
+
+
+# --- a portfolio, to which nothing was fitted
+
+
+def judged(verdict: str, folder: Path, **changed: float) -> Loaded:
+    """The shipped portfolio in a data directory in which its rule was judged, with some settings changed since."""
+    text = (Path(__file__).resolve().parents[3] / "deploy" / "strategies" / "perp-carry-1d.toml").read_text()
+    file = PortfolioFile.parse(text, "shipped")
+    evidence = {"verdict": verdict, "reason": "Because.", "gates": {}, "horizon": {"closes": 300}}
+    Verdicts(folder / "store").keep(file, carry(file).forecaster, evidence, datetime.now(UTC))
+    for name, value in changed.items():
+        text, found = re.subn(rf"^{name} = [0-9.]+", f"{name} = {value}", text, flags=re.MULTILINE)
+        assert found == 1
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return load_strategy(settings(strategy=str(path), data_dir=folder))
+
+
+def test_live_money_takes_a_rule_that_was_judged_a_go(tmp_path: Path) -> None:
+    found = judged("GO", tmp_path)
+    assert found.worth.verdict == "GO"
+    permit(settings(**LIVE), found)
+
+
+@pytest.mark.parametrize("verdict", ["NO-GO", "UNJUDGED"])
+def test_live_money_refuses_any_other_rule_unless_it_is_named(verdict: str, tmp_path: Path) -> None:
+    found = judged(verdict, tmp_path)
+    with pytest.raises(NotPermitted, match="The rule of perp-carry-1d has the verdict"):
+        permit(settings(**LIVE), found)
+    permit(settings(**LIVE, overrule=found.hash), found)
+    permit(settings(venue="testnet", **REAL), found)
+    permit(settings(venue="sim"), found)
+
+
+def test_a_verdict_holds_for_the_settings_it_was_made_for_whatever_guards_them(tmp_path: Path) -> None:
+    assert judged("GO", tmp_path, max_drawdown=0.1).worth.verdict == "GO"
+    assert judged("GO", tmp_path, turnover=0.2).worth.verdict == "UNJUDGED"
+
+
+def test_a_verdict_on_other_code_is_none(tmp_path: Path) -> None:
+    judged("GO", tmp_path)
+    (kept,) = (tmp_path / "store" / "verdicts").iterdir()
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"code": "another"}))
+    found = load_strategy(settings(strategy=str(tmp_path / "mine.toml"), data_dir=tmp_path))
+    assert found.worth.verdict == "UNJUDGED"
+
+
+def test_a_verdict_that_cannot_be_read_is_refused_with_its_remedy(tmp_path: Path) -> None:
+    judged("GO", tmp_path)
+    (kept,) = (tmp_path / "store" / "verdicts").iterdir()
+    kept.write_text("{")
+    with pytest.raises(ConfigError, match="run `trader evidence` again"):
+        load_strategy(settings(strategy=str(tmp_path / "mine.toml"), data_dir=tmp_path))

@@ -210,3 +210,15 @@ async def test_trades_of_before_the_baseline_are_no_news_of_a_symbol_that_was_fl
     assert world.journal.unheard(FIRST, await world.exchange.fills(FIRST)) == []
     world.exchange.trade("5", symbol=FIRST)
     assert [fill.quantity for fill in world.journal.unheard(FIRST, await world.exchange.fills(FIRST))] == [Decimal(5)]
+
+
+async def test_an_account_too_small_for_half_of_the_symbols_is_refused_and_for_a_few_is_not(world: World) -> None:
+    for name in NAMES[:12]:
+        world.exchange.rules[name] = replace(world.exchange.rules[name], min_notional=Decimal(1000))
+    world.boot()
+    with pytest.raises(ConfigError, match=r"too small for 12 of 20 symbols; hold at least 40000\.00 USDT"):
+        await world.startup.run(adopt=False)
+    for name in NAMES[3:12]:
+        world.exchange.rules[name] = replace(world.exchange.rules[name], min_notional=Decimal(5))
+    await world.startup.run(adopt=False)
+    assert world.log.said("too small for an even share") == [{"symbols": ", ".join(NAMES[:3])}]

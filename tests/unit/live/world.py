@@ -80,6 +80,9 @@ class FakeStrategy:
     def universe(self, listed: Collection[str]) -> tuple[str, ...]:
         return self.symbols or tuple(sorted(listed))
 
+    def share(self, listed: int) -> float:
+        return self.exposure / (len(self.symbols) or listed)
+
     def forecast(self, candles: pl.DataFrame) -> pl.DataFrame:
         last = candles.group_by("symbol", maintain_order=True).last()
         return last.select("symbol", "close_time").with_columns(
