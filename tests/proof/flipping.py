@@ -36,6 +36,9 @@ class Flipping:
     def universe(self, listed: Collection[str]) -> tuple[str, ...]:
         return self.symbols or tuple(sorted(listed))
 
+    def share(self, listed: int) -> float:
+        return self.exposure / (len(self.symbols) or len(BASKET))
+
     def wish(self, close: datetime, symbol: str) -> float:
         """Return the side of a symbol at a close, +1 or -1."""
         return 1.0 if ((close - FIRST) // INTERVAL.delta + turn(symbol)) % 2 == 0 else -1.0
@@ -48,8 +51,7 @@ class Flipping:
         ).with_columns(confidence=pl.lit(1.0))
 
     def targets(self, forecasts: Mapping[str, Forecast], book: Book) -> Mapping[str, float]:
-        share = self.exposure / (len(self.symbols) or len(BASKET))
-        return {symbol: share * forecast.value for symbol, forecast in forecasts.items()}
+        return {symbol: self.share(len(BASKET)) * forecast.value for symbol, forecast in forecasts.items()}
 
 
 @dataclass(frozen=True)
