@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import compress
-from operator import itemgetter
+from operator import itemgetter, sub
 from typing import cast
 
 import polars as pl
@@ -81,16 +81,19 @@ def frame_of(
         DataError: another is missing or impossible, so that fewer than `count` whole ones are left.
     """
     problems: dict[str, Exception] = {}
-    natives = _Natives()
+    natives = _Natives(where)
     for symbol in sorted(rows):
         try:
-            natives.add(symbol, _closed(symbol, rows[symbol], span, where), where)
+            natives.add(symbol, _closed(symbol, rows[symbol], span, where))
         except ExchangeError as error:
             if least is None or len(problems) == len(rows) - 1:
                 raise
             problems[symbol] = error
-    candles, unusable = _whole_candles(natives.frame(span.native), span, strict=least is None)
-    problems |= unusable
+    native, unfit = natives.frame(span.native)
+    if unfit and (least is None or len(problems) + len(unfit) == len(rows)):
+        raise next(iter(unfit.values()))
+    candles, unusable = _whole_candles(native, span, strict=least is None)
+    problems |= unfit | unusable
     counts = dict(candles.group_by("symbol").len().iter_rows())
     for symbol in rows.keys() - problems.keys():
         if counts.get(symbol, 0) < (least or span.count):
@@ -129,9 +132,12 @@ def page_of(
     kept = _within(symbol, rows, span, where)
     if kept and kept[-1] is rows[-1] and _times(kept[-1:], 6)[0] >= milliseconds(settled):
         kept = kept[:-1]
-    found = _Natives()
-    found.add(symbol, kept, where)
-    return found.frame(native)
+    found = _Natives(where)
+    found.add(symbol, kept)
+    frame, unfit = found.frame(native)
+    for problem in unfit.values():
+        raise problem
+    return frame
 
 
 def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
@@ -147,16 +153,16 @@ def _closed(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
 
 
 def _within(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
-    length = span.native.milliseconds
+    length, first, stop = span.native.milliseconds, span.begin, span.end
     try:
         opens, ends = _times(rows, 0), _times(rows, 6)
     except (IndexError, TypeError):
         kept, strange = [], True
     else:
         # A kline is closed when its own close time, the last millisecond in it, lies before the end.
-        found = [begin >= span.begin and end < span.end for begin, end in zip(opens, ends, strict=True)]
+        found = [begin >= first and end < stop for begin, end in zip(opens, ends, strict=True)]
         kept = list(compress(rows, found))
-        strange = any(compress([end - begin != length - 1 for begin, end in zip(opens, ends, strict=True)], found))
+        strange = bool(set(compress(map(sub, ends, opens), found)) - {length - 1})
     if strange:
         raise ExchangeError(f"{where} of {symbol} has a row that is not a {span.native} kline; the answer is not used.")
     return kept
@@ -165,34 +171,42 @@ def _within(symbol: str, rows: list[Row], span: Span, where: str) -> list[Row]:
 class _Natives:
     """The native klines of many symbols by column: a frame of all costs what one of a single symbol does."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
+        self._where = where
         self._symbols: list[str] = []
         self._opens: list[int] = []
-        self._numbers: dict[str, list[float]] = {name: [] for name in _NUMBERS}
+        self._texts: dict[str, list[str]] = {name: [] for name in _NUMBERS}
 
-    def add(self, symbol: str, rows: list[Row], where: str) -> None:
+    def add(self, symbol: str, rows: list[Row]) -> None:
         """Add a symbol's rows, all of them or none.
 
         Raises:
             ExchangeError: one has no numbers.
         """
         try:
-            numbers = {name: list(map(float, map(itemgetter(place), rows))) for name, place in _NUMBERS.items()}
-        except (IndexError, TypeError, ValueError):
-            numbers = {}
-        if not numbers:
-            raise ExchangeError(f"{where} has a kline without its numbers; the answer is not used.")
+            texts = {name: _texts(rows, place) for name, place in _NUMBERS.items()}
+        except (IndexError, TypeError):
+            raise self._unfit() from None
         self._symbols += [symbol] * len(rows)
         self._opens += _times(rows, 0)
-        for name, values in numbers.items():
-            self._numbers[name] += values
+        for name, values in texts.items():
+            self._texts[name] += values
 
-    def frame(self, native: Interval) -> pl.DataFrame:
-        """Return them as a candle frame; nothing is checked."""
+    def frame(self, native: Interval) -> tuple[pl.DataFrame, dict[str, Exception]]:
+        """Return them as a candle frame, in which nothing is checked, without the symbols whose numbers are none."""
         opens = pl.Series("open_time", self._opens, dtype=pl.Int64).cast(_TIME)
         names = pl.Series("symbol", self._symbols, dtype=pl.String)
-        numbers = [pl.Series(name, values, dtype=pl.Float64) for name, values in self._numbers.items()]
-        return with_close(pl.DataFrame([names, opens, *numbers]), native)
+        texts = [pl.Series(name, values, dtype=pl.String) for name, values in self._texts.items()]
+        numbers = [column.cast(pl.Float64, strict=False) for column in texts]
+        frame = with_close(pl.DataFrame([names, opens, *numbers]), native)
+        if not any(column.null_count() for column in numbers):
+            return frame, {}
+        strange = frame.select(pl.any_horizontal(pl.col(_NUMBERS.keys()).is_null())).to_series()
+        bad: dict[str, Exception] = dict.fromkeys(frame.filter(strange)["symbol"].unique().to_list(), self._unfit())
+        return frame.filter(~pl.col("symbol").is_in(list(bad))), bad
+
+    def _unfit(self) -> ExchangeError:
+        return ExchangeError(f"{self._where} has a kline without its numbers; the answer is not used.")
 
 
 def _require_end(symbol: str, opens: list[int], span: Span, where: str) -> None:
@@ -210,7 +224,23 @@ def _clock_time(moment: int) -> str:
 
 def _times(rows: list[Row], place: int) -> list[int]:
     """Return a column of whole milliseconds."""
-    column = [row[place] for row in rows]
+    column = list(map(itemgetter(place), rows))
     if set(map(type, column)) <= {int}:
         return cast(list[int], column)
+    raise TypeError
+
+
+def _texts(rows: list[Row], place: int) -> list[str]:
+    """Return a column of numbers as text, which is how they are told."""
+    column = list(map(itemgetter(place), rows))
+    if set(map(type, column)) <= {str}:
+        return cast(list[str], column)
+    return [_text(value) for value in column]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return repr(float(value))
     raise TypeError

@@ -37,9 +37,17 @@ class Reads:
             ExchangeError: the last one, where patience ended or the answer was a definite no.
         """
         deadline = self._clock.now() + _PATIENCE
+        try:
+            return await once()
+        except ExchangeError as error:
+            # nearly every read is answered at once; only one that is not is worth what counting attempts costs
+            failed: ExchangeError | None = error
 
         async def attempt() -> Answer:
-            # Awaited only if it is a coroutine function, which `once` need not be.
+            nonlocal failed
+            first, failed = failed, None
+            if first is not None:
+                raise first
             return await once()
 
         retrying = AsyncRetrying(
