@@ -136,5 +136,5 @@ class CarryForecaster:
         """Return which symbols may be held from each close on: liquid and old enough, with funding that is known."""
         liquid = liquidity_tenths(panel, self.liquidity_window, self.least_history) > TENTHS - self.tenths_kept
         # a first candle has no return to measure
-        seasoned = np.cumsum(panel.listed, axis=0) >= max(self.least_history, 2)
+        seasoned = np.cumsum(panel.listed, axis=0, dtype=np.int32) >= max(self.least_history, 2)
         return liquid & seasoned & np.isfinite(panel.paid.rates)

@@ -149,7 +149,7 @@ def rolling_mean(values: Array, window: int, least: int) -> Array:
     """
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
-    total, seen = filled.copy(), np.cumsum(known, axis=0)
+    total, seen = filled.copy(), np.cumsum(known, axis=0, dtype=np.int32)
     count = seen.copy()
     count[window:] -= seen[:-window]
     for lag in range(1, min(window, len(values))):
@@ -166,12 +166,23 @@ def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int64]
     """
     volume = rolling_mean(panel.dollar_volume, window, least)
     ranked = np.isfinite(volume)
-    order = np.argsort(np.where(ranked, volume, np.inf), axis=1, kind="stable")
+    order = _ordered(np.where(ranked, volume, np.inf))
     ranks = np.empty(order.shape, dtype=np.int64)
     ranks[np.arange(len(order))[:, np.newaxis], order] = np.arange(1, order.shape[1] + 1)
     count = np.maximum(ranked.sum(axis=1, keepdims=True), 1)
     # whole numbers: a rank that lies on an edge must not fall by a rounding
     return np.where(ranked, -(-ranks * TENTHS // count), 0)
+
+
+def _ordered(values: Array) -> NDArray[np.int64]:
+    """Order each row, equal values by their columns; a stable sort takes thrice as long as one that is not."""
+    order = np.argsort(values, axis=1)
+    standing = np.take_along_axis(values, order, axis=1)
+    equal = (standing[:, 1:] == standing[:, :-1]) & np.isfinite(standing[:, 1:])
+    tied = np.flatnonzero(equal.any(axis=1))
+    if len(tied):
+        order[tied] = np.argsort(values[tied], axis=1, kind="stable")
+    return order
 
 
 def names_at(panel: Panel, row: int, mask: Mask) -> Mapping[str, int]:

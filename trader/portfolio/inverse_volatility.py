@@ -74,7 +74,8 @@ class InverseVolatilityAllocator:
         before = np.array([held.get(name, 0.0) for name in names])
         lost = np.array([name in gone for name in names])
         wished = self.wished(targets, volatility, member[np.newaxis])[0]
-        after, _ = self.rebalanced(before, wished, self.buffer(volatility, spread)[0], member, lost)
+        buffer = self.buffer(volatility, spread)[0]
+        after, _ = self.rebalanced(before, wished, wished - buffer, wished + buffer, member, lost)
         return {
             name: float(after[place])
             for place, name in enumerate(names)
@@ -104,9 +105,15 @@ class InverseVolatilityAllocator:
         What is within already comes back the same, exactly.
         """
         if weights.ndim > 1:
-            # the cap is each weight's own; sums are taken row by row, as they are of one close
+            # the cap is each weight's own, and a row is added up as one close is: along its symbols
             capped = np.minimum(np.maximum(weights, -self.cap), self.cap)
-            return np.array([self._summed(row, np.abs(row)) for row in capped]).reshape(weights.shape)
+            sizes = np.abs(capped)
+            beyond = np.add.reduce(sizes, axis=1) > self.gross
+            if self.net is not None:
+                beyond |= np.abs(np.add.reduce(capped, axis=1) + self.lean) > self.net
+            for row in np.flatnonzero(beyond):
+                capped[row] = self._summed(capped[row], sizes[row])
+            return capped
         sizes = np.abs(weights)
         if np.maximum.reduce(sizes, initial=0.0) > self.cap:
             weights = np.minimum(np.maximum(weights, -self.cap), self.cap)
@@ -118,6 +125,10 @@ class InverseVolatilityAllocator:
         gross = float(np.add.reduce(sizes))
         if gross > self.gross:
             weights = weights * (self.gross / gross)
+        return self._levelled(weights)
+
+    def _levelled(self, weights: Array) -> Array:
+        """Bring weights of one close within net."""
         net = float(np.add.reduce(weights)) + self.lean
         if self.net is None or abs(net) <= self.net:
             return weights
@@ -129,14 +140,15 @@ class InverseVolatilityAllocator:
         return np.where(heavy, weights * (max(0.0, side - abs(net) + self.net) / side), weights)
 
     def rebalanced(
-        self, held: Array, wished: Array, buffer: Array, member: Mask, gone: Mask | None = None
+        self, held: Array, wished: Array, low: Array, high: Array, member: Mask, gone: Mask | None = None
     ) -> tuple[Array, float]:
         """Return the weights after one close and what was traded for them; all arguments (symbols,).
 
         Args:
             held: before it.
             wished: as `wished` says.
-            buffer: as `buffer` says, finite everywhere.
+            low: the wish less its buffer, below which a held weight is bought up to it.
+            high: the wish and its buffer, above which a held weight is sold down to it.
             member: who is wished at all; what is held and no member has left.
             gone: what can be traded no more and is given up in full.
         """
@@ -146,20 +158,19 @@ class InverseVolatilityAllocator:
         if after is not held:
             forced = float(np.add.reduce(np.abs(after - held)))
             left -= forced
-        held_still = after != 0.0
-        if np.count_nonzero(held_still > member):
-            after, spent = _towards(after, self.within(np.where(member, after, 0.0)), left)
+        still = after != 0.0
+        leaving = np.count_nonzero(still > member)
+        if leaving:
+            # what is within cap and gross stays so when a part of it goes
+            after, spent = _towards(after, self._levelled(np.where(member, after, 0.0)), left)
             forced, left = forced + spent, left - spent
+            still = after != 0.0
+        aim = np.where(still, np.minimum(np.maximum(after, low), high), wished)
+        if leaving:
             # what is not sold yet is sold first at the next close, and nothing else is done to it
-            wished = np.where(member, wished, after)
-            held_still = after != 0.0
+            aim = np.where(member, aim, after)
         if gone is not None:
-            wished = np.where(gone, 0.0, wished)
-        apart = wished - after
-        beyond = np.abs(apart)
-        beyond -= buffer * held_still
-        np.maximum(beyond, 0.0, out=beyond)
-        aim = after + np.copysign(beyond, apart)
+            aim = np.where(gone, 0.0, aim)
         after, spent = _towards(after, self.within(aim), left)
         return after, forced + spent
 

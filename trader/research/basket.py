@@ -70,11 +70,12 @@ def walk(
     leaving = set(np.flatnonzero(gone.any(axis=1)).tolist())
     weights, traded = np.zeros((closes, symbols)), [0.0] * closes
     brought, grown = moves - paid, 1.0 + moves
+    low, high = wished - buffer, wished + buffer
     held = np.zeros(symbols)
     for row in range(closes):
         lost = gone[row] if row in leaving else None
         if row in busy:
-            after, traded[row] = allocator.rebalanced(held, wished[row], buffer[row], members[row], lost)
+            after, traded[row] = allocator.rebalanced(held, wished[row], low[row], high[row], members[row], lost)
         else:
             after = held if lost is None else np.where(lost, 0.0, held)
             traded[row] = float(np.abs(after - held).sum())
