@@ -10,7 +10,16 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.app import places, venues
 from trader.app.disk import require_space
-from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay, max_outage, wire_limits
+from trader.app.strategies import (
+    Loaded,
+    first_close,
+    follow_rules,
+    limits,
+    load_strategy,
+    max_delay,
+    max_outage,
+    wire_limits,
+)
 from trader.app.tapes import TapeChoice, read_tape
 from trader.app.venues import Venue, open_venue
 from trader.app.worth import Worth
@@ -18,7 +27,7 @@ from trader.config import Settings
 from trader.decide import Strategy
 from trader.domain.interval import Interval
 from trader.domain.order import client_prefix
-from trader.errors import ModelError, NotPermitted
+from trader.errors import ConfigError, ModelError, NotPermitted
 from trader.exchange.clock import WallClock
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
@@ -38,6 +47,7 @@ from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
 from trader.live.startup import Startup
+from trader.strategies.carry import CarryStrategy
 
 ACCOUNT = "main"
 _CLOCK_ERROR = timedelta(seconds=1)
@@ -75,8 +85,7 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
     permit(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
-        # the exchange reads it too, but refuses less than a backtest does
-        read_tape(tape, loaded.strategy.interval)
+        tape = _checked(tape, loaded.strategy)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
         require_space(home)
@@ -95,6 +104,21 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         if settings.venue == "live":
             await _require_rights(venue)
         yield _wire(settings, loaded, venue, journal, lock)
+
+
+def _checked(tape: TapeChoice, strategy: Strategy) -> TapeChoice:
+    """Read a tape before the exchange does, which refuses less than a backtest; a portfolio begins as a backtest does.
+
+    Raises:
+        ConfigError: a portfolio has no tape of many symbols.
+        DataError: the tape cannot be played.
+    """
+    read = read_tape(tape, strategy.interval)
+    if not isinstance(strategy, CarryStrategy):
+        return tape
+    if read is None:
+        raise ConfigError("A portfolio is played on candles of many symbols; give a file with --tape.")
+    return tape if tape.start is not None else replace(tape, start=first_close(read[0], strategy))
 
 
 async def _require_rights(venue: Venue) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import polars as pl
 from trader.app import compositions, places
 from trader.app.instruments import rules_of
 from trader.app.results import Trade, document
-from trader.app.strategies import follow_rules, limits, max_delay, text_hash
+from trader.app.strategies import first_close, follow_rules, limits, max_delay, text_hash
 from trader.app.tapes import TapeChoice
 from trader.config import PortfolioFile, Settings, kind_of
 from trader.domain.interval import Interval
@@ -162,7 +161,7 @@ def play_portfolio(
         equity=sim.equity,
         costs=Costs(sim.fee, sim.slippage, sim.spread),
         limits=limits(settings, portfolio),
-        start=choice.start or _first_close(candles, strategy),
+        start=choice.start or first_close(candles, strategy),
         end=choice.end,
         cycles=cycles,
         max_delay=max_delay(settings, portfolio),
@@ -172,10 +171,3 @@ def play_portfolio(
     rules = rules_of(choice, strategy.symbols)
     result = run_backtest(strategy, candles, market.source, market.funding, rules, terms, tell)
     return PlayedPortfolio(portfolio, replace(market, candles=candles), result)
-
-
-def _first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:
-    """Return the first close at which a symbol that was there from the start is old enough."""
-    first: datetime = candles["open_time"].to_list()[0] if candles.is_empty() else min(candles["open_time"].to_list())
-    seasoned = max(strategy.forecaster.least_history, 2)
-    return strategy.interval.ceil(first) + seasoned * strategy.interval.delta

@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
+
+import polars as pl
 
 from trader.app import compositions, places
 from trader.app.worth import Verdicts, Worth, of_model, of_rule
@@ -19,6 +21,7 @@ from trader.execution.remainder import Rules
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
 from trader.research.drift import DriftLimits
+from trader.strategies.carry import CarryStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
 _OUTAGE = timedelta(days=7)
@@ -81,6 +84,12 @@ def load_strategy(settings: Settings) -> Loaded:
     one = StrategyFile.parse(text, str(path))
     card, weights = read_model(places.model_path(one.model, path.parent))
     return compose(text, one, card, weights)
+
+
+def first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:
+    """Return the first close at which a symbol that was there from the start of some candles is old enough."""
+    first: datetime = min(candles["open_time"].to_list())
+    return strategy.interval.ceil(first) + max(strategy.forecaster.least_history, 2) * strategy.interval.delta
 
 
 def verdicts(settings: Settings) -> Verdicts:

@@ -194,11 +194,11 @@ class PaperGateway:
         symbols = self._account.unfunded()
         account = deepcopy(self._account)
         now = self._clock.now()
-        stamps = []
-        for symbol in symbols:
-            told = await self._market.funding(symbol, account.funded[symbol] + timedelta(milliseconds=1))
-            stamps += [funding for funding in told if funding.time <= now]
-        for funding in sorted(stamps, key=lambda funding: (funding.time, funding.symbol)):
+        told = await self._market.fundings(
+            {symbol: account.funded[symbol] + timedelta(milliseconds=1) for symbol in symbols}
+        )
+        stamps = [funding for funding in told if funding.time <= now]
+        for funding in stamps:
             account.fund(funding)
         held = sorted(account.ledger.holdings)
         prices = dict(await self._market.prices(held)) if held else {}

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import polars as pl
+from pydantic import TypeAdapter
 
 from trader.domain.instrument import Bracket, Instrument
 from trader.domain.interval import Interval
@@ -22,6 +23,7 @@ from trader.exchange.mapping import Funding
 from trader.market.tables import TIME
 
 T = TypeVar("T")
+Stamp = TypeVar("Stamp", answers.FundingStamp, answers.FundingRow)
 
 _PAGE = 1000
 _SETTLED = timedelta(minutes=10)  # after its close nobody tells a candle as it was before any more
@@ -173,25 +175,40 @@ class Market:
         """
         rows = await self._calls.ask(endpoints.FUNDING_INFO, {}, answers.FUNDING_INFOS)
         hours = {row.symbol: row.funding_interval_hours for row in rows}
-        wanted, start, stop = set(symbols), milliseconds(since) + 1, milliseconds(self._clock.now())
-        found: dict[tuple[str, int], Decimal] = {}
+        found = await self._stamps_of_all(milliseconds(since) + 1, answers.FUNDING_STAMPS)
+        wanted = set(symbols)
+        stamps = [
+            (symbol, from_milliseconds(time), float(row.funding_rate), hours.get(symbol, _USUAL_HOURS))
+            for (symbol, time), row in sorted(found.items())
+            if symbol in wanted
+        ]
+        return pl.DataFrame(stamps, schema=_PAID, orient="row")
+
+    async def _stamps_of_all(self, start: int, shape: TypeAdapter[list[Stamp]]) -> dict[tuple[str, int], Stamp]:
+        """Return the funding stamps of all symbols from `start` to now, by symbol and time."""
+        stop = milliseconds(self._clock.now())
+        found: dict[tuple[str, int], Stamp] = {}
         while True:
             parameters = {"startTime": start, "endTime": stop, "limit": _PAGE}
-            page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, answers.FUNDING_STAMPS)
-            found |= {(row.symbol, row.funding_time): row.funding_rate for row in page if row.symbol in wanted}
+            page = await self._calls.ask(endpoints.FUNDING_RATE, parameters, shape)
+            found |= {(row.symbol, row.funding_time): row for row in page}
             if len(page) < _PAGE:
-                break
+                return found
             last = max(row.funding_time for row in page)
             if last <= start:
                 raise ExchangeError(
                     f"{endpoints.FUNDING_RATE} has {_PAGE} stamps within one millisecond, more than can be paged."
                 )
             start = last
-        stamps = [
-            (symbol, from_milliseconds(time), float(rate), hours.get(symbol, _USUAL_HOURS))
-            for (symbol, time), rate in sorted(found.items())
-        ]
-        return pl.DataFrame(stamps, schema=_PAID, orient="row")
+
+    async def fundings(self, since: Mapping[str, datetime]) -> list[Funding]:
+        """Return the funding of symbols, each at or after its own time, in order; more than ten are asked together."""
+        if len(since) > _FEW:
+            found = await self._stamps_of_all(milliseconds(min(since.values())), answers.FUNDINGS)
+            told = [mapping.funding_of(row) for row in found.values() if row.symbol in since]
+        else:
+            told = [one for symbol, begin in since.items() for one in await self.funding(symbol, begin)]
+        return sorted((one for one in told if one.time >= since[one.symbol]), key=lambda one: (one.time, one.symbol))
 
     async def funding(self, symbol: str, since: datetime) -> list[Funding]:
         """Return a symbol's funding at or after `since`, oldest first, paged to the end; needs no key."""
