@@ -6,7 +6,8 @@ entry price. It is durable before it is placed; what an answer does not prove is
 go is proven gone before another takes its place, because the exchange takes no two of a side.
 """
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -15,16 +16,18 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account, Position
 from trader.domain.decision import State
+from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import Order, client_id, client_prefix
 from trader.domain.stop import Stop, StopRequest
-from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.execution.refusals import Action, action_of
 from trader.execution.stops import level, same
 from trader.journal.journal import Journal
 from trader.journal.protection import LEG
 from trader.journal.rows import StopIntent, StopRecord
 from trader.live.closing import Closer
+from trader.live.lanes import side_by_side
 from trader.live.ports import Clock, Gateway, Stops
 from trader.live.router import Router
 
@@ -45,6 +48,22 @@ class StopTerms:
     instance: str
     interval: Interval
     fraction: Decimal | None
+
+
+class _Rules:
+    """The trading rules of what needs stops, asked for once, and only where one has to be placed."""
+
+    def __init__(self, gateway: Gateway, symbols: Sequence[str]) -> None:
+        self._gateway = gateway
+        self._symbols = symbols
+        self._asking = asyncio.Lock()
+        self._told: Mapping[str, Instrument] | None = None
+
+    async def of(self, symbol: str) -> Instrument:
+        async with self._asking:
+            if self._told is None:
+                self._told = await self._gateway.instruments(self._symbols)
+            return self._told[symbol]
 
 
 class Protection:
@@ -80,27 +99,38 @@ class Protection:
         self._closer = Closer(terms.instance, terms.interval, journal, clock, router)
 
     async def follow(self, account: Account) -> list[str]:
-        """Bring every stop to what the account holds.
+        """Bring every stop to what the account holds; a symbol that fails keeps no other without its stop.
 
         Returns:
             The symbols of which something was closed that the journal need not know yet.
 
         Raises:
-            ExchangeError: the exchange could not be used; what is durable by then is where the next call goes on.
+            Mismatch, ExchangeError: the first failure; what is durable by then is where the next call goes on.
         """
-        if self._stops is None:
+        stops = self._stops
+        if stops is None:
             return []
         standing: dict[str, list[StopRecord]] = {}
         for record in self._journal.standing_stops():
             standing.setdefault(record.symbol, []).append(record)
         held = {symbol: position for symbol, position in account.positions.items() if position.quantity}
         wanted = held if self._terms.fraction is not None else {}
-        closed = []
-        for symbol in sorted({*standing, *wanted}):
+        rules, closed = _Rules(self._gateway, sorted(wanted)), list[str]()
+        failed: list[Mismatch | ExchangeError] = []
+
+        async def follow(symbol: str) -> None:
             why = _NEEDLESS if symbol not in held else _REPLACED if symbol in wanted else _UNWANTED
-            if await self._follow(self._stops, wanted.get(symbol), standing.get(symbol, []), why):
-                closed.append(symbol)
-        return closed
+            try:
+                if await self._follow(stops, wanted.get(symbol), standing.get(symbol, []), rules, why):
+                    closed.append(symbol)
+            except (Mismatch, ExchangeError) as error:
+                self._log.warning("stop not in its place", symbol=symbol, why=str(error))
+                failed.append(error)
+
+        await side_by_side(sorted({*standing, *wanted}), follow, self._router.parallel)
+        for error in sorted(failed, key=lambda error: not isinstance(error, Mismatch)):
+            raise error
+        return sorted(closed)
 
     async def fired(self) -> list[str]:
         """Look at every stop that stands; return the symbols of those that closed something the journal does not know.
@@ -157,7 +187,9 @@ class Protection:
                 if stop is not None:
                     yield record, stop
 
-    async def _follow(self, stops: Stops, position: Position | None, records: list[StopRecord], why: str) -> bool:
+    async def _follow(
+        self, stops: Stops, position: Position | None, records: Sequence[StopRecord], rules: _Rules, why: str
+    ) -> bool:
         """Bring the stops of one symbol to its position; True where something was closed."""
         kept = False
         for record in records:
@@ -167,7 +199,7 @@ class Protection:
             if stop is not None and stop.done:
                 return True
             kept = kept or stop is not None
-        return position is not None and not kept and await self._place(stops, position)
+        return position is not None and not kept and await self._place(stops, position, rules)
 
     def _fits(self, record: StopRecord, position: Position) -> bool:
         intent = record.intent
@@ -246,13 +278,13 @@ class Protection:
             await self._rest(look)
         raise ExchangeError(f"The stop {record.client_id} still rests after it was cancelled; it is cancelled again.")
 
-    async def _place(self, stops: Stops, position: Position) -> bool:
+    async def _place(self, stops: Stops, position: Position, rules: _Rules) -> bool:
         """Place a stop, again where it surely was not placed; True where the position was closed instead."""
         failure: ExchangeError | None = None
         for attempt in range(self._router.timing.sends):
             if attempt:
                 await self._rest(attempt)
-            request = await self._intend(position)
+            request = await self._intend(position, rules)
             self._journal.mark_stop_sent(request.client_id, self._clock.now())
             try:
                 self._journal.stands(stop := await stops.place_stop(request))
@@ -275,10 +307,10 @@ class Protection:
                 return False
         raise failure or ExchangeError(f"No stop could be placed for {position.symbol}; it is tried again.")
 
-    async def _intend(self, position: Position) -> StopRequest:
+    async def _intend(self, position: Position, rules: _Rules) -> StopRequest:
         """Write down the stop that a position is to have."""
         symbol, fraction = position.symbol, self._terms.fraction or Decimal(0)
-        instrument = (await self._gateway.instruments([symbol]))[symbol]
+        instrument = await rules.of(symbol)
         entry, now = self._entry(position), self._clock.now()
         close = self._journal.last_close() or self._terms.interval.floor(now)
         turn = self._journal.stops_of(close, symbol)

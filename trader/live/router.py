@@ -7,8 +7,6 @@ same name; a decision that is too old is never sent. On an order that ended shor
 name of its own and towards the same position.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,6 +23,7 @@ from trader.execution.remainder import Rules, Short, following, wanted
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, Outcome
 from trader.live.gate import Gate
+from trader.live.lanes import side_by_side
 from trader.live.ports import Clock, Gateway
 
 CLOCK_SKEW, OVERLOADED = -1021, -1008
@@ -80,7 +79,7 @@ class Router:
         self._log = log
         self._rules = rules or Rules()
         self._prepare = prepare
-        self._parallel = parallel
+        self.parallel = parallel
 
     async def carry_all(self, intents: Sequence[Intent]) -> Mapping[str, Decimal]:
         """Bring the orders of one decision to their ends: all that reduce, symbols side by side, then all that open.
@@ -122,26 +121,15 @@ class Router:
         failed: dict[str, Mismatch | ExchangeError],
     ) -> None:
         """Carry each symbol's orders one after the other, a few symbols at once."""
-        waiting = deque(lanes.items())
 
-        async def work() -> None:
-            while waiting:
-                symbol, lane = waiting.popleft()
-                try:
-                    for intent in lane:
-                        left[symbol] += await self.carry(intent)
-                except (Mismatch, ExchangeError) as error:
-                    failed[symbol] = error
+        async def carry(symbol: str) -> None:
+            try:
+                for intent in lanes[symbol]:
+                    left[symbol] += await self.carry(intent)
+            except (Mismatch, ExchangeError) as error:
+                failed[symbol] = error
 
-        workers = [asyncio.ensure_future(work()) for _ in range(min(self._parallel, len(lanes)) - 1)]
-        try:
-            await work()
-            await asyncio.gather(*workers)
-        finally:
-            waiting.clear()
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        await side_by_side(lanes, carry, self.parallel)
 
     async def carry(self, intent: Intent, *, sent_at: datetime | None = None) -> Decimal:
         """Bring an intent, and what may follow on it, to a final outcome in the journal.

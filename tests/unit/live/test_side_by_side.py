@@ -8,9 +8,12 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.live.exchange import ADA, REPLIES, Reply
+from tests.unit.live.guarded import guard
+from tests.unit.live.steps import Steps
+from tests.unit.live.stops import Answer
 from tests.unit.live.world import CLOSE, World
 from trader.domain.order import client_id
-from trader.errors import ExchangeError, Mismatch, NotSent, OutcomeUnknown
+from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown
 from trader.journal.rows import Intent
 
 BTC, XRP = "BTCUSDT", "XRPUSDT"
@@ -88,3 +91,25 @@ async def test_a_close_that_is_cancelled_leaves_no_order_being_carried_behind(ne
         await carrying
     assert asyncio.all_tasks() == before
     assert world.journal.open_intents()
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+async def test_a_stop_that_cannot_be_placed_keeps_no_other_symbol_without_its_own(
+    parallel: int, new_world: Made
+) -> None:
+    world = guard(new_world(symbols=SYMBOLS))
+    world.parallel = parallel
+    world.stops.plan = [Answer(effect=False, error=Denied("over our own limit"))]
+    world.boot().begin()
+    for symbol in SYMBOLS:
+        world.exchange.trade("8", symbol=symbol)
+    account = await world.exchange.account()
+    world.take_steps(Steps())
+    with pytest.raises(ExchangeError, match="over our own limit"):
+        await world.recovery.protect(account)
+    assert sorted(one.symbol for one in world.stops.waiting()) == [BTC, XRP]
+    assert len(world.log.said("stop not in its place")) == 1
+    await world.recovery.protect(account)
+    assert sorted(one.symbol for one in world.stops.waiting()) == sorted(SYMBOLS)
+    # the rules are asked for once for all of them
+    assert world.steps.names.count("instruments") == 2
