@@ -101,3 +101,23 @@ def test_a_basket_that_does_not_fit_is_opened_by_neither(tmp_path: Path) -> None
     (why,) = home.journal("select why from decisions limit 1")
     assert "by max_leverage: a gross notional of" in why[0]
     assert why[0].count("max_leverage") == 1
+
+
+def test_the_stops_of_a_basket_close_symbol_by_symbol_in_both_alike(tmp_path: Path) -> None:
+    tape, strategy = tmp_path / "perpetuals_1d.parquet", tmp_path / "carry.toml"
+    perpetuals(6, 12, 24).drop("close_time").write_parquet(tape)
+    strategy.write_text(YOUNG.replace("tenths = 2 ", "tenths = 8 "))
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(strategy), "--from", "2023-01-12", "--cycles", "8")
+    settings = {"TRADER_RISK__PROTECTIVE_STOP": "0.03", "TRADER_RECONCILE__STOP": "adopt"}
+    ran = home.document("run", *common, "--tape", str(tape), "--speed", "max", **settings)
+    assert ran == home.document("backtest", *common, "--candles", str(tape), **settings)
+    assert [close["state"] for close in ran["closes"]] == ["ACTIVE"] * 8
+    agrees(home)
+    assert home.document("replay", "--all") == {"replayed": 8, "differences": []}
+    stopped = home.journal("select symbol, client_id from orders where leg = 's'")
+    assert len({symbol for symbol, _ in stopped}) > 3
+    standing = home.journal("select symbol, seq from stops where final = 0")
+    held = {symbol for symbol, quantity in ran["closes"][-1]["position"].items() if Decimal(quantity)}
+    assert {symbol for symbol, _ in standing} == held
+    assert len(standing) == len(held)
