@@ -109,3 +109,14 @@ def test_an_approved_opening_breaks_no_rule_and_a_reduction_is_withheld_for_age_
         assert abs(offset) <= 1
         assert abs(Decimal(repr(mark)) - 1) <= Decimal("0.05")
         assert kind == "i" or left == 0
+
+
+@given(cap=st.decimals("1", "1000", places=2), over=st.decimals("0.90", "1.10", places=2))
+def test_a_canary_opens_nothing_beyond_its_cap_but_for_the_room_its_price_may_move(cap: Decimal, over: Decimal) -> None:
+    limits, moment = replace(LIMITS, canary_notional=cap), replace(QUIET, gross=cap * over)
+    beyond = over > Decimal("1.05")
+    assert guard(ask(moment, limits)) == ("canary_notional" if beyond else "approved")
+    assert guard(ask(moment, limits, kind="r")) == guard(ask(moment, LIMITS)) == "approved"
+    exact = replace(limits, max_deviation=None)
+    assert guard(ask(moment, exact)) == ("canary_notional" if over > 1 else "approved")
+    assert guard(ask(replace(moment, gross=None), limits)) == "approved"

@@ -180,12 +180,16 @@ def max_outage(settings: Settings, loaded: Ruled) -> timedelta:
 
 
 def wire_limits(settings: Settings, loaded: Ruled) -> WireLimits:
-    """Return what is allowed when an order leaves: the settings, else the strategy file, else 5 % and a second."""
+    """Return what is allowed when an order leaves: the settings, else the strategy file, else 5 % and a second.
+
+    A canary's cap is looked at here once more.
+    """
     asked, own = settings.risk, loaded.file.risk
     seconds = asked.max_clock_offset or own.max_clock_offset
     return WireLimits(
         max_deviation=asked.max_deviation or own.max_deviation or _DEVIATION,
         max_clock_offset=_CLOCK_OFFSET if seconds is None else timedelta(seconds=seconds),
+        canary_notional=limits(settings, loaded).canary_notional,
     )
 
 

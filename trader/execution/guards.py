@@ -176,10 +176,14 @@ def liquidation_distance(
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """What holds at the wire: how far the mark may be from the decision's price, and our clock from the venue's."""
+    """What holds at the wire: how far the mark may be from the decision's price, and our clock from the venue's.
+
+    `canary_notional` is what all positions together may be worth in USDT, with room of `max_deviation` for the price.
+    """
 
     max_deviation: Decimal | None = None
     max_clock_offset: timedelta | None = None
+    canary_notional: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ class Moment:
     """What holds immediately before a post; `mark` and `clock_offset` are None where nothing asks for them.
 
     `left` is what a close before an opening has left, signed; `decided_price` the price the order was sized at, None
-    where it was not kept.
+    where it was not kept; `gross` what all positions would be worth after the order, at their marks.
     """
 
     at: datetime
@@ -196,6 +200,7 @@ class Moment:
     decided_price: Decimal | None = None
     mark: Decimal | None = None
     clock_offset: timedelta | None = None
+    gross: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,4 +275,7 @@ def _strayed(moment: Moment, limits: WireLimits) -> Withheld | None:
             return Withheld(
                 "deviation", f"the mark {moment.mark} is {strayed:.4f} from the decision's {decided}, over {allowed}"
             )
+    cap, gross = limits.canary_notional, moment.gross
+    if cap is not None and gross is not None and gross > cap * (1 + (allowed or _ZERO)):
+        return Withheld("canary_notional", f"all positions would be worth {gross:.2f}, over the canary's {cap}")
     return None

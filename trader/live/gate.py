@@ -46,16 +46,27 @@ class Gate:
         verdict = self._judge(intent, left)
         if isinstance(verdict, Withheld) or intent.reduce_only:
             return verdict
-        offset = mark = None
+        offset = mark = gross = None
         if self._limits.max_clock_offset is not None:
             offset = await self._gateway.sync_clock()
-        if self._limits.max_deviation is not None and intent.price is not None:
+        if self._limits.canary_notional is not None:
+            reached = self._journal.positions()
+            reached[intent.symbol] = reached.get(intent.symbol, Decimal(0)) + intent.quantity
+            marks = await self._gateway.prices(sorted(reached))
+            mark = marks[intent.symbol]
+            gross = sum((abs(quantity) * marks[symbol] for symbol, quantity in reached.items()), Decimal(0))
+        elif self._limits.max_deviation is not None and intent.price is not None:
             mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
         # a person may have said halt while the exchange was asked, and time has passed
-        return self._judge(intent, left, offset, mark)
+        return self._judge(intent, left, offset, mark, gross)
 
     def _judge(
-        self, intent: Intent, left: Decimal, offset: timedelta | None = None, mark: Decimal | None = None
+        self,
+        intent: Intent,
+        left: Decimal,
+        offset: timedelta | None = None,
+        mark: Decimal | None = None,
+        gross: Decimal | None = None,
     ) -> Approved | Withheld:
         moment = Moment(
             at=self._clock.now(),
@@ -64,6 +75,7 @@ class Gate:
             decided_price=intent.price,
             mark=mark,
             clock_offset=offset,
+            gross=gross,
         )
         return admit(intent.request, kind=intent.leg, not_after=intent.not_after, moment=moment, limits=self._limits)
 

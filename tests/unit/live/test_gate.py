@@ -1,5 +1,6 @@
 """The last look before an order leaves, on a running instance."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from trader.execution.guards import WireLimits
 from trader.journal.rows import Outcome
 from trader.live.today import day_equity, orders_today
 
+BTC = "BTCUSDT"
 NEXT = CLOSE + INTERVAL.delta
 LIMITS = WireLimits(Decimal("0.05"), timedelta(seconds=1))
 
@@ -61,6 +63,38 @@ async def test_a_price_that_ran_away_since_the_decision_opens_nothing(world: Wor
     await world.cycle.run(CLOSE)
     assert outcomes(world) == [Outcome.DENIED]
     assert world.exchange.posts == []
+
+
+@pytest.mark.parametrize(("other", "sent"), [("0", True), ("40", True), ("70", False), ("-70", False)])
+async def test_a_canary_s_cap_is_looked_at_over_all_symbols_immediately_before_an_opening_leaves(
+    other: str, sent: bool, new_world: Callable[..., World]
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    world.limits = replace(world.limits, canary_notional=Decimal(60))
+    world.wire_limits = replace(LIMITS, canary_notional=Decimal(100))
+    world.boot().begin()
+    if Decimal(other):
+        world.exchange.trade(other, symbol=BTC)
+        world.journal.record_fills(world.exchange.trades())
+    await world.cycle.run(CLOSE)
+    assert outcomes(world) == [Outcome.CONFIRMED if sent else Outcome.DENIED]
+    assert world.exchange.position(ADA) == (60 if sent else 0)
+    if not sent:
+        assert "over the canary's 100" in str(world.journal.orders()[-1].error_text)
+
+
+async def test_a_canary_that_somebody_planned_too_large_is_not_opened_and_what_is_held_is_closed(world: World) -> None:
+    world.wire_limits = replace(LIMITS, canary_notional=Decimal(100))
+    world.boot().begin()
+    await world.cycle.run(CLOSE)
+    assert outcomes(world) == [Outcome.DENIED]
+    world.exchange.trade("5000", "before")
+    world.journal.record_fills(world.exchange.trades())
+    world.clock.time = NEXT
+    await world.cycle.run(NEXT)
+    assert outcomes(world) == [Outcome.DENIED, Outcome.CONFIRMED, Outcome.DENIED]
+    assert world.exchange.position() == 0
 
 
 @pytest.mark.fault(81)
