@@ -7,6 +7,7 @@
     ├── NotPermitted               77  live money without consent, a verdict or a limit says no
     ├── Mismatch                   77  journal and exchange tell different stories
     ├── JournalError               74  the journal cannot be read or written
+    │   ├── JournalBusy            74  another process is writing the journal; nothing of the entry is in it
     │   └── JournalLocked          75  another daemon holds the journal
     └── ExchangeError              69  the exchange could not be used
         ├── NotSent                69  the request surely never reached the exchange
@@ -62,6 +63,10 @@ class JournalError(TraderError):
     """The journal cannot be read or written; nothing is sent without it."""
 
     exit_code = 74
+
+
+class JournalBusy(JournalError):
+    """Another process is writing the journal; nothing of the entry is in it, and it may be tried again."""
 
 
 class JournalLocked(JournalError):

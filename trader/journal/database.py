@@ -12,18 +12,19 @@ from sqlalchemy import Connection, Executable, Row, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import NullPool
 
-from trader.errors import JournalError
+from trader.errors import JournalBusy, JournalError
 
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's write; theirs take a millisecond."""
 
 _DAMAGED = ("it is damaged", "put a backup in its place, or move it away and start once with --adopt")
+_BUSY = ("another process is writing to it", "end that process, or wait for it, and try again")
 _CAUSES = {
     "SQLITE_FULL": ("the disk is full", "free some space and start again"),
     "SQLITE_IOERR": ("the disk does not accept it", "check the disk and its free space, then start again"),
     "SQLITE_READONLY": ("the file or its disk is read-only", "make it writable for this user and start again"),
-    "SQLITE_BUSY": ("another process is writing to it", "end that process, or wait for it, and try again"),
-    "SQLITE_LOCKED": ("another process is writing to it", "end that process, or wait for it, and try again"),
+    "SQLITE_BUSY": _BUSY,
+    "SQLITE_LOCKED": _BUSY,
     "SQLITE_CANTOPEN": ("it cannot be opened", "check that its directory exists and belongs to this user"),
     "SQLITE_PERM": ("it cannot be opened", "check that its directory exists and belongs to this user"),
     "SQLITE_CORRUPT": _DAMAGED,
@@ -38,7 +39,8 @@ def failure(path: Path, doing: str, error: BaseException) -> JournalError:
     name = str(getattr(error, "sqlite_errorname", ""))
     for known, (cause, remedy) in _CAUSES.items():
         if name.startswith(known):
-            return JournalError(f"The journal {path} cannot be {doing}: {cause} ({name}); {remedy}.")
+            kind = JournalBusy if cause == _BUSY[0] else JournalError
+            return kind(f"The journal {path} cannot be {doing}: {cause} ({name}); {remedy}.")
     return JournalError(f"The journal {path} cannot be {doing}: {error}; keep the file and report this.")
 
 

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.errors import ExchangeError, JournalError, Rejected, TraderError
+from trader.errors import ExchangeError, JournalBusy, JournalError, Rejected, TraderError
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
@@ -178,6 +178,9 @@ class Daemon:
             if self._journal.decision(due) is None:
                 self._take(await self.renew())
             await self._decide_due()
+        except JournalBusy as error:
+            # whoever writes there comes to an end; nothing was sent meanwhile, and what is open is durable
+            self._log.error("close failed", error=str(error), kind=type(error).__name__)
         except JournalError as error:
             self._end_with(error)
         except Exception as error:
@@ -256,14 +259,14 @@ class Daemon:
                 )
 
     async def _persist(self, close: datetime) -> CloseReport | None:
-        """Try a close again while the exchange cannot be used; None where it is for the next start to go on."""
+        """Try a close again while exchange or journal cannot be used; None where it is for the next start to go on."""
         pause = timedelta(0)
         while not self._stop.is_set():
             try:
                 if pause:
                     await self._obey_requests()
                 return await self._run(close)
-            except ExchangeError as error:
+            except (ExchangeError, JournalBusy) as error:
                 # a refusal is mended by a person, and asking on and on gets an address banned
                 longest = _REFUSED_LONGEST if isinstance(error, Rejected) else _RETRY_LONGEST
                 pause = min(2 * pause, longest) or _RETRY_FIRST

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from trader.errors import JournalError, Mismatch
+from trader.errors import JournalBusy, JournalError, Mismatch
 from trader.journal import database, migrate, schema
 from trader.journal.database import Database, create_file
 from trader.journal.journal import Journal
@@ -242,8 +242,9 @@ def test_another_process_that_writes_too_long_is_an_error_not_a_hang(
     journal._database._raw.execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(journal.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(JournalError, match=r"another process is writing to it \(SQLITE_BUSY\)"):
+    with pytest.raises(JournalBusy, match=r"another process is writing to it \(SQLITE_BUSY\)") as busy:
         journal.claim(close, close)
+    assert busy.value.exit_code == 74
     other.execute("ROLLBACK")
     other.close()
     assert journal.claim(close, close)
