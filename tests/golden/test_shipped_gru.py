@@ -101,12 +101,16 @@ def test_its_training_begins_again_as_its_card_tells(model: Model, shared: Path)
         assert ours.validation_loss == pytest.approx(told.validation_loss, rel=1e-6)
 
 
-def test_the_daemon_trades_it_as_the_backtest_does_and_imports_no_torch(shared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [NAME, "btc-ar-1h"])
+def test_without_any_file_the_daemon_trades_as_the_backtest_does_and_imports_no_torch(
+    name: str, tmp_path: Path
+) -> None:
     home = Home(tmp_path / "data")
-    window = ("--strategy", NAME, "--from", "2024-02-01", "--cycles", "3", "--tape", str(shared / "data" / TAPE))
-    command = [sys.executable, "-c", WITNESS, "run", *window, "--speed", "max", "--json"]
+    words = ("--strategy", name, "--cycles", "4")
+    command = [sys.executable, "-c", WITNESS, "run", *words, "--speed", "max", "--json"]
     done = subprocess.run(command, env=home.environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ran = json.loads(done.stdout)
+    assert ran["generated"] is True
     assert len(ran["trades"]) >= 1
-    assert ran["closes"] == home.document("backtest", *window)["closes"]
+    assert ran["closes"] == home.document("backtest", *words)["closes"]

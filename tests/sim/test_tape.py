@@ -175,3 +175,20 @@ def test_prices_and_rates_are_read_in_eight_decimals_so_that_noise_makes_no_tick
     assert str(series.price(series.first)) == "0.0008018"
     assert [str(rate) for rate in series.rates] == ["0.0003"] * 3
     assert default_listing(tape).instruments["ADAUSDT"].tick == Decimal("1e-7")
+
+
+def test_the_generated_half_hours_of_bitcoin_are_what_they_document() -> None:
+    candles, rates = generated_tape("BTCUSDT")
+    assert (candles.height, candles["symbol"].unique().to_list()) == (2 * HOURS, ["BTCUSDT"])
+    assert candles["open_time"].diff().drop_nulls().unique().to_list() == [timedelta(minutes=30)]
+    assert candles["open"][1:].equals(candles["close"][:-1], check_names=False)
+    assert (candles["close"] * 10 - (candles["close"] * 10).round()).abs().max() < 1e-6
+    assert 0.0025 < candles["close"].log().diff().std() < 0.0035
+    assert 20_000 < candles["low"].min() < candles["high"].max() < 100_000
+    assert rates["funding_time"].diff().drop_nulls().unique().to_list() == [timedelta(hours=8)]
+    assert load_generated("BTCUSDT").spacing == HOUR // 2
+
+
+def test_a_market_that_nobody_generates_is_refused() -> None:
+    with pytest.raises(StartError, match="choose ADAUSDT or BTCUSDT"):
+        load_generated("ETHUSDT")

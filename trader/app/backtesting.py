@@ -101,7 +101,7 @@ def _play(settings: Settings, loaded: Loaded, choice: TapeChoice, cycles: int | 
 
 
 def _generated(symbol: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    bars, rates = generated_tape()
+    bars, rates = generated_tape(symbol)
     return parse_candles(_parquet(bars), GENERATED, symbol), parse_funding(_parquet(rates), GENERATED, symbol)
 
 

@@ -33,7 +33,7 @@ def instruments_of(choice: TapeChoice, symbol: str) -> tuple[Mapping[str, Instru
         DataError: the tape or the instruments file is refused, in the exchange's words.
     """
     try:
-        tape = load_generated() if choice.candles is None else load_tape(choice.candles, choice.funding, symbol)
+        tape = load_generated(symbol) if choice.candles is None else load_tape(choice.candles, choice.funding, symbol)
         listing = default_listing(tape) if choice.instruments is None else read_listing(choice.instruments, tape)
     except StartError as error:
         raise DataError(str(error)) from error

@@ -14,7 +14,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
 from trader.market.candles import spacing
 from trader.research.dataset import read_candles, read_funding
-from trader.sim.generated import HOUR, SYMBOL
+from trader.sim.generated import MARKETS, SYMBOL
 
 GENERATED = "generated"
 
@@ -23,7 +23,7 @@ GENERATED = "generated"
 class TapeChoice:
     """A candle file with its funding and trading rules, or none of them: the generated market; and the window.
 
-    `symbol` is what a candle file holds that does not say so itself.
+    `symbol` is what a candle file holds that does not say so itself, or which market is generated.
     """
 
     candles: Path | None = None
@@ -57,7 +57,7 @@ class TapeChoice:
         """Return what the embedded exchange is started with."""
         files = {"--tape": self.candles, "--funding": self.funding, "--instruments": self.instruments}
         words = [word for flag, path in files.items() if path is not None for word in (flag, str(path.resolve()))]
-        if self.symbol is not None and self.candles is not None:
+        if self.symbol is not None:
             words += ["--symbol", self.symbol]
         if self.start is not None:
             words += ["--from", self.start.isoformat()]
@@ -95,10 +95,12 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
 
 def _require_generated(symbol: str | None, interval: Interval) -> None:
     """Refuse a strategy that the generated market cannot be traded by."""
-    if symbol not in (None, SYMBOL) or interval.native.minutes * 60_000 % HOUR:
+    market = MARKETS.get(symbol or SYMBOL)
+    if market is None or interval.native.minutes * 60_000 % market.bar:
+        bars = " and ".join(f"{one.symbol} in bars of {one.bar // 60_000} minutes" for one in MARKETS.values())
         raise ConfigError(
-            f"The generated market is {SYMBOL} in bars of an hour, and the strategy trades {symbol or SYMBOL} every "
-            f"{interval}; give candles of its own (--tape or --candles)."
+            f"Only {bars} are generated, and the strategy trades {symbol or SYMBOL} every {interval}; give candles of "
+            "its own (--tape or --candles)."
         )
 
 

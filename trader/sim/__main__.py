@@ -17,7 +17,7 @@ def read_options(arguments: list[str]) -> Options:
     parser.add_argument("--tape", type=Path, help="candle file (default: the generated market)")
     parser.add_argument("--funding", type=Path, help="funding file")
     parser.add_argument("--instruments", type=Path, help="exchangeInfo-shaped file")
-    parser.add_argument("--symbol", help="symbol of a candle file that does not name one")
+    parser.add_argument("--symbol", help="symbol of a candle file that does not name one, or of the generated market")
     parser.add_argument("--from", dest="begin", type=_instant, help="first instant, UTC ISO 8601 or milliseconds")
     parser.add_argument("--to", dest="end", type=_instant, help="last instant")
     for name in ("equity", "fee", "slippage", "spread"):

@@ -72,7 +72,9 @@ def open_exchange(options: Options) -> Opened:
     if options.funding is not None and options.tape is None:
         raise StartError(f"The funding file {options.funding} has no tape to go with; give --tape too.", 2)
     tape = (
-        generated.load_generated() if options.tape is None else load_tape(options.tape, options.funding, options.symbol)
+        generated.load_generated(options.symbol)
+        if options.tape is None
+        else load_tape(options.tape, options.funding, options.symbol)
     )
     listing = default_listing(tape) if options.instruments is None else read_listing(options.instruments, tape)
     faults = _read_faults(options.faults)

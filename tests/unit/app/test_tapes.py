@@ -1,4 +1,4 @@
-"""The generated market is one symbol in bars of an hour, and says so to whoever wants another."""
+"""Two markets are generated, and whoever wants another is told to bring it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from trader.domain.interval import Interval
 from trader.errors import ConfigError
 
 
-@pytest.mark.parametrize(("symbol", "interval"), [("BTCUSDT", "16h"), ("ADAUSDT", "30m"), ("ADAUSDT", "90m")])
+@pytest.mark.parametrize(("symbol", "interval"), [("ETHUSDT", "16h"), ("ADAUSDT", "30m"), ("BTCUSDT", "45m")])
 def test_a_strategy_that_the_generated_market_has_no_candles_for_is_told_to_bring_its_own(
     symbol: str, interval: str
 ) -> None:
@@ -15,6 +15,6 @@ def test_a_strategy_that_the_generated_market_has_no_candles_for_is_told_to_brin
         read_tape(TapeChoice(symbol=symbol), Interval.parse(interval))
 
 
-@pytest.mark.parametrize("interval", ["1h", "16h", "1d"])
-def test_whole_hours_of_its_own_symbol_are_played(interval: str) -> None:
-    assert read_tape(TapeChoice(symbol="ADAUSDT"), Interval.parse(interval)) is None
+@pytest.mark.parametrize(("symbol", "interval"), [("ADAUSDT", "1h"), ("ADAUSDT", "16h"), ("BTCUSDT", "30m")])
+def test_what_its_bars_make_is_played(symbol: str, interval: str) -> None:
+    assert read_tape(TapeChoice(symbol=symbol), Interval.parse(interval)) is None
