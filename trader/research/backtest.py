@@ -102,13 +102,13 @@ def run_backtest(
         DataError: the window holds no close, or starts before the forecaster is warm.
     """
     tapes = {symbol: Tape.of(candles, funding, symbol, source) for symbol in strategy.symbols}
-    forecasts, candle_closes = _forecast(strategy, candles, source, funding)
     result = Backtest(terms.equity)
     ledger = Ledger(terms.equity, terms.costs, strategy.leverage, strategy.margin_mode)
     state, peak = State.ACTIVE, terms.equity
     played: datetime | None = None
     sent: Counter[date] = Counter()
     closes = _closes(strategy, tapes, terms)
+    forecasts, candle_closes = _forecast(strategy, _needed(strategy, candles, closes), source, funding)
     for number, close in enumerate(closes):
         if tell is not None:
             tell(number / len(closes), f"{close:%Y-%m-%d}")
@@ -155,10 +155,16 @@ def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | Non
     return None if found is None else found[1]
 
 
+def _needed(strategy: Strategy, candles: pl.DataFrame, closes: Sequence[datetime]) -> pl.DataFrame:
+    """Return the bars that forecasts at these closes are made of: a warm-up before the first, and up to the last."""
+    begin = closes[0] - strategy.warmup * strategy.interval.delta
+    return candles.filter((pl.col("close_time") > begin) & (pl.col("close_time") <= closes[-1]))
+
+
 def _forecast(
     strategy: Strategy, candles: pl.DataFrame, source: Interval, funding: pl.DataFrame | None
 ) -> tuple[dict[datetime, dict[str, Forecast]], dict[datetime, dict[str, float]]]:
-    """Forecast all history at once; return forecasts and candle closes by close and symbol."""
+    """Forecast all of them at once; return forecasts and candle closes by close and symbol."""
     wanted = candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
     if funding is not None:
         wanted = with_funding(wanted, funding)
