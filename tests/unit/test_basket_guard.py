@@ -1,10 +1,11 @@
 """What one close would open fits the account as a whole, or none of it is sent."""
 
 from copy import deepcopy
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.execution_world import OTHER, SYMBOL, flat_bracket, free_of_charge, instrument, limits
@@ -139,6 +140,56 @@ def test_a_canary_s_cap_is_that_of_all_positions() -> None:
     assert refused(legs(ADAUSDT="o250", BTCUSDT="o-250"), book(), under) == {}
     found = refused(legs(ADAUSDT="o250", BTCUSDT="o-251"), book(), under)
     assert found[SYMBOL] == ("canary_notional", "a gross notional of 501.00 passes the canary's 500")
+
+
+def test_the_distance_to_liquidation_is_that_of_the_whole_account() -> None:
+    under = limits(min_liquidation_distance="0.4")
+    # with a rate of 0.005: (1000 - 10) / 2000 is 0.495, (1000 - 12.5) / 2500 is 0.395
+    assert refused(legs(ADAUSDT="o1000", BTCUSDT="o-1000"), book(), under) == {}
+    found = refused(legs(ADAUSDT="o1250", BTCUSDT="o-1250"), book(), under)
+    why = "liquidation of the account would be 0.3950 away if all moved against it, nearer than 0.4"
+    assert found == dict.fromkeys((SYMBOL, OTHER), ("liquidation", why))
+    assert list(refused(legs(ADAUSDT="o1250"), book(BTCUSDT="-1250"), under)) == [SYMBOL]
+
+
+@pytest.mark.parametrize("known", [(SYMBOL,), (SYMBOL, OTHER)])
+def test_without_the_brackets_of_everything_held_the_distance_to_liquidation_is_not_guessed(
+    known: tuple[str, ...],
+) -> None:
+    given = book(BTCUSDT="1000")
+    rules = {symbol: RULES[symbol] if symbol == SYMBOL else instrument(symbol, brackets=()) for symbol in known}
+    given = Book(**{name: getattr(given, name) for name in Book.__slots__} | {"instruments": rules})
+    found = refused(legs(ADAUSDT="o100"), given, limits(min_liquidation_distance="0.1"))
+    assert found[SYMBOL] == ("liquidation", "the leverage brackets of BTCUSDT are not known")
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.decimals("-2500", "2500", places=0).filter(lambda one: abs(one) > 600), min_size=3, max_size=3),
+    rate=st.decimals("0", "0.1", places=3),
+    amount=st.decimals("0", "5", places=1),
+)
+def test_the_account_is_liquidated_exactly_that_far_away(sizes: list[Decimal], rate: Decimal, amount: Decimal) -> None:
+    """Bisect the ledger's own liquidation, every price moving against its position, and compare."""
+    rules = {symbol: instrument(symbol, brackets=flat_bracket(str(rate), str(amount))) for symbol in NAMES}
+    account = Ledger(Decimal(1800), free_of_charge(), 5, "cross")
+    ones = dict.fromkeys(NAMES, Decimal(1))
+    for symbol, size in zip(NAMES, sizes, strict=True):
+        account.trade(rules[symbol], size, Decimal(1), reduce_only=False, marks=ones)
+
+    def taken(moved: Decimal) -> bool:
+        prices = {symbol: 1 - moved.copy_sign(size) for symbol, size in zip(NAMES, sizes, strict=True)}
+        return replace(account, holdings=dict(account.holdings)).liquidate(rules, prices) is not None
+
+    safe, gone = Decimal(0), Decimal(1)
+    for _ in range(20):
+        middle = (safe + gone) / 2
+        safe, gone = (safe, middle) if taken(middle) else (middle, gone)
+    asked = [Leg(symbol, size, "o") for symbol, size in zip(NAMES, sizes, strict=True)]
+    given = Book(Decimal(1800), Decimal(1800), {}, ones, rules, State.ACTIVE)
+    for least, guard in ((safe - Decimal("0.001"), set()), (safe + Decimal("0.001"), {"liquidation"})):
+        under = limits(min_liquidation_distance=str(least))
+        assert {one.guard for one in guards.judge(asked, given, under, CROSS)[1]} == guard
 
 
 def test_a_symbol_that_a_limit_of_its_own_refuses_is_not_counted() -> None:

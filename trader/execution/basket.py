@@ -39,7 +39,8 @@ def misfit(legs: Sequence[Leg], book: Book, limits: Limits, margin: Margin) -> t
 
     Gross notional is measured against the leverage limit and the canary's cap. Margin is tested where more than one
     symbol is opened: all that is then bound, at the leverage the brackets allow, against what the account has once
-    costs are paid; one opening alone the exchange takes whole or refuses whole itself.
+    costs are paid; one opening alone the exchange takes whole or refuses whole itself. Under cross margin the distance
+    to liquidation is how far every position may move against us at once.
     """
     opened = {leg.symbol for leg in legs if not leg.reduce_only}
     if not opened:
@@ -56,12 +57,34 @@ def misfit(legs: Sequence[Leg], book: Book, limits: Limits, margin: Margin) -> t
         )
     if limits.canary_notional is not None and gross > limits.canary_notional:
         return "canary_notional", f"a gross notional of {gross:.2f} passes the canary's {limits.canary_notional}"
-    if len(opened) == 1:
-        return None
     bound, free = _margin(account, held, book, margin)
-    if bound <= free:
+    if len(opened) > 1 and bound > free:
+        why = f"all positions together would bind {bound:.2f} USDT of margin where {free:.2f} are there"
+        return "basket_margin", why
+    least = limits.min_liquidation_distance
+    return None if least is None or margin.isolated else _near(account, held, book, least)
+
+
+def _near(account: _Account, held: Mapping[str, Decimal], book: Book, least: Decimal) -> tuple[str, str] | None:
+    """Say where liquidation of the whole cross account would be nearer than it may be.
+
+    Solves equity - d * gross = sum of rate * notional * (1 - d for a long, 1 + d for a short) - amount for d, with
+    rate and amount of the brackets the notionals are in now.
+    """
+    cushion, slope = account.wallet + sum(account.profit.values(), _ZERO), _ZERO
+    for symbol, quantity in held.items():
+        rules = book.instruments.get(symbol)
+        if rules is None or not rules.brackets:
+            return "liquidation", f"the leverage brackets of {symbol} are not known"
+        notional = abs(quantity) * book.prices[symbol]
+        tier = rules.bracket(notional)
+        cushion += tier.maintenance_amount - tier.maintenance_rate * notional
+        slope += notional - tier.maintenance_rate * quantity * book.prices[symbol]
+    distance = min(cushion / slope, Decimal(1))
+    if distance >= least:
         return None
-    return "basket_margin", f"all positions together would bind {bound:.2f} USDT of margin where {free:.2f} are there"
+    why = f"liquidation of the account would be {distance:.4f} away if all moved against it, nearer than {least}"
+    return "liquidation", why
 
 
 def _margin(account: _Account, held: Mapping[str, Decimal], book: Book, margin: Margin) -> tuple[Decimal, Decimal]:
