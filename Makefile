@@ -45,7 +45,7 @@ proof: setup
 
 # The rooms in which no branch may go untaken, by the tests that are about them.
 COVERED := live.router live.gate live.leverage live.recovery live.control live.audit live.startup live.protection \
-	live.closing execution.guards execution.basket execution.reconcile execution.refusals execution.remainder \
+	live.closing live.lanes execution.guards execution.basket execution.reconcile execution.refusals execution.remainder \
 	execution.plan execution.stops
 COVERING := tests/unit/live/test_*.py tests/unit/test_guards.py tests/unit/test_wire_guards.py tests/unit/test_plan.py \
 	tests/unit/test_reconcile*.py tests/unit/test_carrier.py tests/unit/test_canary.py tests/unit/test_basket_guard.py \

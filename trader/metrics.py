@@ -155,6 +155,11 @@ class Metrics:
         for symbol, held in journal.held().items():
             position.add_metric([symbol], float(held.quantity))
         yield position
+        stops = GaugeMetricFamily("trader_protective_stop", "The price at which a stop triggers.", labels=["symbol"])
+        for one in journal.standing_stops():
+            if one.exchange_id is not None:
+                stops.add_metric([one.symbol], float(one.intent.request.trigger))
+        yield stops
 
 
 class _Collected:

@@ -39,6 +39,7 @@ _BEYOND, _NOTHING_HELD = -2021, -4509
 _REPLACED = "the position has another price, or another side"
 _NEEDLESS = "the position is gone"
 _UNWANTED = "no stop is wanted any more"
+_NOT_OURS = "the exchange or somebody took it back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Protection:
             return position.entry_price
         return held.cost / held.quantity
 
-    async def _settle(self, stops: Stops, record: StopRecord, why: str = "somebody took it back") -> Stop | None:
+    async def _settle(self, stops: Stops, record: StopRecord, why: str = _NOT_OURS) -> Stop | None:
         """Find out how a stop stands: None where it is at its end, which is durable then.
 
         One that is returned as done has closed something that the journal does not know.

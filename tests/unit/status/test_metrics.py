@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.status.conftest import FIRST, INTERVAL
 from trader.config import names
+from trader.domain.stop import Stop, StopRequest
 from trader.journal.journal import Journal
+from trader.journal.rows import StopIntent
 from trader.metrics import Metrics
 from trader.status.board import Facts
 from trader.status.sight import Sight
 
+STOP = StopRequest("t1.s0", "ADAUSDT", Decimal(-100), Decimal("0.504"))
 Labels = dict[str, str]
 
 
@@ -61,6 +65,22 @@ def test_money_position_and_counts_are_those_of_the_journal(
     assert read("trader_last_close_timestamp_seconds") == FIRST.timestamp()
 
 
+def rests(journal: Journal) -> None:
+    journal.intend_stop(StopIntent(FIRST, 0, STOP, Decimal("0.63"), Decimal("0.2"), FIRST))
+    journal.stands(Stop("t1.s0", "7", "ADAUSDT", Decimal("0.504"), "NEW", None, FIRST))
+
+
+def test_a_stop_is_told_from_when_it_rests_until_it_is_gone(read: Callable[..., float], journal: Journal) -> None:
+    journal.intend_stop(StopIntent(FIRST, 0, STOP, Decimal("0.63"), Decimal("0.2"), FIRST))
+    with pytest.raises(ValueError, match="not enough values"):
+        read("trader_protective_stop", symbol="ADAUSDT")
+    rests(journal)
+    assert read("trader_protective_stop", symbol="ADAUSDT") == 0.504
+    journal.end_stop("t1.s0", "EXPIRED", "the position is gone", FIRST)
+    with pytest.raises(ValueError, match="not enough values"):
+        read("trader_protective_stop", symbol="ADAUSDT")
+
+
 def test_what_the_loop_tells_is_told(read: Callable[..., float]) -> None:
     assert read("trader_ready") == 1
     assert read("trader_clock_offset_seconds") == -0.012
@@ -95,9 +115,10 @@ def test_closes_before_this_start_are_not_observed_again(
 
 
 def test_every_metric_that_the_operators_page_names_is_there(
-    root: Path, metrics: Metrics, sight: Sight, facts: Facts, close_one: Callable[..., None]
+    root: Path, metrics: Metrics, sight: Sight, facts: Facts, journal: Journal, close_one: Callable[..., None]
 ) -> None:
     close_one(0)
+    rests(journal)
     text = metrics.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
     words = set(re.findall(r"`(trader_[a-z_]+)(?=[`{])", (root / "docs/operations.md").read_text()))
     # the same page names files of secrets, which are called like settings
