@@ -164,6 +164,8 @@ def _say_what_it_is_worth(worth: Worth, log: FilteringBoundLogger) -> None:
 def _remember(journal: Journal, loaded: Loaded) -> None:
     """Keep in the journal what its decisions need to be replayed."""
     journal.save_model(loaded.worth.hash, loaded.card.decode(), loaded.weights)
+    if loaded.model is None:
+        journal.rejudge(loaded.worth.hash, loaded.worth.card)
     for key, value in (("interval", str(loaded.strategy.interval)), (strategy_key(loaded.hash), loaded.text)):
         if journal.get(key) != value:
             journal.put(key, value)

@@ -334,6 +334,11 @@ class Journal(Protection):
         with self._database.write() as connection:
             connection.execute(statements.MODEL, {"hash": model_hash, "card": card, "weights": weights})
 
+    def rejudge(self, model_hash: str, card: str) -> None:
+        """Keep what is said now of a rule without weights, in the place of what was said before."""
+        with self._database.write() as connection:
+            connection.execute(statements.REJUDGE, {"of": model_hash, "now": card})
+
     def configure(self, configuration: str, diff: str | None, by: str, at: datetime) -> None:
         """Keep what holds from now on (JSON text), and what that changed where it changed anything."""
         with self._database.write() as connection:

@@ -278,11 +278,14 @@ def test_a_request_left_by_another_process_is_seen_and_answered(journal: Journal
 def test_models_and_values_are_remembered(reopen: Callable[[], Journal], journal: Journal) -> None:
     journal.save_model("abc", "{}", b"\x00weights")
     journal.save_model("abc", "other", b"other")
+    journal.save_model("rule", "unjudged", b"")
+    journal.rejudge("rule", "judged")
     journal.put("adopted", "no")
     journal.put("adopted", "yes")
     journal.save_paper('{"wallet": "1"}')
     with reopen() as journal:
         assert journal.load_model("abc") == StoredModel("abc", "{}", b"\x00weights")
+        assert journal.load_model("rule") == StoredModel("rule", "judged", b"")
         assert journal.get("adopted") == "yes"
         assert journal.load_paper() == '{"wallet": "1"}'
 

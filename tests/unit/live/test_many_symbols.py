@@ -10,7 +10,8 @@ import pytest
 from tests.unit.live.exchange import Reply
 from tests.unit.live.world import CLOSE, FakeStrategy, World
 from trader.domain.decision import Book, CloseReport, Forecast
-from trader.errors import ConfigError, ExchangeError, Mismatch
+from trader.errors import ConfigError, ExchangeError, Mismatch, Rejected
+from trader.journal.rows import Outcome, Status
 from trader.live.record import decode_inputs, encode_decision, recompute
 
 NAMES = tuple(f"S{number:02}USDT" for number in range(20))
@@ -222,3 +223,38 @@ async def test_an_account_too_small_for_half_of_the_symbols_is_refused_and_for_a
         world.exchange.rules[name] = replace(world.exchange.rules[name], min_notional=Decimal(5))
     await world.startup.run(adopt=False)
     assert world.log.said("too small for an even share") == [{"symbols": ", ".join(NAMES[:3])}]
+
+
+async def test_a_symbol_that_is_to_end_before_the_next_close_is_sold_while_it_can_be(world: World) -> None:
+    world.boot().begin()
+    assert FIRST in (await decide(world)).positions
+    second = CLOSE + world.strategy.interval.delta
+    world.exchange.rules[FIRST] = replace(world.exchange.rules[FIRST], ends=second + world.strategy.interval.delta)
+    after = await decide(world, 1)
+    assert FIRST not in after.forecasts
+    assert FIRST not in after.positions
+    assert after.unknown == {}
+
+
+async def test_a_set_up_that_is_refused_ends_that_opening_and_no_other(world: World) -> None:
+    world.exchange.setups[FIRST] = replace(world.exchange.setups[FIRST], leverage=20)
+    world.exchange.faults = {("set_leverage", 0): Rejected("Leverage 2 is not valid", code=-4028)}
+    world.boot().begin()
+    report = await decide(world)
+    assert set(report.positions) == set(NAMES[1:])
+    (order,) = [one for one in world.journal.orders() if one.intent.symbol == FIRST]
+    assert (order.outcome, order.sends, order.error_code) == (Outcome.REJECTED, 0, -4028)
+
+
+async def test_a_set_up_that_never_succeeds_does_not_keep_the_next_close_from_being_decided(world: World) -> None:
+    world.exchange.setups[FIRST] = replace(world.exchange.setups[FIRST], leverage=20)
+    world.exchange.accept_setup = False
+    world.boot().begin()
+    with pytest.raises(ExchangeError, match="stayed at 20x"):
+        await world.cycle.run(CLOSE)
+    world.exchange.blind = {FIRST}
+    after = await decide(world, 1)
+    assert set(after.positions) == set(NAMES[1:])
+    (order,) = [one for one in world.journal.orders() if one.intent.symbol == FIRST]
+    assert order.outcome is Outcome.EXPIRED
+    assert world.statuses()[CLOSE] is Status.CLOSED
