@@ -1,13 +1,15 @@
 """Carry over sixty daily closes of the most liquid real perpetuals, and where it goes wrong: all tell one story."""
 
+import json
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.parity.third_ledger import Account, replay
-from tests.scenarios.processes import Home, agrees
+from tests.scenarios.processes import Home, agrees, rows
 from tests.unit.perpetuals_at_hand import START, perpetuals
 from trader.sim.instruments import default_brackets
 
@@ -56,6 +58,28 @@ def test_every_decision_every_fill_and_every_cent_of_sixty_closes(shared: Path, 
     held = {symbol for _, positions in closes for symbol in positions}
     assert len(held) >= 20
     assert held & late
+
+
+@pytest.mark.parametrize("equity", ["10000", "200000000"])
+def test_real_filters_and_leverage_tiers_bind_both_alike(equity: str, shared: Path, tmp_path: Path) -> None:
+    """With little money what is too small is left; with much, orders are cut and tiers lower the leverage."""
+    tape, strategy, rules = tmp_path / "liquid_1d.parquet", tmp_path / "carry.toml", tmp_path / "instruments.json"
+    bars = most_liquid(shared / "data" / "perps_1d_2023-09_2023-11.parquet", tape)
+    listed = json.loads((shared / "binance" / "exchangeInfo_testnet_2025-03-06.json").read_text())
+    tiers = json.loads((shared / "binance" / "leverageBracket_2024-10.json").read_text())
+    known = {row["symbol"] for row in listed["symbols"]} & {row["symbol"] for row in tiers}
+    bars.filter(pl.col("symbol").is_in(sorted(known))).write_parquet(tape)
+    rules.write_text(json.dumps(listed | {"leverageBrackets": tiers}))
+    strategy.write_text(SHIPPED.read_text().replace("tenths = 2 ", "tenths = 9 "))
+    home = Home(tmp_path / "data")
+    window = ("--from", "2023-10-02", "--cycles", "2", "--equity", equity, "--instruments", str(rules))
+    common = ("--strategy", str(strategy), *window)
+    ran = home.document("run", *common, "--tape", str(tape), "--speed", "max")
+    assert ran == home.document("backtest", *common, "--candles", str(tape))
+    agrees(home)
+    assert len({trade["symbol"] for trade in ran["trades"]}) > 15
+    leverages = {row[0] for row in rows(home.exchange / "ledger.db", "select leverage from settings")}
+    assert (min(leverages) < 5) is (equity == "200000000")
 
 
 def test_a_crash_takes_the_whole_basket_in_both_alike(tmp_path: Path) -> None:
