@@ -93,6 +93,7 @@ async def test_where_nothing_can_be_used_nothing_is_told() -> None:
 
 async def test_the_listing_names_whose_rules_cannot_be_used() -> None:
     symbols = [SYMBOL, SYMBOL | {"symbol": "XRPUSDT"}, SYMBOL | {"symbol": "BTCUSDT", "filters": []}]
+    symbols.append(SYMBOL | {"symbol": "OLDUSDT", "status": "SETTLING"})
     quarter = SYMBOL | {"symbol": "ADAUSDT_240628", "contractType": "CURRENT_QUARTER"}
     tiers = [*TIERS, TIERS[0] | {"symbol": "BTCUSDT"}]
     gateway, _, _ = scripted(Reply({"rateLimits": [LIMIT], "symbols": [*symbols, quarter]}), Reply(tiers))

@@ -142,7 +142,7 @@ class Market:
         return found
 
     async def listed(self) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
-        """Return today's rules of every USDT-margined perpetual, and whose cannot be used and why."""
+        """Return today's rules of every USDT-margined perpetual, and of what is traded whose cannot be used and why."""
         rows = await self._perpetuals()
         brackets = await self._leverage_brackets(rows) if self.keyed else {}
         where = endpoints.EXCHANGE_INFO.where
@@ -155,7 +155,8 @@ class Market:
                 row = answers.read(answers.SYMBOL, raw, where)
                 found[symbol] = mapping.instrument_of(row, brackets.get(symbol, ()), where)
             except ExchangeError as error:
-                unusable[symbol] = f"its rules cannot be used ({error})"
+                if raw.get("status") == "TRADING":
+                    unusable[symbol] = f"its rules cannot be used ({error})"
         if not found:
             raise ExchangeError(f"{where} lists no USDT-margined perpetual that can be used; ask again.")
         return found, unusable

@@ -145,7 +145,7 @@ class Lookout:
 def _untradable(rules: Instrument | None, price: Decimal | None) -> str | None:
     """Say why a symbol can be neither bought nor sold at this close, None where it can."""
     if rules is None:
-        return "it is not listed any more"
+        return "the exchange tells no rules of it any more"
     if not rules.trading and rules.status not in _ENDING:
         return f"it is {rules.status} and cannot be traded now"
     return "its mark price is not told" if price is None else None

@@ -135,7 +135,7 @@ async def test_a_held_symbol_that_vanished_is_marked_at_what_the_account_says_an
     after = await decide(world, 1)
     assert after.positions[FIRST] == before.positions[FIRST]
     assert after.prices[FIRST] == 1
-    assert after.unknown[FIRST] == "it is not listed any more"
+    assert after.unknown[FIRST] == "the exchange tells no rules of it any more"
 
 
 async def test_a_symbol_whose_rules_cannot_be_read_is_left_out_by_name(world: World) -> None:
