@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from trader.errors import ExchangeError
@@ -295,7 +295,8 @@ FUNDINGS = TypeAdapter(list[FundingRow])
 FUNDING_STAMPS = TypeAdapter(list[FundingStamp])
 FUNDING_INFOS = TypeAdapter(list[FundingInfo])
 INCOMES = TypeAdapter(list[IncomeRow])
-ROWS = TypeAdapter(list[Row])
+# what is in a row is looked at where it is read; to look here would copy every row of a burst
+ROWS: TypeAdapter[list[Row]] = TypeAdapter(list[InstanceOf[list]])  # type: ignore[type-arg]
 EMPTY = TypeAdapter(dict[str, object])
 SYMBOL = TypeAdapter(SymbolInfo)
 PRICE_FILTER = TypeAdapter(PriceFilter)
