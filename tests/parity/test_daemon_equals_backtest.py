@@ -178,23 +178,22 @@ def test_both_begin_at_the_same_close_where_nobody_says_when(generated: Tape, tm
     [("0.01", ""), ("0.0012", ""), ("0.0012", "top_up = false\n"), ("0.00001", "")],
     ids=["wide", "tight", "without_a_second_order", "too_tight"],
 )
-def test_orders_with_a_bounded_price_are_filled_alike(
-    bound: str, more: str, generated: Tape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRADER_SIM__SLIPPAGE", "0.002")
+def test_orders_with_a_bounded_price_are_filled_alike(bound: str, more: str, generated: Tape, tmp_path: Path) -> None:
     file = strategy(tmp_path, "ada-ar-12h")
     text = f'\n[execution]\norder_type = "marketable_limit"\nmax_slippage = {bound}\n{more}'
     file.write_text(file.read_text() + text)
-    home = Home(tmp_path / "data")
+    home, slippery = Home(tmp_path / "data"), {"TRADER_SIM__SLIPPAGE": "0.002"}
     common = ("--strategy", str(file), "--from", "2024-01-01", "--cycles", "16", "--equity", "10000")
-    ran = home.document("run", *common, "--tape", str(generated[0]), "--speed", "max")
-    tested = home.document("backtest", *common, "--candles", str(generated[0]))
+    ran = home.document("run", *common, "--tape", str(generated[0]), "--speed", "max", **slippery)
+    tested = home.document("backtest", *common, "--candles", str(generated[0]), **slippery)
     assert ran["closes"] == tested["closes"]
     assert ran["trades"] == tested["trades"]
     assert ran["metrics"] == tested["metrics"]
     agrees(home)
     assert home.run("replay", "--all").returncode == 0
     held = [close["position"] for close in ran["closes"]]
+    short = home.journal("select quantity, filled from orders where quantity != filled")
+    assert bool(short) is (bound != "0.01")
     if bound == "0.00001":
         assert set(held) == {"0"}
     else:
