@@ -10,6 +10,7 @@ import pytest
 
 from tests.scenarios.exchange import Hand, serving
 from tests.scenarios.processes import Home, agrees, rows
+from tests.scenarios.test_renewal import own, running
 from trader.app.checking import check
 from trader.app.daemon import RunOptions, run_daemon
 from trader.app.operating import flatten, reconcile, request
@@ -137,3 +138,33 @@ def test_a_dry_run_says_that_it_imagines_no_stop(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "a dry run imagines no protective stop" in done.stderr
         assert hand.ledger()["algos"] == []
+
+
+def test_a_stop_that_is_switched_on_and_off_under_a_running_daemon_rests_from_a_close_on_until_another(
+    tmp_path: Path,
+) -> None:
+    home, file = Home(tmp_path / "data"), own(tmp_path / "strategies")
+    plain = file.read_text()
+
+    def write(text: str) -> None:
+        fresh = file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(file)
+
+    with running(home, "--strategy", str(file), "--speed", "60000") as daemon:
+        daemon.until("close decided")
+        write(plain.replace("[risk]\n", "[risk]\nprotective_stop = 0.2\n"))
+        changed = daemon.until("configuration changed")["changes"]
+        placed = daemon.until("stop placed")
+        daemon.until("close decided")
+        write(plain)
+        daemon.until("configuration changed")
+        ended = daemon.until("stop ended")
+        while ended["why"] != "no stop is wanted any more":
+            ended = daemon.until("stop ended")
+        daemon.until("close decided")
+    assert changed["strategy.risk.protective_stop"] == [None, "0.2"]
+    assert placed["symbol"] == ADA
+    assert [state for _, _, state in algos(home)].count("NEW") == 0
+    assert home.journal("select count(*) from stops where final = 0") == [(0,)]
+    agrees(home)
