@@ -167,9 +167,9 @@ class Post:
                 self._put(box, alert, now)
             if after != mark:
                 box.set_mark(_MARK, after)
-            late = watch.overdue(journal, self._around.venue_now())
-            if late is not None:
-                self._put(box, late, now)
+            for look in (watch.overdue, watch.barred):
+                if (found := look(journal, self._around.venue_now())) is not None:
+                    self._put(box, found, now)
             if self._around.real and (ageing := watch.expiry(journal, datetime.now(UTC))) is not None:
                 self._put(box, ageing, now)
             self._digest(box, journal, now)

@@ -12,6 +12,8 @@ from trader.journal.rows import DecisionRecord, OrderRecord, Outcome, StateRecor
 from trader.notify.alert import Alert, Severity
 
 OVERDUE = timedelta(minutes=5)
+BARRED, BARRED_LONG = timedelta(minutes=1), timedelta(hours=1)
+"""How long a ban has to last for people to be told, and for it to be grave."""
 EXPIRY_DAYS = (30, 14, 7, 3, 1, 0)
 _URGENT_DAYS = 3
 _STATES = {State.ACTIVE: Severity.INFO, State.REDUCING: Severity.WARNING, State.HALTED: Severity.CRITICAL}
@@ -58,6 +60,20 @@ def overdue(journal: Reader, now: datetime) -> Alert | None:
         title=f"The close {due:{_MINUTE}} is not decided",
         text=f"It was due {_minutes(now - due)} ago. It is tried until it is too old; look at the log, the network and "
         "the exchange's own status page.",
+    )
+
+
+def barred(journal: Reader, now: datetime) -> Alert | None:
+    """Return the alert that the exchange wants no request for longer than a minute; `now` is venue time."""
+    until = journal.cooldown()
+    if until is None or until - now <= BARRED:
+        return None
+    return Alert(
+        key=f"barred:{until.isoformat()}",
+        severity=Severity.CRITICAL if until - now > BARRED_LONG else Severity.WARNING,
+        title=f"The exchange wants no request before {until:{_MINUTE}}",
+        text="Too many came from this address, or it was banned. Nothing is asked or sent until then, also after a "
+        "restart; look for what else asks from here.",
     )
 
 

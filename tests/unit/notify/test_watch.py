@@ -100,6 +100,25 @@ def test_a_close_is_overdue_only_once_it_is_late_and_not_ended(journal: Journal)
     assert watch.overdue(journal, due + timedelta(minutes=6)) is None
 
 
+@pytest.mark.fault(38)
+@pytest.mark.parametrize(
+    ("left", "severity"),
+    [
+        (timedelta(seconds=60), None),
+        (timedelta(minutes=2), Severity.WARNING),
+        (timedelta(hours=2), Severity.CRITICAL),
+        (timedelta(seconds=-1), None),
+    ],
+)
+def test_a_ban_that_lasts_is_told_with_its_end(left: timedelta, severity: Severity | None, journal: Journal) -> None:
+    assert watch.barred(journal, CLOSE) is None
+    journal.keep_cooldown(CLOSE + left)
+    alert = watch.barred(journal, CLOSE)
+    assert (alert and alert.severity) is severity
+    if alert is not None:
+        assert f"{CLOSE + left:%Y-%m-%d %H:%M}" in alert.title
+
+
 @pytest.mark.parametrize(
     ("days", "severity"),
     [(40, None), (29, Severity.WARNING), (5, Severity.WARNING), (2, Severity.CRITICAL), (-1, Severity.CRITICAL)],
