@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from trader.domain.instrument import Instrument
@@ -13,7 +13,7 @@ from trader.live.preflight import Size, headroom
 
 TINY = Decimal("0.00000001")
 RULES = Instrument("X", "TRADING", TINY, TINY, TINY, Decimal(10**12), TINY)
-EQUITY = Decimal(10000)
+EQUITY, PRICE = Decimal(10000), Decimal(100)
 
 
 @given(
@@ -23,24 +23,33 @@ EQUITY = Decimal(10000)
     st.decimals("0", "0.002", places=4),
     st.decimals("0", "0.002", places=4),
 )
+@example(4, Decimal("0.9701"), Decimal("0.002"), Decimal("0.002"), Decimal("0.002"))
 def test_a_change_of_side_is_filled_exactly_where_there_is_headroom(
     leverage: int, near: Decimal, fee: Decimal, slippage: Decimal, spread: Decimal
 ) -> None:
     costs, exposure = Costs(fee, slippage, spread), near * leverage
-    price, move = Decimal(100), spread / 2 + slippage
-    free = headroom(Size("X", exposure, EQUITY, price), EQUITY, leverage, costs)
+    free = headroom(Size("X", exposure, EQUITY, PRICE), EQUITY, leverage, costs)
     assume(abs(free) > Decimal("0.0001"))
-    size = exposure * EQUITY / price
-    ledger = Ledger(EQUITY, Costs(Decimal(0), Decimal(0), Decimal(0)), 1000)
-    ledger.trade(RULES, size, price, reduce_only=False)
-    # the position is there already, with the margin of its own leverage and no cost so far
-    ledger.leverage, ledger.costs = leverage, costs
-    ledger.trade(RULES, -size, price, reduce_only=True)
-    assert ledger.wallet == EQUITY - size * price * move - (size * price * (1 - move) * fee).quantize(TINY)
+    size = exposure * EQUITY / PRICE
+    bought = closed(-size, leverage, costs)
     if free > 0:
-        ledger.trade(RULES, -size, price, reduce_only=False)
-        assert ledger.quantity("X") == -size
+        bought.trade(RULES, size, PRICE, reduce_only=False)
+        assert bought.quantity("X") == size
+        # what sells is paid less and binds less
+        sold = closed(size, leverage, costs)
+        sold.trade(RULES, -size, PRICE, reduce_only=False)
+        assert sold.quantity("X") == -size
     else:
         with pytest.raises(Rejected) as refused:
-            ledger.trade(RULES, -size, price, reduce_only=False)
+            bought.trade(RULES, size, PRICE, reduce_only=False)
         assert refused.value.code == -2019
+
+
+def closed(held: Decimal, leverage: int, costs: Costs) -> Ledger:
+    """Return an account after it has closed a position that had cost nothing so far."""
+    ledger = Ledger(EQUITY, Costs(Decimal(0), Decimal(0), Decimal(0)), 1000)
+    ledger.trade(RULES, held, PRICE, reduce_only=False)
+    ledger.leverage, ledger.costs = leverage, costs
+    (end,) = ledger.trade(RULES, -held, PRICE, reduce_only=True)
+    assert ledger.wallet == EQUITY + end.realised - end.fee
+    return ledger

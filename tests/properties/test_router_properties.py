@@ -48,7 +48,7 @@ class Bench:
         assert asyncio.run(world.carry_all()) is None
         world.agree()
         world.obeyed()
-        if not ask and not SHORT & set(plan) and sum(kind in FUTILE for kind in plan) < world.router._timing.sends:
+        if not ask and not SHORT & set(plan) and sum(kind in FUTILE for kind in plan) < world.router.timing.sends:
             assert world.exchange.position() == REACHED[case]
         return world
 

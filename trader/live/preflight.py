@@ -197,12 +197,12 @@ def headroom(size: Size, equity: Decimal, leverage: int, costs: Costs) -> Decima
     """Return what share of the equity is free after a change of side; below zero its opening order is refused.
 
     The side that is closed costs fee and slippage first; what is opened needs its initial margin and its fee at the
-    price it is filled at.
+    price it is filled at. Counted is the change that buys, which pays more than the one that sells.
     """
     if equity <= 0:
         return Decimal(-1)
     exposure, move = size.notional / equity, costs.spread / 2 + costs.slippage
-    return 1 - exposure * ((1 + move) * (1 / Decimal(leverage) + costs.fee) + move + costs.fee)
+    return 1 - exposure * ((1 + move) * (1 / Decimal(leverage) + 2 * costs.fee) + move)
 
 
 def require_margin(size: Size, equity: Decimal, leverage: int, costs: Costs) -> Decimal:
