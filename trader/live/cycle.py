@@ -20,7 +20,7 @@ from trader.domain.order import client_id
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
 from trader.journal.journal import Journal
-from trader.journal.rows import DecisionRecord, Intent, Status, Transcript
+from trader.journal.rows import DecisionRecord, Intent, Status
 from trader.live.audit import Audit
 from trader.live.blocks import cut
 from trader.live.leverage import Leverage
@@ -80,7 +80,7 @@ class Cycle:
         self._leverage = leverage
         self._terms = terms
         self._log = log
-        self._blocks: list[str] = []
+        self._window: tuple[pl.DataFrame, Sequence[str]] | None = None
         self._lookout = Lookout(strategy, gateway, clock)
         self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log, recovery.sweep)
 
@@ -152,11 +152,11 @@ class Cycle:
 
     def _tell_revisions(self, candles: pl.DataFrame) -> None:
         """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
-        transcript = self._last_transcript()
-        if transcript is None:
+        before = self._before()
+        if before is None:
             return
-        kept = self._journal.texts(transcript)
-        for one in revised(decode_candles(transcript.inputs, kept), candles):
+        window, _ = before
+        for one in revised(window, candles):
             self._log.warning(
                 "candle revised",
                 symbol=one.symbol,
@@ -164,7 +164,7 @@ class Cycle:
                 columns=list(one.columns),
                 was=one.was,
                 now=one.now,
-                decided=transcript.close.isoformat(),
+                decided=window["close_time"].sort()[-1].isoformat(),
             )
 
     def _require_young(self, close: datetime) -> None:
@@ -216,7 +216,8 @@ class Cycle:
         """Make the decision and its orders durable; nothing is sent before."""
         now = self._clock.now()
         intents = self._intents(inputs, decision, now)
-        self._blocks, without = cut(inputs.candles, self._blocks or self._last_blocks())
+        before = self._before()
+        blocks, without = cut(inputs.candles, () if before is None else before[1])
         self._journal.record_decision(
             decision.close,
             inputs=encode_inputs(inputs, without),
@@ -227,18 +228,20 @@ class Cycle:
             at=now,
             peak=inputs.book.peak_equity,
             state=None if decision.state is inputs.book.state else decision.state,
-            blocks=self._blocks,
+            blocks=blocks,
         )
+        self._window = inputs.candles, blocks
         return intents
 
-    def _last_blocks(self) -> list[str]:
-        """Return the texts of the candles that were decided on last."""
-        transcript = self._last_transcript()
-        return [] if transcript is None else self._journal.texts(transcript)
-
-    def _last_transcript(self) -> Transcript | None:
-        last = self._journal.equity_points(last=1)
-        return self._journal.transcript(last[0].close) if last else None
+    def _before(self) -> tuple[pl.DataFrame, Sequence[str]] | None:
+        """Return the candles decided on last and the texts they are kept as: of this process, else of the journal."""
+        if self._window is None:
+            last = self._journal.equity_points(last=1)
+            transcript = self._journal.transcript(last[0].close) if last else None
+            if transcript is not None:
+                texts = self._journal.texts(transcript)
+                self._window = decode_candles(transcript.inputs, texts), texts
+        return self._window
 
     def _intents(self, inputs: Inputs, decision: Decision, now: datetime) -> list[Intent]:
         intents: list[Intent] = []

@@ -139,7 +139,7 @@ class Lookout:
             if why is not None:
                 unknown.setdefault(symbol, why)
         rules = {symbol: market.rules[symbol] for symbol in wanted if symbol in market.rules}
-        return Market(market.candles, rules, unknown), {**{name: marks[name] for name in held}, **told}
+        return Market(market.candles, rules, unknown), {**marks, **told}
 
 
 def _untradable(rules: Instrument | None, price: Decimal | None) -> str | None:
