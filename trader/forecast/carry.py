@@ -124,12 +124,14 @@ class CarryForecaster:
         members &= np.isfinite(score)
         rounded = np.full(score.shape, np.nan)
         rounded[members] = significant(score[members])
+        spread = panel.high - panel.low
+        spread /= panel.high + panel.low
         return Section(
             members=members,
             score=rounded,
             tenth=tenths(rounded, members),
             volatility=blended_volatility(panel.returns(), members, self.spans, self.volatility_window),
-            spread=(panel.high - panel.low) / (panel.high + panel.low),
+            spread=spread,
         )
 
     def universe(self, panel: Panel) -> Mask:

@@ -44,18 +44,18 @@ class Places:
         pushed[self.rows, self.pushed] = values[self.rows, self.columns]
         return pushed
 
-    def spread(self, pushed: Array) -> Array:
-        """Put values back to their symbols, NaN elsewhere."""
-        found = np.full(self.shape, np.nan)
+    def spread(self, pushed: Array, empty: float) -> Array:
+        """Put values back to their symbols; `empty` elsewhere."""
+        found = np.full(self.shape, empty)
         found[self.rows, self.columns] = pushed[self.rows, self.pushed]
         return found
 
 
-def total(values: Array, places: Places) -> Array:
-    """Return the sum of each close, (closes, 1)."""
-    if not places.most:
-        return np.zeros((places.shape[0], 1))
-    return np.cumsum(places.push(values, 0.0), axis=1)[:, -1:]
+def total(pushed: Array) -> Array:
+    """Return the sum of each close, (closes, 1), of values pushed together before zeros."""
+    if not pushed.shape[1]:
+        return np.zeros((len(pushed), 1))
+    return np.cumsum(pushed, axis=1)[:, -1:]
 
 
 def winsorised(values: Array, mask: Mask, share: float) -> Array:
@@ -75,11 +75,12 @@ def winsorised(values: Array, mask: Mask, share: float) -> Array:
 def standardised(values: Array, mask: Mask) -> Array:
     """Return values less their mean, over their sample deviation; NaN in a close where nothing differs."""
     places = Places.of(mask)
-    mean = total(values, places) / np.maximum(places.count, 1)
-    apart = values - mean
-    variance = total(apart * apart, places) / np.maximum(places.count - 1, 1)
+    pushed = places.push(values, 0.0)
+    apart = pushed - total(pushed) / np.maximum(places.count, 1)
+    apart[np.arange(places.most) >= places.count] = 0.0
+    variance = total(apart * apart) / np.maximum(places.count - 1, 1)
     differs = (places.count > 1) & (variance > 0)
-    return np.where(mask & differs, apart / np.sqrt(np.where(differs, variance, 1.0)), np.nan)
+    return places.spread(apart / np.sqrt(np.where(differs, variance, np.nan)), np.nan)
 
 
 def tenths(values: Array, mask: Mask) -> Whole:

@@ -22,6 +22,8 @@ Mask = NDArray[np.bool_]
 
 TENTHS = 10
 
+_AT_HAND = 1 << 15
+
 
 @dataclass(frozen=True, slots=True)
 class PaidByLongs:
@@ -86,8 +88,9 @@ def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
     """
     if candles.is_empty():
         raise DataError("There are no candles to lay side by side; give a file with at least one usable symbol.")
-    column = candles["symbol"].rle_id().to_numpy().astype(np.int64)
-    names = candles["symbol"].gather(np.flatnonzero(np.diff(column, prepend=-1))).to_list()
+    runs = candles["symbol"].rle().struct
+    names = runs.field("value").to_list()
+    column = np.repeat(np.arange(len(names)), runs.field("len").to_numpy())
     closes = candles["close_time"].dt.timestamp("ms").to_numpy()
     first = int(closes.min())
     row = (closes - first) // interval.milliseconds
@@ -142,23 +145,62 @@ def unfunded(candles: pl.DataFrame) -> dict[str, str]:
     return dict.fromkeys(known.filter(~pl.col("known"))["symbol"].sort().to_list(), "no funding is known")
 
 
-def rolling_mean(values: Array, window: int, least: int) -> Array:
-    """Return the mean of the last `window` values of each column; NaN where fewer than `least` of them are there.
+def windowed_sum(values: Array, window: int, decay: float = 1.0) -> Array:
+    """Return the sum of the last `window` values of each column, one `lag` candles ago weighed by `decay` ** lag.
 
-    The values are added from the latest to the earliest, so that no result depends on what lies beside or before them.
+    Blocks of two, four, eight and so on are added up and those that make up the window are put together: each value is
+    met once, and in the same order at every row, so that no result depends on what lies before the window or beside it.
+    What is not known must be 0.
     """
+    rows, columns = values.shape
+    found = np.zeros(values.shape)
+    # as many columns at once as the processor has at hand
+    width = max(1, _AT_HAND // max(1, rows))
+    for first in range(0, columns, width):
+        beside = slice(first, first + width)
+        _add_window(found[:, beside], np.array(values[:, beside], order="C"), window, decay)
+    return found
+
+
+def _add_window(found: Array, block: Array, window: int, decay: float) -> None:
+    """Add the windowed sum of `block`, which is used up, to `found`."""
+    moved = np.empty(block.shape)
+    size, reach = 1, 0
+    while window:
+        if window % 2:
+            _add_earlier(found, block, reach, decay, moved)
+            reach += size
+        window //= 2
+        if window:
+            _add_earlier(block, block, size, decay, moved)
+            size *= 2
+
+
+def _add_earlier(into: Array, values: Array, lag: int, decay: float, moved: Array) -> None:
+    """Add to each row what stands `lag` rows before it, weighed by `decay` ** lag; `moved` is room to work in."""
+    if lag < len(into):
+        into[lag:] += np.multiply(values[: len(into) - lag], decay**lag, out=moved[lag:])
+
+
+def rolling_mean(values: Array, window: int, least: int) -> Array:
+    """Return the mean of the last `window` values of each column; NaN where fewer than `least` of them are there."""
     known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    total, seen = filled.copy(), np.cumsum(known, axis=0, dtype=np.int32)
-    count = seen.copy()
-    count[window:] -= seen[:-window]
-    for lag in range(1, min(window, len(values))):
-        total[lag:] += filled[:-lag]
+    total = windowed_sum(np.where(known, values, 0.0), window)
+    count = rolling_count(known, window)
     enough = known & (count >= least)
-    return np.where(enough, total / np.maximum(count, 1), np.nan)
+    np.divide(total, count, out=total, where=enough)
+    total[~enough] = np.nan
+    return total
 
 
-def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int64]:
+def rolling_count(mask: Mask, window: int) -> NDArray[np.int32]:
+    """Return how many of the last `window` rows of each column a mask marks."""
+    count = np.cumsum(mask, axis=0, dtype=np.int32)
+    count[window:] -= count[:-window].copy()
+    return count
+
+
+def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int32]:
     """Rank symbols at each close by their mean dollar volume of the last `window` candles, in tenths from 1 to 10.
 
     10 holds the most liquid. A symbol with fewer than `least` candles has no rank yet (0). Equal volumes are ranked in
@@ -167,17 +209,19 @@ def liquidity_tenths(panel: Panel, window: int, least: int) -> NDArray[np.int64]
     volume = rolling_mean(panel.dollar_volume, window, least)
     ranked = np.isfinite(volume)
     order = _ordered(np.where(ranked, volume, np.inf))
-    ranks = np.empty(order.shape, dtype=np.int64)
-    ranks[np.arange(len(order))[:, np.newaxis], order] = np.arange(1, order.shape[1] + 1)
-    count = np.maximum(ranked.sum(axis=1, keepdims=True), 1)
+    tenths = np.empty(order.shape, dtype=np.int32)
     # whole numbers: a rank that lies on an edge must not fall by a rounding
-    return np.where(ranked, -(-ranks * TENTHS // count), 0)
+    tenths[np.arange(len(order))[:, np.newaxis], order] = np.arange(1, order.shape[1] + 1) * -TENTHS
+    tenths //= np.maximum(ranked.sum(axis=1, keepdims=True, dtype=np.int32), 1)
+    np.negative(tenths, out=tenths)
+    tenths[~ranked] = 0
+    return tenths
 
 
 def _ordered(values: Array) -> NDArray[np.int64]:
     """Order each row, equal values by their columns; a stable sort takes thrice as long as one that is not."""
     order = np.argsort(values, axis=1)
-    standing = np.take_along_axis(values, order, axis=1)
+    standing = np.sort(values, axis=1)
     equal = (standing[:, 1:] == standing[:, :-1]) & np.isfinite(standing[:, 1:])
     tied = np.flatnonzero(equal.any(axis=1))
     if len(tied):

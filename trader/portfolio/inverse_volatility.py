@@ -8,6 +8,8 @@ import numpy as np
 from trader.forecast.section import Places, total
 from trader.market.panel import Array, Mask
 
+_sum = np.add.reduce
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -85,15 +87,17 @@ class InverseVolatilityAllocator:
     def wished(self, targets: Array, volatility: Array, member: Mask) -> Array:
         """Return the weights that would be held without costs, within the limits; (closes, symbols), 0 where no member.
 
-        `volatility` is positive everywhere, whatever it is where there is no member.
+        `volatility` is a standard deviation a candle, positive where there is a member.
         """
         places = Places.of(member)
-        raw = np.where(member, targets / volatility, 0.0)
-        gross = total(np.abs(raw), places)
+        volatility = places.push(volatility, 1.0)
+        raw = places.push(targets, 0.0) / volatility
+        gross = total(np.abs(raw))
         share = raw / np.where(gross > 0, gross, 1.0)
         risk = share * volatility
-        deviation = np.sqrt(total(risk * risk, places) * self.per_year)
-        return self.within(share * (self.target_volatility / np.where(deviation > 0, deviation, np.inf)))
+        deviation = np.sqrt(total(risk * risk) * self.per_year)
+        share *= self.target_volatility / np.where(deviation > 0, deviation, np.inf)
+        return self.within(places.spread(share, 0.0))
 
     def buffer(self, volatility: Array, spread: Array) -> Array:
         """Return how far from its wish a held weight may be before it is traded; of any shape."""
@@ -108,33 +112,33 @@ class InverseVolatilityAllocator:
             # the cap is each weight's own, and a row is added up as one close is: along its symbols
             capped = np.minimum(np.maximum(weights, -self.cap), self.cap)
             sizes = np.abs(capped)
-            beyond = np.add.reduce(sizes, axis=1) > self.gross
+            beyond = _sum(sizes, axis=1) > self.gross
             if self.net is not None:
-                beyond |= np.abs(np.add.reduce(capped, axis=1) + self.lean) > self.net
+                beyond |= np.abs(_sum(capped, axis=1) + self.lean) > self.net
             for row in np.flatnonzero(beyond):
                 capped[row] = self._summed(capped[row], sizes[row])
             return capped
         sizes = np.abs(weights)
-        if np.maximum.reduce(sizes, initial=0.0) > self.cap:
+        if len(sizes) and sizes[sizes.argmax()] > self.cap:
             weights = np.minimum(np.maximum(weights, -self.cap), self.cap)
             sizes = np.abs(weights)
         return self._summed(weights, sizes)
 
     def _summed(self, weights: Array, sizes: Array) -> Array:
         """Bring weights of one close, whose sizes are given, within gross and net."""
-        gross = float(np.add.reduce(sizes))
+        gross = float(_sum(sizes))
         if gross > self.gross:
             weights = weights * (self.gross / gross)
         return self._levelled(weights)
 
     def _levelled(self, weights: Array) -> Array:
         """Bring weights of one close within net."""
-        net = float(np.add.reduce(weights)) + self.lean
+        net = float(_sum(weights)) + self.lean
         if self.net is None or abs(net) <= self.net:
             return weights
         # what the heavier side leads by too much is taken from it
         heavy = weights > 0 if net > 0 else weights < 0
-        side = abs(float(np.add.reduce(weights[heavy])))
+        side = abs(float(_sum(weights[heavy])))
         if side == 0:
             return weights
         return np.where(heavy, weights * (max(0.0, side - abs(net) + self.net) / side), weights)
@@ -156,22 +160,25 @@ class InverseVolatilityAllocator:
         left = self.turnover
         forced = 0.0
         if after is not held:
-            forced = float(np.add.reduce(np.abs(after - held)))
+            forced = float(_sum(np.abs(after - held)))
             left -= forced
-        still = after != 0.0
-        leaving = np.count_nonzero(still > member)
+        new = after == 0.0
+        leaving = np.count_nonzero(new | member) < len(new)
         if leaving:
             # what is within cap and gross stays so when a part of it goes
             after, spent = _towards(after, self._levelled(np.where(member, after, 0.0)), left)
             forced, left = forced + spent, left - spent
-            still = after != 0.0
-        aim = np.where(still, np.minimum(np.maximum(after, low), high), wished)
+            new = after == 0.0
+        aim = np.maximum(after, low)
+        np.minimum(aim, high, out=aim)
+        np.putmask(aim, new, wished)
         if leaving:
             # what is not sold yet is sold first at the next close, and nothing else is done to it
             aim = np.where(member, aim, after)
         if gone is not None:
             aim = np.where(gone, 0.0, aim)
-        after, spent = _towards(after, self.within(aim), left)
+        # no weight is beyond the cap: a held one is brought nearer to its wish, and both are within it
+        after, spent = _towards(after, self._summed(aim, np.abs(aim)), left)
         return after, forced + spent
 
 
@@ -181,7 +188,11 @@ def _towards(start: Array, end: Array, left: float) -> tuple[Array, float]:
     Both ends are within the limits, and so is every book on the straight way between them.
     """
     change = end - start
-    distance = float(np.add.reduce(np.abs(change)))
+    distance = float(_sum(np.abs(change)))
     if distance <= left:
         return end, distance
-    return (start + change * (left / distance), left) if left > 0.0 else (start, 0.0)
+    if left <= 0.0:
+        return start, 0.0
+    change *= left / distance
+    change += start
+    return change, left

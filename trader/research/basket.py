@@ -60,9 +60,12 @@ def walk(
     """
     closes, symbols = panel.close.shape
     moves = np.zeros((closes, symbols))
-    moves[:-1] = np.nan_to_num(panel.close[1:] / panel.close[:-1] - 1.0)
+    np.divide(panel.close[1:], panel.close[:-1], out=moves[:-1])
+    moves[:-1] -= 1.0
     paid = np.zeros((closes, symbols))
-    paid[:-1] = np.nan_to_num(panel.paid.rates[1:])
+    paid[:-1] = panel.paid.rates[1:]
+    for unknown in (moves, paid):
+        np.putmask(unknown, np.isnan(unknown), 0.0)
     listed = panel.listed
     gone: Mask = np.zeros((closes, symbols), dtype=np.bool_)
     gone[:-1] = listed[:-1] & ~listed[1:]
@@ -72,16 +75,18 @@ def walk(
     brought, grown = moves - paid, 1.0 + moves
     low, high = wished - buffer, wished + buffer
     held = np.zeros(symbols)
-    for row in range(closes):
-        lost = gone[row] if row in leaving else None
+    each = zip(weights, wished, low, high, members, gone, brought, grown, strict=True)
+    for row, (kept, wish, least, most, member, ends, profit, factor) in enumerate(each):
+        lost = ends if row in leaving else None
         if row in busy:
-            after, traded[row] = allocator.rebalanced(held, wished[row], low[row], high[row], members[row], lost)
+            after, traded[row] = allocator.rebalanced(held, wish, least, most, member, lost)
         else:
             after = held if lost is None else np.where(lost, 0.0, held)
             traded[row] = float(np.abs(after - held).sum())
-        weights[row] = after
-        growth = 1.0 + float(after @ brought[row])
-        held = after * (grown[row] / growth) if growth > 0 else np.zeros(symbols)
+        kept[:] = after
+        growth = 1.0 + float(after.dot(profit))
+        held = after * factor
+        held = held / growth if growth > 0 else np.zeros(symbols)
     spent = np.array(traded)
     return Basket(weights, spent, cost * spent, (weights * moves).sum(axis=1), -(weights * paid).sum(axis=1))
 
