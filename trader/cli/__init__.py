@@ -1,5 +1,6 @@
 """The command line: its words, its JSON keys and its exit codes are a contract."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 69 exchange unavailable, 70 internal, 74 journal, 75 try
     later, 77 not permitted, 78 bad configuration.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal that lacks a sign is no reason to lose what it was to say
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(_run(arguments))
 
 

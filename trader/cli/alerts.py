@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def alerts(
     test: Annotated[bool, typer.Option("--test", help="Send a test to every address; say what each answers.")] = False,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")] = 20,
+    last: Annotated[int, typer.Option("--last", min=1, max=10**9, help="How many of the newest.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
     """List what people were told, oldest first; exit 1 where a test was not taken by every address.

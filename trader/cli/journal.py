@@ -107,7 +107,8 @@ def export(
 
 
 def changes(
-    last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")] = 20, as_json: JsonFlag = False
+    last: Annotated[int, typer.Option("--last", min=1, max=10**9, help="How many of the newest.")] = 20,
+    as_json: JsonFlag = False,
 ) -> None:
     """List what starts and closes changed in the configuration, oldest first: by name what was and what is.
 

@@ -48,7 +48,7 @@ def pnl(
 
 
 def trades(
-    last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")] = 50,
+    last: Annotated[int, typer.Option("--last", min=1, max=10**9, help="How many of the newest.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List round trips, from flat to flat, oldest first: what each earned after fees and funding.

@@ -6,7 +6,7 @@ import typer
 
 from trader.cli.values import JsonFlag, StrategyOption, moment, show
 
-LastOption = Annotated[int, typer.Option("--last", min=1, help="How many of the newest.")]
+LastOption = Annotated[int, typer.Option("--last", min=1, max=10**9, help="How many of the newest.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,24 +33,25 @@ def status(as_json: JsonFlag = False) -> None:
     show(reading.status(load_settings()), as_json=as_json)
 
 
-def health() -> None:
+def health(as_json: JsonFlag = False) -> None:
     """Say whether the daemon runs, has recovered, and its loop moves; exit 1 where it does not.
 
     Examples:
       trader health
+      trader health --json
     """
     from trader.app.current import journal_path
     from trader.app.pulse import ailment
     from trader.app.settings import load_settings
 
     ill = ailment(journal_path(load_settings()))
-    typer.echo(ill or "well")
+    show({"well": ill is None, "why": ill}, as_json=as_json, text=ill or "well")
     if ill:
         raise typer.Exit(1)
 
 
 def upcoming(
-    count: Annotated[int, typer.Option(min=1, help="How many closes.")] = 3,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="How many closes.")] = 3,
     strategy: StrategyOption = None,
     as_json: JsonFlag = False,
 ) -> None:
