@@ -67,14 +67,32 @@ def home(settings: Settings) -> Path:
     """Return the folder of the instance the settings mean; embedded, the one that runs or ran last.
 
     Raises:
+        ConfigError: no venue is said, and the daemon that runs here is one of a real venue.
         JournalError: nothing ever ran here.
     """
     if settings.venue != "sim":
         return places.venue_folder(settings.data_dir, settings.venue, dry_run=settings.dry_run)
     last = recall(settings.data_dir)
+    resting = last is None or holder(settings.data_dir / "sim" / last.folder / places.JOURNAL) is None
+    if resting and "venue" not in settings.model_fields_set:
+        _refuse_beside_a_venue(settings.data_dir)
     if last is None:
         raise JournalError(f"Nothing has run yet in {settings.data_dir}; `trader run` starts a demo there.")
     return settings.data_dir / "sim" / last.folder
+
+
+def _refuse_beside_a_venue(data: Path) -> None:
+    """Refuse to take the embedded exchange for what is meant where it rests and the daemon of a venue runs."""
+    for venue in ("testnet", "live"):
+        for dry_run in (False, True):
+            path = places.venue_folder(data, venue, dry_run=dry_run) / places.JOURNAL
+            if holder(path) is None:
+                continue
+            said = f"TRADER_VENUE={venue}" + (" and TRADER_DRY_RUN=true" if dry_run else "")
+            raise ConfigError(
+                f"No venue is said, which means the embedded exchange, and the daemon that runs in {data} is another "
+                f"one; set {said} and what else it was started with, or TRADER_VENUE=sim."
+            )
 
 
 def journal_path(settings: Settings) -> Path:
