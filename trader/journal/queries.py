@@ -173,12 +173,22 @@ class Reader(Transcripts, StopReader):
         row = self._one(_POSITION, symbol=symbol)
         return None if row is None or row.last_trade is None else str(row.last_trade)
 
+    def earlier_trade_ids(self, symbol: str, back: int) -> list[str | None]:
+        """Return from where trades that came before the newest can be asked for again, nearest first.
+
+        That is the trade `back` before the newest where there are so many, and the last one in the baseline, None where
+        the baseline asked for none.
+        """
+        begun = self.baseline().last_trades.get(symbol)
+        known = [one.trade_id for one in self.fills() if one.symbol == symbol]
+        later = sorted((one for one in known if number(one) > number(begun or "")), key=number)
+        return [later[-back - 1], begun] if len(later) > back else [begun]
+
     def unheard(self, symbol: str, fills: Iterable[Fill]) -> list[Fill]:
-        """Keep the trades of a symbol that are not in the baseline, which asked for none of what was flat then."""
-        if self.last_trade_id(symbol) is not None or not self.has_baseline():
-            return list(fills)
-        begun = self.baseline().at
-        return [fill for fill in fills if fill.time >= begun]
+        """Keep the unknown trades of a symbol that are not in the baseline, which asked for none of what was flat."""
+        new = [fill for fill in fills if not self.knows_trade(symbol, fill.trade_id)]
+        begun = self.baseline()
+        return new if symbol in begun.last_trades else [fill for fill in new if fill.time >= begun.at]
 
     def position(self, symbol: str) -> Decimal:
         """Return the signed quantity that baseline and fills come to."""

@@ -40,6 +40,8 @@ _LOOKS = 4
 # bookings are told up to half a minute late
 _WALLET_LOOKS = 7
 _PAUSE = timedelta(milliseconds=500)
+# how many trades are looked through again for one among them that is not known, before all are: one page holds them
+_BACK = 500
 
 
 class Recovery:
@@ -179,8 +181,8 @@ class Recovery:
         finding = await self._unexplained(account)
         if finding is not None:
             raise Mismatch(
-                f"The account holds what the journal does not explain ({finding.text}); close it by hand, or accept "
-                "it as the baseline with `trader run --adopt`."
+                f"The account holds what the journal does not explain ({finding.text}); close by hand what should not "
+                "be held, then accept what is left as the baseline with `trader run --adopt`."
             )
         return account
 
@@ -260,20 +262,30 @@ class Recovery:
         return None
 
     async def _unknown(self, difference: Difference) -> list[Fill]:
-        """Return the trades of a symbol that the journal does not know.
+        """Return the trades of a symbol that the journal does not know, as few as explain the difference.
 
-        They come after the last one it knows; only a stop may have been in between.
+        They come after the last one it knows, unless they were made while an order of ours was under way.
         """
         symbol = difference.symbol
-        told = await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))
-        fills = self._journal.unheard(symbol, told)
-        if explained_by(difference, fills):
+        fills = await self._unheard(symbol, self._journal.last_trade_id(symbol))
+        if fills and explained_by(difference, fills):
             return fills
         found = {fill.trade_id: fill for fill in fills}
         for order in await self._protection.struck(symbol):
             told = await self._gateway.fills(symbol, order=order)
             found |= {fill.trade_id: fill for fill in told if not self._journal.knows_trade(symbol, fill.trade_id)}
-        return list(found.values())
+        if explained_by(difference, found.values()) and found:
+            return list(found.values())
+        # the trade of an order of ours that came after theirs is the last one known
+        for since in self._journal.earlier_trade_ids(symbol, _BACK):
+            fills = await self._unheard(symbol, since)
+            if fills and explained_by(difference, fills):
+                break
+        return fills
+
+    async def _unheard(self, symbol: str, since: str | None) -> list[Fill]:
+        """Return the trades after one, or of all time, that neither the journal knows nor its baseline holds."""
+        return self._journal.unheard(symbol, await self._gateway.fills(symbol, since=since))
 
     def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
         """Say whose the order of a trade is; one that nobody knows any more is a person's."""

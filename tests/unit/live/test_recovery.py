@@ -1,5 +1,6 @@
 """Journal and exchange come to the same story, or nothing is sent."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
 from trader.domain.decision import State
 from trader.errors import ExchangeError, Mismatch
+from trader.execution.reconcile import Policies, Policy
 from trader.journal.rows import Outcome
 
 DUST = Decimal("0.5")
@@ -175,3 +177,94 @@ async def test_a_wallet_that_is_explained_at_the_last_look_is_explained(world: W
     world.exchange.cash += 5
     with pytest.raises(Mismatch, match="another account"):
         await world.recovery.require_wallet()
+
+
+def before_ours(world: World, quantity: str, name: str) -> None:
+    """Let somebody trade while an increase of ours is under way, which then has the newer trade."""
+    world.decide(("i", "5"))
+    world.take_steps(Steps(hooks={("send", 0): lambda: world.exchange.trade(quantity, name)}))
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(("name", "kind"), [("autoclose-17", "liquidation"), ("adl_autoclose", "adl")])
+@pytest.mark.parametrize("policy", ["halt", "adopt"])
+async def test_what_the_exchange_took_just_before_our_own_order_is_written_down(
+    name: str, kind: str, policy: Policy, world: World
+) -> None:
+    world.policies = replace(world.policies, **{kind: policy})
+    world.boot().begin("10")
+    before_ours(world, "-4", name)
+    await world.recovery.settle_open()
+    assert (await world.recovery.reconcile()).quantity(ADA) == 11
+    assert world.state() is (State.HALTED if policy == "halt" else State.ACTIVE)
+    world.agree()
+
+
+async def test_a_person_s_trade_just_before_our_own_order_is_adopted_where_the_policy_says_so(world: World) -> None:
+    world.policies = Policies(position="adopt")
+    world.boot().begin()
+    before_ours(world, "-4", "web_x")
+    await world.recovery.settle_open()
+    assert (await world.recovery.reconcile()).quantity(ADA) == 1
+    world.agree()
+
+
+async def test_a_person_s_trade_just_before_our_own_order_is_named_and_refused(world: World) -> None:
+    world.boot().begin("10")
+    before_ours(world, "-4", "web_x")
+    await world.recovery.settle_open()
+    with pytest.raises(Mismatch, match=r"it was a person.*`trader run --adopt`"):
+        await world.recovery.reconcile()
+    assert world.journal.position(ADA) == 15
+
+
+async def test_a_trade_that_hundreds_of_ours_came_after_is_still_found(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("-4", "adl_autoclose")
+    for turn in range(501):
+        world.exchange.trade("1" if turn % 2 else "-1", "ours")
+    world.journal.record_fills(world.exchange.trades(ADA)[2:])
+    await world.recovery.reconcile()
+    assert world.journal.position(ADA) == world.exchange.position(ADA) == 5
+    world.agree()
+
+
+async def test_a_trade_before_a_baseline_that_held_nothing_of_its_symbol_explains_nothing(world: World) -> None:
+    world.exchange.trade("-4", "adl_autoclose")
+    world.exchange.trade("4", "web_x")
+    world.clock.time += timedelta(seconds=1)
+    world.boot().begin()
+    world.decide(("o", "8"))
+    await world.recovery.settle_open()
+    world.journal.set_baseline(
+        wallet=Decimal(1), equity=Decimal(1), positions={ADA: Decimal(12)}, last_trades={}, at=world.clock.now()
+    )
+    with pytest.raises(Mismatch, match="no trade tells of it"):
+        await world.recovery.reconcile()
+
+
+async def test_what_was_flattened_after_a_person_s_trade_is_named_as_theirs(world: World) -> None:
+    world.boot().begin()
+    world.exchange.trade("333", "web_x")
+    assert await world.flattener.run() == "ADAUSDT -333"
+    with pytest.raises(Mismatch, match=r"the exchange says 0; it was a person"):
+        await world.recovery.reconcile()
+    world.policies = Policies(position="adopt")
+    await world.boot().recovery.reconcile()
+    assert world.journal.positions() == {}
+    world.agree()
+
+
+async def test_trades_that_cancel_out_before_our_own_order_are_found_by_their_bookings(world: World) -> None:
+    world.boot().begin("10")
+    world.decide(("i", "5"))
+
+    def meddle() -> None:
+        world.exchange.trade("-4", "web_x")
+        world.exchange.trade("4", "web_y")
+
+    world.take_steps(Steps(hooks={("send", 0): meddle}))
+    await world.recovery.settle_open()
+    world.journal.record_incomes([Income("1", "REALIZED_PNL", ADA, DUST, CLOSE, "12")])
+    with pytest.raises(Mismatch, match=r"Somebody else traded .*it was a person"):
+        await world.recovery.explain_bookings()

@@ -298,7 +298,7 @@ async def test_a_trade_by_hand_just_before_an_order_of_ours_stays_unexplained_be
     guarded.exchange.trade("-3")
     guarded.decide(("i", "6"), close=NEXT)
     await guarded.router.carry(guarded.journal.open_intents()[0].intent)
-    with pytest.raises(Mismatch, match="no trade tells of it"):
+    with pytest.raises(Mismatch, match="it was a person"):
         await guarded.recovery.reconcile()
     assert guarded.journal.position(ADA) == 16
 
