@@ -16,7 +16,7 @@ from trader.execution.fills import Costs
 from trader.execution.profit import FUNDING
 from trader.execution.reconcile import TRANSFERS
 from trader.journal.queries import Reader
-from trader.journal.rows import DecisionRecord, Status
+from trader.journal.rows import OPERATOR, DecisionRecord, Status
 from trader.live.record import Inputs, decode_inputs, forecast_of
 from trader.research.drift import FillCost, Point
 from trader.research.expectation import Booked, Expectation, Seen
@@ -137,7 +137,7 @@ class Follower:
         """Whether a person let the account trade again since the close before."""
         since = self.points[-1].close if self.points else close
         return any(
-            one.state is State.ACTIVE and one.by == "operator" and one.at > since
+            one.state is State.ACTIVE and one.by == OPERATOR and one.at > since
             for one in self.journal.states(since=since, until=close)
         )
 

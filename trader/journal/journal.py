@@ -18,7 +18,7 @@ from trader.journal.bookings import texts
 from trader.journal.database import Database, create_file, require_file
 from trader.journal.protection import Protection
 from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER, PEAK
-from trader.journal.rows import INTENDED, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
+from trader.journal.rows import INTENDED, OPERATOR, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
 from trader.journal.transcripts import fingerprint
 
 GUARD = "guard"
@@ -313,7 +313,7 @@ class Journal(Protection):
         Resuming counts drawdown and daily loss anew from the next close.
         """
         with self._database.write() as connection:
-            self._change(connection, state, why, "operator", at)
+            self._change(connection, state, why, OPERATOR, at)
             if state is State.ACTIVE:
                 self._set_peak(connection, Decimal(0))
             connection.execute(statements.COMPLETE, {"request": request, "result": result, "done_at": at})

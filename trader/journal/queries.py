@@ -16,6 +16,7 @@ from trader.errors import JournalError
 from trader.journal import migrate, schema
 from trader.journal.database import Database, require_file
 from trader.journal.rows import (
+    OPERATOR,
     Baseline,
     Binding,
     ChangeRecord,
@@ -65,6 +66,15 @@ _INCOMES = _between(schema.incomes, schema.incomes.c.time).order_by(
 )
 _LAST_INCOME = select(func.max(schema.incomes.c.time, type_=schema.Moment))
 _STATE = select(schema.states).order_by(schema.states.c.id.desc()).limit(1)
+_FOUND = (
+    select(schema.states)
+    .where(
+        schema.states.c.id > bindparam("seen"),
+        schema.states.c.state != State.ACTIVE.value,
+        schema.states.c.by != OPERATOR,
+    )
+    .limit(1)
+)
 _STATES = _between(schema.states, schema.states.c.at).order_by(schema.states.c.id.desc())
 _CHANGES = _between(schema.changes, schema.changes.c.at).order_by(schema.changes.c.id.desc())
 _PENDING = select(schema.requests).where(schema.PENDING).order_by(schema.requests.c.id)
@@ -271,6 +281,10 @@ class Reader(Transcripts, StopReader):
         row = self._one(_REQUEST, id=request)
         return row and _request(row)
 
+    def overtaken(self, request: Request) -> bool:
+        """Whether the state was restricted, by whomever but a person, after a request was asked for."""
+        return self._one(_FOUND, seen=request.seen) is not None
+
     def equity_points(
         self, *, since: datetime | None = None, until: datetime | None = None, last: int | None = None
     ) -> list[EquityPoint]:
@@ -376,7 +390,7 @@ def _fill(row: Row[Any]) -> Fill:
 
 
 def _request(row: Row[Any]) -> Request:
-    return Request(row.id, row.kind, row.at, row.done_at, row.result)
+    return Request(row.id, row.kind, row.at, row.done_at, row.result, row.seen or 0)
 
 
 def _state(row: Row[Any]) -> StateRecord:

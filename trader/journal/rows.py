@@ -51,6 +51,8 @@ STAGES = "stages"
 INTENDED = "INTENDED"
 """An order's status until the exchange, or this side, says another word."""
 
+OPERATOR = "operator"
+"""Who changed a state that a person asked for."""
 OWN_STATUS = {
     Outcome.REJECTED: "REJECTED",
     Outcome.DENIED: "DENIED",
@@ -264,13 +266,17 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asked of the daemon (halt, resume, flatten), and what came of it."""
+    """What a person asked of the daemon (halt, resume, flatten), and what came of it.
+
+    `seen` numbers the newest state when it was asked for, 0 where there was none or it was not kept.
+    """
 
     id: int
     kind: str
     at: datetime
     done_at: datetime | None
     result: str | None
+    seen: int
 
 
 @dataclass(frozen=True, slots=True)

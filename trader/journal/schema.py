@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0007"
+HEAD = "0008"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -264,6 +264,8 @@ requests = Table(
     Column("at", Moment, nullable=False),
     Column("done_at", Moment),
     Column("result", Text),
+    # the newest state when it was asked for: what came after it, whoever asked did not know
+    Column("seen", Integer),
 )
 Index("pending_requests", requests.c.id, sqlite_where=PENDING)
 

@@ -82,7 +82,9 @@ STOPPED = insert(schema.orders).prefix_with("OR IGNORE")
 FILL = insert(schema.fills).prefix_with("OR IGNORE")
 INCOME = insert(schema.incomes).prefix_with("OR IGNORE")
 STATE = insert(schema.states)
-REQUEST = insert(schema.requests)
+REQUEST = insert(schema.requests).values(
+    kind=bindparam("kind"), at=bindparam("at"), seen=select(func.max(schema.states.c.id)).scalar_subquery()
+)
 COMPLETE = (
     update(schema.requests)
     .where(schema.requests.c.id == bindparam("request"), schema.PENDING)

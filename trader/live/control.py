@@ -8,11 +8,13 @@ from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.errors import Mismatch
 from trader.journal.journal import Journal
+from trader.journal.rows import OPERATOR, Request
 from trader.live.closing import Closer
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
 
 HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
+_OVERTAKEN = "a resume asked for before this was found does not lift it; look at it, then `trader resume` again"
 _STRICTNESS = {State.ACTIVE: 0, State.REDUCING: 1, State.HALTED: 2}
 
 
@@ -26,7 +28,11 @@ class Control:
 
     def restrict(self, state: State, why: str, by: str) -> None:
         """Allow less from now on, durably; a state that allows as little or less stays, with its own reason."""
-        if _STRICTNESS[state] > _STRICTNESS[self._journal.state().state]:
+        now = self._journal.state().state
+        # written down again where a resume waits, which must not lift what it did not know of
+        waits = any(request.kind == RESUME for request in self._journal.pending_requests())
+        if _STRICTNESS[state] > _STRICTNESS[State.ACTIVE if waits else now]:
+            state = max(state, now, key=_STRICTNESS.__getitem__)
             self._journal.set_state(state, why, by, self._clock.now())
             self._log.warning("state changed", state=state.value, why=why, by=by)
 
@@ -34,19 +40,32 @@ class Control:
         """Apply pending requests and return the state that now holds; asked before every post.
 
         A flatten halts at once and stays pending until its orders are done; what was asked for after it waits for it.
+        A resume lifts only what was there when it was asked for, and halts that persons asked for before it.
         """
         for request in self._journal.pending_requests():
             now = self._clock.now()
             if request.kind == FLATTEN:
                 if self._journal.state().state is not State.HALTED:
-                    self._journal.set_state(State.HALTED, "flatten requested", "operator", now)
+                    self._journal.set_state(State.HALTED, "flatten requested", OPERATOR, now)
                 break
+            if request.kind == RESUME and self._overtaken(request):
+                continue
             if request.kind == RESUME:
                 self._journal.obey(request.id, State.ACTIVE, "resumed by request", "resumed", now)
             else:
                 self._journal.obey(request.id, State.HALTED, f"{request.kind} requested", "halted", now)
             self._log.warning("request obeyed", request=request.kind)
         return self._journal.state().state
+
+    def _overtaken(self, request: Request) -> bool:
+        """Answer a resume with what was found after it was asked for: a person has to look at that first."""
+        now = self._journal.state()
+        if now.state is State.ACTIVE or not self._journal.overtaken(request):
+            return False
+        why = f"{now.why} - {_OVERTAKEN}" if _OVERTAKEN not in now.why else now.why
+        self._journal.obey(request.id, now.state, why, f"overtaken: {now.why}", self._clock.now())
+        self._log.error("resume overtaken", state=now.state.value, why=why)
+        return True
 
     def flatten_pending(self) -> list[int]:
         """Return the ids of flatten requests to be done now: those before the first request of another kind."""

@@ -58,6 +58,56 @@ async def test_a_resume_asked_for_after_a_flatten_opens_nothing_before_everythin
     assert [record.state for record in world.journal.states()] == [State.HALTED, State.ACTIVE, State.HALTED]
 
 
+@pytest.mark.parametrize("state", [State.REDUCING, State.HALTED])
+async def test_a_resume_lifts_no_restriction_that_was_found_after_it_was_asked_for(state: State, world: World) -> None:
+    world.boot().begin()
+    ask(world, "resume")
+    world.journal.set_state(state, "liquidated", "exchange", world.clock.now())
+    assert world.control.state() is state
+    assert world.journal.pending_requests() == []
+
+
+async def test_a_resume_that_was_overtaken_is_told_with_what_to_do_and_the_next_one_is_obeyed(world: World) -> None:
+    world.boot().begin()
+    world.journal.put("peak", "12000")
+    ask(world, "resume", "resume")
+    world.journal.set_state(State.HALTED, "liquidated", "exchange", world.clock.now())
+    # another process finds the requests that an earlier one left
+    world.boot()
+    assert world.control.state() is State.HALTED
+    assert world.recovery.peak() == Decimal(12000)
+    asked = world.journal.asked(1)
+    assert asked is not None
+    assert asked.result == "overtaken: liquidated"
+    why = world.journal.state().why
+    assert why.startswith("liquidated - a resume asked for before this was found does not lift it")
+    assert why.count("`trader resume` again") == 1
+    assert len(world.log.said("resume overtaken")) == 2
+    ask(world, "resume")
+    assert world.control.state() is State.ACTIVE
+    assert world.recovery.peak() == 0
+
+
+async def test_a_second_cause_for_the_same_state_is_not_lifted_by_a_resume_that_did_not_know_it(world: World) -> None:
+    world.boot().begin()
+    world.journal.set_state(State.HALTED, "drawdown", "guard", CLOSE)
+    world.control.restrict(State.HALTED, "nothing new for whoever looks", "start-up")
+    assert world.journal.state().why == "drawdown"
+    ask(world, "resume")
+    world.control.restrict(State.REDUCING, "the account falls behind", "drift")
+    assert world.control.state() is State.HALTED
+    assert world.journal.state().why.startswith("the account falls behind")
+
+
+async def test_a_resume_older_than_a_halt_that_was_lifted_since_changes_nothing_to_the_worse(world: World) -> None:
+    world.boot().begin()
+    ask(world, "resume")
+    world.journal.set_state(State.HALTED, "drawdown", "guard", CLOSE)
+    world.journal.set_state(State.ACTIVE, "resumed by request", "operator", CLOSE)
+    assert world.control.state() is State.ACTIVE
+    assert world.journal.pending_requests() == []
+
+
 async def test_a_death_at_any_step_of_a_resume_is_made_good(world: World) -> None:
     world.boot().begin()
     for death in range(5):

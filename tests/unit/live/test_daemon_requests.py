@@ -4,13 +4,14 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from tests.unit.live.exchange import REPLIES
+from tests.unit.live.exchange import ADA, REPLIES
 from tests.unit.live.steps import Steps
 from tests.unit.live.world import CLOSE, INTERVAL, World, hook
-from trader.domain.decision import State
+from trader.domain.decision import Limits, State
 from trader.errors import JournalError
 from trader.journal.rows import Status
 
@@ -191,3 +192,25 @@ async def test_requests_that_cannot_be_read_end_the_daemon(world: World, monkeyp
     with pytest.raises(JournalError):
         await world.run(Steps(hooks={("finish", 0): break_it}), poll=0.0)
     assert world.clock.now() == CLOSE
+
+
+async def test_a_resume_asked_for_during_a_close_does_not_lift_the_halt_that_close_comes_to(world: World) -> None:
+    world.limits = Limits(Decimal("0.1"), Decimal(1000))
+    world.strategy.wishes = {CLOSE + step * INTERVAL.delta: 1.0 for step in range(3)}
+    await world.run(end=CLOSE)
+    world.exchange.prices_now[ADA] /= 2
+    # after the look at requests, before the decision
+    await world.run(Steps(hooks={("candles", 0): hook(world, "resume")}), end=CLOSE + 2 * INTERVAL.delta)
+    assert world.state() is State.HALTED
+    assert world.exchange.position() == 0
+    assert len(world.log.said("resume overtaken")) == 1
+
+
+async def test_a_resume_left_while_nobody_ran_does_not_lift_what_the_start_finds(world: World) -> None:
+    world.strategy.wishes = {CLOSE + step * INTERVAL.delta: 1.0 for step in range(3)}
+    await world.run(end=CLOSE)
+    world.journal.request("resume", world.clock.now())
+    world.exchange.trade(str(-world.exchange.position()), "autoclose-1")
+    await world.run(end=CLOSE + 2 * INTERVAL.delta)
+    assert world.state() is State.HALTED
+    assert world.exchange.position() == 0
