@@ -70,7 +70,7 @@ def bug(owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Bug]:
 def naive_retry(right: Any) -> Any:
     """After an answer that proves nothing, send again."""
 
-    async def settle(self: Router, intent: Any, sent_at: datetime) -> None:
+    async def settle(self: Router, intent: Any, over: datetime) -> None:
         return None
 
     return settle
@@ -95,14 +95,14 @@ def retry_around_send(right: Any) -> Any:
 def new_id_on_retry(right: Any) -> Any:
     """Give every attempt an id of its own, which no look-up of the first one finds."""
 
-    async def post(self: Router, approved: Any, intent: Any, sent_at: datetime) -> Any:
+    async def post(self: Router, approved: Any, intent: Any) -> Any:
         record = self._journal.order(intent.client_id)
         assert record is not None
         if record.sends > 1:
             approved = copy(approved)
             order = replace(approved.order, client_id=f"{intent.client_id}x{record.sends}")
             object.__setattr__(approved, "order", order)
-        return await right(self, approved, intent, sent_at)
+        return await right(self, approved, intent)
 
     return post
 
@@ -111,7 +111,7 @@ def new_id_on_retry(right: Any) -> Any:
 def query_then_resend(right: Any) -> Any:
     """Believe "not found" at once, while the request may still be under way."""
 
-    async def settle(self: Router, intent: Any, sent_at: datetime) -> Any:
+    async def settle(self: Router, intent: Any, over: datetime) -> Any:
         return await self._gateway.find(intent.symbol, intent.client_id)
 
     return settle
@@ -121,8 +121,8 @@ def query_then_resend(right: Any) -> Any:
 def one_look(right: Any) -> Any:
     """Wait as one should, and then believe the first look."""
 
-    async def settle(self: Router, intent: Any, sent_at: datetime) -> Any:
-        await self._clock.sleep_until(sent_at + self.timing.settle)
+    async def settle(self: Router, intent: Any, over: datetime) -> Any:
+        await self._clock.sleep_until(over + self.timing.settle)
         return await self._gateway.find(intent.symbol, intent.client_id)
 
     return settle
@@ -220,10 +220,10 @@ def empty_is_flat(right: Any) -> Any:
 def unknown_is_rejected(right: Any) -> Any:
     """Take an answer that proves nothing for a refusal."""
 
-    async def post(self: Router, approved: Any, intent: Any, sent_at: datetime) -> Any:
+    async def post(self: Router, approved: Any, intent: Any) -> Any:
         settle, self._settle = self._settle, None  # type: ignore[method-assign,assignment]
         try:
-            return await right(self, approved, intent, sent_at)
+            return await right(self, approved, intent)
         except TypeError:
             return Rejected("no usable answer")
         finally:

@@ -68,9 +68,11 @@ class Gate:
         mark: Decimal | None = None,
         gross: Decimal | None = None,
     ) -> Approved | Withheld:
+        # obeying writes to the journal, which may take its time: the clock is looked at behind it
+        state = self._state()
         moment = Moment(
             at=self._clock.now(),
-            state=self._state(),
+            state=state,
             left=left,
             decided_price=intent.price,
             mark=mark,

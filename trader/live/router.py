@@ -28,14 +28,17 @@ from trader.live.ports import Clock, Gateway
 
 CLOCK_SKEW, OVERLOADED = -1021, -1008
 _NONE = Decimal(0)
+_AT_ONCE = timedelta(seconds=1)
+"""How long after the gate's last look an order may still be called posted immediately after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long an order may stay uncertain.
 
-    `settle` is the time after sending at which an order the exchange does not know can no longer appear: HTTP timeout,
-    receive window, clock error and a margin. `pause` is the first wait between two looks; each following one doubles.
+    `settle` is the time after a post is over at which an order the exchange does not know can no longer appear: HTTP
+    timeout, receive window, clock error and a margin. `pause` is the first wait between two looks; each following one
+    doubles.
     """
 
     settle: timedelta
@@ -154,7 +157,7 @@ class Router:
     async def _carry(self, intent: Intent, sent_at: datetime | None) -> _End:
         """Return what an intent came to, and the one that follows on it."""
         if sent_at is not None:
-            order = await self._settle(intent, sent_at)
+            order = await self._settle(intent, await self._over(sent_at))
             if order is not None:
                 return await self._confirm(intent, order)
         answer: Order | ExchangeError | None = None
@@ -166,13 +169,11 @@ class Router:
                     await self._prepare(intent.symbol)
                 except Rejected as error:
                     return error, await self._refuse(intent, error)
-            verdict = await self._gate.clear(intent)
+            verdict = await self._clear(intent)
             if isinstance(verdict, Withheld):
                 self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
                 return None, None
-            sent_at = self._clock.now()
-            self._journal.mark_sent(intent.client_id, sent_at, verdict.mark)
-            answer = await self._post(verdict, intent, sent_at)
+            answer = await self._post(verdict, intent)
             if isinstance(answer, Order):
                 return await self._confirm(intent, answer)
             if isinstance(answer, Rejected | Denied):
@@ -182,14 +183,44 @@ class Router:
         self._end(intent, Outcome.ABSENT, f"not accepted in {self.timing.sends} attempts")
         return None, None
 
-    async def _post(self, approved: Approved, intent: Intent, sent_at: datetime) -> Order | ExchangeError:
+    async def _clear(self, intent: Intent) -> Approved | Withheld:
+        """Ask the gate, and make durable that the order is posted, before it is.
+
+        A disk or a machine may stand still meanwhile. What the gate has seen is old then, so it is asked once more;
+        that the order may have left stays true, and is not written again.
+        """
+        verdict = await self._gate.clear(intent)
+        if isinstance(verdict, Withheld):
+            return verdict
+        sent_at = self._clock.now()
+        self._journal.mark_sent(intent.client_id, sent_at, verdict.mark)
+        took = self._clock.now() - sent_at
+        if abs(took) <= _AT_ONCE:
+            return verdict
+        self._log.warning("writing took long", client_id=intent.client_id, seconds=round(took.total_seconds(), 3))
+        return await self._gate.clear(intent)
+
+    async def _over(self, since: datetime) -> datetime:
+        """Return a time at which what was posted after `since` had certainly been signed: after that no more leaves us.
+
+        `since` itself is none: disk or machine may have stood still between it and the signature, here or in the
+        process that died. Now is one, by a clock that is measured where it moved by more than a post can take.
+        """
+        now = self._clock.now()
+        if not timedelta(0) <= now - since <= self.timing.settle:
+            await self._gateway.sync_clock()
+            now = self._clock.now()
+        return max(since, now)
+
+    async def _post(self, approved: Approved, intent: Intent) -> Order | ExchangeError:
         """Post once; return the order where it exists, else why not: Rejected and Denied are for good."""
+        began = self._clock.now()
         try:
             return await self._gateway.send(approved.order)
         except Rejected as error:
             if action_of(error) is not Action.LOOK:
                 return error
-            return await self._settle(intent, sent_at) or OutcomeUnknown(str(error), code=error.code)
+            return await self._settle(intent, await self._over(began)) or OutcomeUnknown(str(error), code=error.code)
         except Denied as error:
             return error
         except RateLimited as error:
@@ -203,7 +234,7 @@ class Router:
             return error
         except OutcomeUnknown as error:
             self._log.warning("order outcome unknown", client_id=intent.client_id, error=str(error))
-            return await self._settle(intent, sent_at) or error
+            return await self._settle(intent, await self._over(began)) or error
 
     async def _refuse(self, intent: Intent, error: Rejected | Denied) -> Intent | None:
         """Do what a refusal asks for and end the order; return what follows.
@@ -221,8 +252,8 @@ class Router:
         self._end(intent, outcome, str(error), error.code, follow)
         return follow
 
-    async def _settle(self, intent: Intent, sent_at: datetime) -> Order | None:
-        """Find out what became of a post: the order, or None where it is proven absent.
+    async def _settle(self, intent: Intent, over: datetime) -> Order | None:
+        """Find out what became of a post that was over by then: the order, or None where it is proven absent.
 
         Finding it is proof at once. Not finding it proves nothing until it can no longer be accepted, and only together
         with trades and position.
@@ -230,7 +261,7 @@ class Router:
         order = await self._gateway.find(intent.symbol, intent.client_id)
         if order is not None:
             return order
-        await self.settled(sent_at + self.timing.settle)
+        await self.settled(over + self.timing.settle)
         absences = 0
         for look in range(self.timing.looks):
             order = await self._gateway.find(intent.symbol, intent.client_id)

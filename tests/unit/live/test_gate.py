@@ -108,6 +108,19 @@ async def test_what_a_person_says_during_the_last_look_is_obeyed(turn: str, kind
     assert world.state() is State.HALTED
 
 
+@pytest.mark.fault(81)
+async def test_a_close_that_grew_too_old_while_a_person_was_obeyed_is_not_sent(world: World) -> None:
+    """Obeying writes to the journal, and a disk may stand still."""
+    world.boot().begin("10")
+    (close,) = world.decide(("c", "-10"))
+    hook(world, "halt")()
+    later = {("obey", 0): lambda: setattr(world.clock, "time", CLOSE + timedelta(minutes=25))}
+    world.take_steps(Steps(hooks={**later}))
+    assert await world.carry_all() is None
+    assert world.exchange.posts == []
+    assert world.record(close).outcome is Outcome.EXPIRED
+
+
 async def test_what_cannot_be_asked_at_the_last_look_leaves_the_order_open(world: World) -> None:
     guarded(world)
     world.exchange.faults = {("prices", 1): NotSent("no route")}
