@@ -32,6 +32,7 @@ from trader.live.preflight import (
     require_no_resting,
     require_setup,
     require_stop,
+    require_traded,
     sizes_of,
 )
 
@@ -170,6 +171,7 @@ class AccountChecks:
             elif self._settings.dry_run:
                 self._findings.skipped("holdings", "a dry run's book is imagined")
             else:
+                require_traded(journal, self._strategy.symbols)
                 differences = (await compare(journal, self._venue.gateway))["differences"]
                 if differences:
                     raise Mismatch(

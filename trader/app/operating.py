@@ -48,7 +48,7 @@ async def flatten(settings: Settings) -> dict[str, Any]:
     settings, tape = tapes.again(settings)
     async with assembled(settings, tape, None) as one:
         with one.venue.clock.working():
-            await one.startup.run(adopt=False)
+            await one.startup.run(adopt=False, flatten=True)
             number = one.journal.request(FLATTEN, one.venue.clock.now())
             one.control.state()
             pending = one.control.flatten_pending()

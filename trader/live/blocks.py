@@ -35,7 +35,9 @@ def cut(candles: pl.DataFrame, before: Iterable[str] = ()) -> tuple[list[str], l
         old = known.get(_time_of(text))
         if old is not None and old != text:
             told = _table(old)
-            if _text(told.filter(pl.col("symbol").is_in(symbols))) == text:
+            same = told.filter(pl.col("symbol").is_in(symbols))
+            # a text of other symbols alone says nothing of these
+            if not same.is_empty() and _text(same) == text:
                 without |= set(told["symbol"].to_list()) - symbols
                 text = old
         found.append(text)

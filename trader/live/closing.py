@@ -13,6 +13,9 @@ from trader.journal.rows import Intent
 from trader.live.ports import Clock
 from trader.live.router import Router
 
+FLATTENING = "f"
+"""The leg of orders that belong to no decision."""
+
 
 class Closer:
     """Send reduce-only orders that belong to no decision, each under a name of its own."""
@@ -34,7 +37,7 @@ class Closer:
         """
         intents: list[Intent] = []
         for symbol, quantity in held.items():
-            for leg in closing_legs(symbol, quantity, instruments[symbol], "f"):
+            for leg in closing_legs(symbol, quantity, instruments[symbol], FLATTENING):
                 intents.append(self._intent(symbol, leg.quantity))
                 self._journal.intend(intents[-1])
         if intents:
@@ -45,10 +48,10 @@ class Closer:
         close = self._interval.floor(now)
         attempt = self._free_attempt(close, symbol)
         return Intent(
-            client_id=client_id(self._instance, close, symbol, "f", attempt),
+            client_id=client_id(self._instance, close, symbol, FLATTENING, attempt),
             close=close,
             symbol=symbol,
-            leg="f",
+            leg=FLATTENING,
             attempt=attempt,
             quantity=quantity,
             reduce_only=True,
@@ -58,6 +61,6 @@ class Closer:
 
     def _free_attempt(self, close: datetime, symbol: str) -> int:
         attempt = 0
-        while self._journal.order(client_id(self._instance, close, symbol, "f", attempt)) is not None:
+        while self._journal.order(client_id(self._instance, close, symbol, FLATTENING, attempt)) is not None:
             attempt += 1
         return attempt

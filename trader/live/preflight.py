@@ -3,7 +3,7 @@
 `Startup` asks all of it and stops at the first refusal; `trader check` asks the same and lists every one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,6 +15,8 @@ from trader.domain.order import Order
 from trader.errors import ConfigError, Mismatch, NotPermitted
 from trader.execution.fills import Costs
 from trader.execution.guards import liquidation_distance
+from trader.journal.queries import Reader
+from trader.live.closing import FLATTENING
 
 NO_COSTS = Costs(Decimal(0), Decimal(0), Decimal(0))
 
@@ -83,6 +85,30 @@ def require_flat(account: Account) -> None:
             f"This journal is new, but the account holds {words(held)}; close it by hand, or accept it as the "
             "baseline with `trader run --adopt`."
         )
+
+
+def require_traded(journal: Reader, symbols: Collection[str]) -> dict[str, Decimal]:
+    """Refuse a strategy that has left the symbol of a position of ours; return what else is held beside its symbols.
+
+    That is what a person adopted and no decision ever touched. A strategy without symbols of its own has all.
+
+    Raises:
+        Mismatch: a decision led to a position, or an order under way, in a symbol that is not traded any more.
+    """
+    held = journal.positions()
+    open_orders = {record.intent.symbol for record in journal.open_intents()}
+    outside = {*held, *open_orders} - set(symbols) if symbols else set()
+    if not outside:
+        return {}
+    decided = {record.intent.symbol for record in journal.orders() if record.intent.leg != FLATTENING}
+    left = sorted(outside & (open_orders | decided))
+    if left:
+        said = words({symbol: held.get(symbol, Decimal(0)) for symbol in left})
+        raise Mismatch(
+            f"The strategy does not trade {', '.join(left)} any more and the journal still has it ({said}), so that "
+            "nothing would ever close it; put the symbol back, or close it with `trader flatten`, then start again."
+        )
+    return {symbol: held[symbol] for symbol in sorted(outside)}
 
 
 def words(held: Mapping[str, Decimal]) -> str:

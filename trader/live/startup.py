@@ -22,6 +22,7 @@ from trader.live.preflight import (
     require_no_resting,
     require_setup,
     require_stop,
+    require_traded,
     sizes_of,
     words,
 )
@@ -63,15 +64,16 @@ class Startup:
         self._recovery = recovery
         self._log = log
 
-    async def run(self, *, adopt: bool) -> None:
+    async def run(self, *, adopt: bool, flatten: bool = False) -> None:
         """Check and set up everything the first close needs.
 
         Args:
             adopt: accept what is on the account as the baseline instead of refusing it.
+            flatten: everything is about to be closed, also what the strategy does not trade.
 
         Raises:
             ConfigError: position mode, margin or equity do not allow this strategy.
-            Mismatch: the account holds something the journal does not explain.
+            Mismatch: the account holds something the journal does not explain, or the strategy does not trade any more.
             NotPermitted: the keys may not trade.
         """
         await self._gateway.sync_clock()
@@ -79,6 +81,10 @@ class Startup:
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
         if self._journal.has_baseline():
+            if not flatten:
+                beside = require_traded(self._journal, self._strategy.symbols)
+                if beside:
+                    self._log.warning("held beside the strategy", holds=words(beside))
             if not adopt:
                 await self._recovery.require_wallet()
             await self._recovery.settle_open(give_up=adopt)

@@ -56,6 +56,16 @@ def test_a_symbol_that_is_left_out_once_changes_no_text_of_earlier_closes() -> N
     assert len(set(again) - set(without_it)) == 2
 
 
+def test_texts_of_other_symbols_alone_are_not_taken_over() -> None:
+    frame = window(20)
+    others = frame.filter(pl.col("symbol") == "S01USDT")
+    ours = frame.filter(pl.col("symbol") == "S00USDT")
+    before, _ = cut(others)
+    texts, without = cut(ours, before)
+    assert without == []
+    assert_frame_equal(joined(texts, without, paid_of(ours)), ours, check_exact=True)
+
+
 def test_a_candle_that_is_told_otherwise_changes_the_text_of_its_close_alone() -> None:
     frame = window(20)
     texts, _ = cut(frame)

@@ -259,3 +259,60 @@ async def test_a_booking_that_is_told_late_is_waited_for(world: World) -> None:
     await world.startup.run(adopt=False)
     assert world.clock.now() > begun
     assert [income.id for income in world.journal.incomes()] == ["7"]
+
+
+@pytest.fixture
+async def edited(new_world: Callable[..., World]) -> World:
+    """Hold a position that a decision opened, and then trade another symbol under the same name."""
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    await world.run(end=CLOSE)
+    assert world.journal.positions() == {ADA: 5000}
+    world.strategy.symbols = (BTC,)
+    world.clock.time += timedelta(hours=1)
+    return world.boot()
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+async def test_a_symbol_that_was_edited_away_under_a_position_is_refused_and_nothing_changes(
+    adopt: bool, edited: World
+) -> None:
+    posts = len(edited.exchange.posts)
+    with pytest.raises(Mismatch, match=r"ADAUSDT \+5000.*put the symbol back.*`trader flatten`"):
+        await edited.startup.run(adopt=adopt)
+    assert len(edited.exchange.posts) == posts
+    assert not {"set_leverage", "set_margin_mode"} & set(edited.steps.names)
+    assert edited.journal.positions() == {ADA: 5000}
+    edited.strategy.symbols = (ADA, BTC)
+    await edited.boot().startup.run(adopt=adopt)
+
+
+async def test_a_symbol_that_was_edited_away_is_traded_no_more_once_it_was_flattened(edited: World) -> None:
+    await edited.startup.run(adopt=False, flatten=True)
+    assert await edited.flattener.run() == "ADAUSDT -5000"
+    edited.clock.time = CLOSE + edited.strategy.interval.delta
+    await edited.run(end=edited.clock.time)
+    # the windows overlap, and the earlier one knows nothing of the new symbol
+    assert edited.journal.positions() == {BTC: -5000}
+    edited.agree()
+
+
+async def test_an_order_under_way_in_a_symbol_that_was_edited_away_is_refused(world: World) -> None:
+    world.boot().begin()
+    world.decide(("o", "8"))
+    world.strategy.symbols = (BTC,)
+    world.exchange.setups[BTC] = replace(world.exchange.setups[ADA], symbol=BTC)
+    with pytest.raises(Mismatch, match="does not trade ADAUSDT any more"):
+        await world.startup.run(adopt=False)
+    assert world.exchange.posts == []
+
+
+async def test_a_position_beside_the_strategy_that_was_adopted_is_named_at_every_start(
+    new_world: Callable[..., World],
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    world.exchange.trade("25", symbol=BTC)
+    await world.boot().startup.run(adopt=True)
+    await world.boot().startup.run(adopt=False)
+    assert world.log.said("held beside the strategy") == [{"holds": "BTCUSDT +25"}]
