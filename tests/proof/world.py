@@ -295,6 +295,8 @@ class World:
         )
         gateway._calls.wire.session = self.session
         venue = Venue(clock, gateway, "proof", False, timedelta(0))
+        # the journal is opened once for all lives, and remembers nothing of the one before
+        self.stage.journal._summed = None
         return assembly._wire(self.stage.settings, self.stage.loaded, venue, self.stage.journal, cast(Any, None))
 
     def _only_set_up_wrongly(self) -> bool:

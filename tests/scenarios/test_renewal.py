@@ -49,7 +49,7 @@ class Running:
                 self.lines.append(json.loads(line))
                 if self.lines[-1]["event"] == event:
                     return self.lines[-1]
-        raise AssertionError(f"{event} never came")
+        raise AssertionError(f"{event} never came: {self.lines[-3:]}")
 
 
 @contextmanager
@@ -108,6 +108,7 @@ def test_what_cannot_be_used_or_cannot_change_is_not_taken_and_trading_goes_on(h
             (good.replace("exposure = 0.5", "exposure = 5"), "must be greater than exposure"),
             (good.replace('interval = "16h"', 'interval = "12h"'), "interval"),
             (good.replace('model = "first"', 'model = "nowhere"'), "no model folder"),
+            (good.replace('margin_mode = "isolated"', 'margin_mode = "cross"'), "close the position"),
         ):
             file.write_text(bad)
             assert why in daemon.until("configuration not taken")["why"]
@@ -115,6 +116,8 @@ def test_what_cannot_be_used_or_cannot_change_is_not_taken_and_trading_goes_on(h
         file.write_text(good)
         daemon.until("close decided")
     assert home.journal("select count(*) from changes") == [(0,)]
+    # what was refused has left nothing behind, not even the text that a replay would read
+    assert home.journal("select count(*) from meta where key like 'strategy:%'") == [(1,)]
 
 
 def test_what_a_restart_changes_is_written_down_too(home: Home) -> None:

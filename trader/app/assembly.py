@@ -179,10 +179,14 @@ def enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: dateti
 
 
 def rewired(one: Assembly, settings: Settings, loaded: Loaded) -> Assembly:
-    """Wire an instance anew under another configuration, on the same venue, journal and lock."""
-    _remember(one.journal, loaded)
-    enter_stage(settings, loaded, one.journal, one.venue.clock.now())
+    """Wire an instance anew under another configuration, on the same venue, journal and lock; write nothing down."""
     return _wire(settings, loaded, one.venue, one.journal, one.lock)
+
+
+def take_over(one: Assembly, settings: Settings) -> None:
+    """Write down what an instance that was wired anew decides under from now on."""
+    _remember(one.journal, one.loaded)
+    enter_stage(settings, one.loaded, one.journal, one.venue.clock.now())
 
 
 def strategy_key(strategy_hash: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from trader.app import places
 from trader.app.alerting import Alerting
-from trader.app.assembly import Assembly, permit, rewired
+from trader.app.assembly import Assembly, permit, rewired, take_over
 from trader.app.settings import load_settings
 from trader.app.strategies import Loaded, load_strategy
 from trader.config import PortfolioFile, Settings
@@ -110,6 +110,8 @@ class Renewal:
         if any(name in changes for name in _ACCOUNT):
             # leverage and margin mode are settings of the account, and may change only while it is flat
             await one.startup.run(adopt=False)
+        # what is refused above has written nothing
+        take_over(one, settings)
         journal.configure(json.dumps(after), json.dumps(changes) if changes else None, "close", at)
         self._one = one
         self._renewed(one, settings)

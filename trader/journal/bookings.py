@@ -20,6 +20,17 @@ _BEFORE = "trades_before_baseline"
 class Bookings(Reader):
     """The part of a journal that keeps trades, bookings and baselines; each method is one transaction."""
 
+    # since when, and what: added up once, then with every new booking
+    _summed: tuple[datetime, Decimal] | None = None
+
+    def wallet(self) -> Decimal:
+        """Return the realised money that the baseline and every booking since then make, in USDT."""
+        begun = self.baseline()
+        if self._summed is None or self._summed[0] != begun.at:
+            incomes = self.incomes(since=begun.at)
+            self._summed = begun.at, sum((income.amount for income in incomes), begun.wallet)
+        return self._summed[1]
+
     def record_fills(self, fills: Iterable[Fill]) -> int:
         """Keep trades, move positions by them, and return how many were new; one told twice counts once."""
         new = 0
@@ -83,6 +94,9 @@ class Bookings(Reader):
             if moved_in and peak:
                 peak = max(peak + moved_in, Decimal(0))
                 connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+        if self._summed is not None:
+            at, amount = self._summed
+            self._summed = at, sum((income.amount for income in new if income.time >= at), amount)
         return new
 
     def set_baseline(

@@ -1,7 +1,7 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
 from collections.abc import Container, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
@@ -73,8 +73,6 @@ class Recovery:
         self._protection = protection
         self._policies = policies
         self._prefix = prefix
-        # since when, and what: added up once, then with every new booking
-        self._booked: tuple[datetime, Decimal] | None = None
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
@@ -125,9 +123,6 @@ class Recovery:
         since = self._journal.last_income_time()
         start = self._journal.baseline().at if since is None else since - _OVERLAP
         new = self._journal.record_incomes(await self._gateway.incomes(start))
-        if self._booked is not None:
-            at, amount = self._booked
-            self._booked = at, sum((income.amount for income in new if income.time >= at), amount)
         for income in new:
             if income.kind in TRANSFERS:
                 self._log.warning("money moved in or out", kind=income.kind, amount=str(income.amount))
@@ -155,11 +150,7 @@ class Recovery:
     async def _wallet_gap(self) -> Finding | None:
         """Compare every booking since the baseline with the account's wallet."""
         await self.book_incomes()
-        begun = self._journal.baseline()
-        if self._booked is None or self._booked[0] != begun.at:
-            incomes = self._journal.incomes(since=begun.at)
-            self._booked = begun.at, sum((income.amount for income in incomes), begun.wallet)
-        return wallet_gap(self._booked[1], (await self._gateway.account()).wallet)
+        return wallet_gap(self._journal.wallet(), (await self._gateway.account()).wallet)
 
     async def reconcile(self) -> Account:
         """Return the account once the journal explains every position on it.

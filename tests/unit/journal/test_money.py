@@ -60,6 +60,22 @@ def test_a_booking_counts_once_by_id_and_kind(journal: Journal, close: datetime)
     assert journal.last_income_time() == close + SECOND
 
 
+def test_the_wallet_is_the_baseline_and_every_booking_since_whoever_asked_for_them(
+    journal: Journal, close: datetime
+) -> None:
+    begin(journal, close, {}, {})
+    begun = journal.baseline().wallet
+    before = Income("1", "COMMISSION", "ADAUSDT", Decimal("-7"), close - SECOND, "")
+    journal.record_incomes([before])
+    assert journal.wallet() == begun
+    paid = Income("2", "COMMISSION", "ADAUSDT", Decimal("-0.4"), close + SECOND, "")
+    journal.record_incomes([before, paid])
+    journal.record_incomes([paid])
+    assert journal.wallet() == begun - Decimal("0.4")
+    begin(journal, close + 2 * SECOND, {}, {})
+    assert journal.wallet() == begun
+
+
 def test_the_peak_follows_the_closes_until_it_is_reset(journal: Journal, close: datetime) -> None:
     closes = [close + timedelta(hours=16 * n) for n in range(4)]
     for moment, peak in zip(closes[:2], ("12", "13"), strict=True):
