@@ -135,9 +135,8 @@ class Cycle:
         """Decide a claimed close and carry its orders."""
         market = await self._lookout.look(close)
         self._tell_revisions(market.candles)
-        account = await self._recovery.reconcile()
+        account = await self._recovery.agreed()
         await self._audit.run(account)
-        await self._recovery.require_wallet()
         await self._recovery.explain_bookings()
         forecasts = last_forecasts(self._strategy.forecast(market.candles), close)
         inputs = await self._inputs(close, market, account, forecasts)

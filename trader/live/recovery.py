@@ -35,10 +35,11 @@ from trader.live.router import Router
 _OVERLAP = timedelta(minutes=1)
 _A_DAY = timedelta(days=1)
 _HALT = Policies()
-# a read may lag behind an order that has just been confirmed
-_LOOKS = 4
-# bookings are told up to half a minute late
-_WALLET_LOOKS = 7
+_STOP_LOOKS = 4
+# bookings are told up to half a minute late, and an account may lag as long behind its orders
+_LOOKS = 7
+START_LOOKS = 8
+"""How often a start looks, which ends a daemon for good where it refuses: for a minute."""
 _PAUSE = timedelta(milliseconds=500)
 # how many trades are looked through again for one among them that is not known, before all are: one page holds them
 _BACK = 500
@@ -127,14 +128,31 @@ class Recovery:
             if income.kind in TRANSFERS:
                 self._log.warning("money moved in or out", kind=income.kind, amount=str(income.amount))
 
-    async def require_wallet(self) -> None:
+    async def agreed(self) -> Account:
+        """Return the account as it was at one look at which the journal explains both its positions and its wallet.
+
+        Money that comes in between two looks raises the peak by the one and the equity only by the other, which makes a
+        drawdown that never was.
+
+        Raises:
+            Mismatch: as `reconcile` and `require_wallet`.
+            ExchangeError: the wallet does not come to rest; the close is tried again.
+        """
+        for _ in range(_LOOKS):
+            account = await self.reconcile()
+            await self.require_wallet()
+            if self._gap(account) is None:
+                return account
+        raise ExchangeError("The account's wallet changes with every look; it is looked at again.")
+
+    async def require_wallet(self, *, looks: int = _LOOKS) -> None:
         """Check that the journal's bookings make the account's wallet: another account, or a reset one, has another.
 
         Raises:
             Mismatch: they still do not after a few looks; bookings are told late.
         """
         pause = _PAUSE
-        for _ in range(_WALLET_LOOKS - 1):
+        for _ in range(looks - 1):
             if await self._wallet_gap() is None:
                 return
             await self._clock.sleep_until(self._clock.now() + pause)
@@ -150,9 +168,12 @@ class Recovery:
     async def _wallet_gap(self) -> Finding | None:
         """Compare every booking since the baseline with the account's wallet."""
         await self.book_incomes()
-        return wallet_gap(self._journal.wallet(), (await self._gateway.account()).wallet)
+        return self._gap(await self._gateway.account())
 
-    async def reconcile(self) -> Account:
+    def _gap(self, account: Account) -> Finding | None:
+        return wallet_gap(self._journal.wallet(), account.wallet)
+
+    async def reconcile(self, *, looks: int = _LOOKS) -> Account:
         """Return the account once the journal explains every position on it.
 
         Trades of the exchange's own (liquidation, auto-deleveraging, settlement) and, where the policy says so, of a
@@ -162,7 +183,7 @@ class Recovery:
             Mismatch: something else moved a position.
         """
         pause = _PAUSE
-        for _ in range(_LOOKS - 1):
+        for _ in range(looks - 1):
             account = await self._gateway.account()
             if await self._unexplained(account) is None:
                 return account
@@ -185,7 +206,7 @@ class Recovery:
             ExchangeError: a stop could not be placed or taken back; the next call goes on with it.
         """
         pause = _PAUSE
-        for _ in range(_LOOKS):
+        for _ in range(_STOP_LOOKS):
             closed = await self._protection.follow(account)
             if not closed:
                 return account

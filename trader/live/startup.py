@@ -26,7 +26,7 @@ from trader.live.preflight import (
     sizes_of,
     words,
 )
-from trader.live.recovery import Recovery
+from trader.live.recovery import START_LOOKS, Recovery
 
 
 class Startup:
@@ -86,7 +86,7 @@ class Startup:
                 if beside:
                     self._log.warning("held beside the strategy", holds=words(beside))
             if not adopt:
-                await self._recovery.require_wallet()
+                await self._recovery.require_wallet(looks=START_LOOKS)
             await self._recovery.settle_open(give_up=adopt)
         require_no_resting(await self._recovery.sweep(await self._gateway.open_orders(), adopt=adopt))
         account = await self._gateway.account()
@@ -137,7 +137,7 @@ class Startup:
             await self._adopt(account)
             return account
         if not adopt:
-            return await self._recovery.reconcile()
+            return await self._recovery.reconcile(looks=START_LOOKS)
         try:
             await self._recovery.require_wallet()
             return await self._recovery.reconcile()

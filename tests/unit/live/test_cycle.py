@@ -11,6 +11,7 @@ from tests.unit.execution_world import instrument
 from tests.unit.live.exchange import ADA, REPLIES, flat_candles
 from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, INTERVAL, FakeStrategy, World, hook
+from trader.domain.account import Income
 from trader.domain.decision import Limits, State
 from trader.errors import DataError, ExchangeError, JournalError, Mismatch
 from trader.journal.rows import Status
@@ -170,9 +171,10 @@ async def test_an_order_that_cannot_be_settled_halts(world: World) -> None:
     assert world.state() is State.HALTED
 
 
-async def test_an_account_that_lags_behind_its_orders_does_not_halt(world: World) -> None:
+@pytest.mark.parametrize("seconds", [2, 30])
+async def test_an_account_that_lags_behind_its_orders_does_not_halt(seconds: int, world: World) -> None:
     world.boot().begin()
-    world.exchange.account_lag = 2 * SECOND
+    world.exchange.account_lag = seconds * SECOND
     report = await world.cycle.run(CLOSE)
     assert report is not None
     assert report.positions == {ADA: 5000}
@@ -212,6 +214,35 @@ async def test_a_drawdown_closes_everything_and_halts(world: World) -> None:
     assert (report.state, report.positions) == (State.HALTED, {ADA: 0})
     assert (world.state(), world.journal.state().by) == (State.HALTED, "guard")
     assert world.exchange.position() == 0
+
+
+def pays_in(world: World, amount: int) -> Callable[[], None]:
+    def pay() -> None:
+        number = str(len(world.exchange.bookings) + 1)
+        world.exchange.bookings.append(Income(number, "TRANSFER", "", Decimal(amount), world.clock.now(), ""))
+
+    return pay
+
+
+async def test_money_paid_in_between_two_looks_is_no_drawdown(world: World) -> None:
+    world.limits = Limits(Decimal("0.3"), Decimal(1000))
+    world.boot().begin("10")
+    world.journal.put("peak", "10000")
+    world.take_steps(Steps(hooks={("incomes", 0): pays_in(world, 10_000)}))
+    report = await world.cycle.run(CLOSE)
+    assert report is not None
+    assert report.state is State.ACTIVE
+    assert report.equity == world.journal.peak_equity() == 20_000
+    assert report.positions == {ADA: 10_000}
+
+
+async def test_a_wallet_that_never_comes_to_rest_leaves_the_close_to_be_run_again(world: World) -> None:
+    world.boot().begin()
+    world.take_steps(Steps(hooks={("incomes", turn): pays_in(world, 5) for turn in range(7)}))
+    with pytest.raises(ExchangeError, match="changes with every look"):
+        await world.cycle.run(CLOSE)
+    assert world.state() is State.ACTIVE
+    assert (await world.cycle.run(CLOSE)) is not None
 
 
 async def test_the_peak_is_the_highest_equity_at_a_close_and_a_resume_begins_a_new_one(world: World) -> None:

@@ -11,7 +11,7 @@ from tests.unit.execution_world import instrument
 from tests.unit.live.exchange import ADA, REPLIES
 from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, MAX_DELAY, World
-from trader.domain.account import Income
+from trader.domain.account import Account, Income
 from trader.domain.order import Order
 from trader.errors import ConfigError, ExchangeError, Mismatch, NotPermitted
 from trader.journal.rows import Outcome
@@ -246,6 +246,21 @@ async def test_another_account_is_refused_before_anything_is_sent_unless_it_is_a
     await world.startup.run(adopt=True)
     assert world.journal.baseline().wallet == Decimal("9999.98")
     await world.startup.run(adopt=False)
+
+
+async def test_a_booking_told_a_minute_late_refuses_no_start(world: World) -> None:
+    world.boot().begin()
+    told = world.clock.now() + timedelta(seconds=60)
+    world.exchange.bookings = [Income("7", "TRANSFER", "", Decimal(5), told, "")]
+    asked = world.exchange.account
+
+    async def account() -> Account:
+        seen = await asked()
+        return replace(seen, wallet=Decimal(10_005), equity=Decimal(10_005))
+
+    world.exchange.account = account  # type: ignore[method-assign]
+    await world.startup.run(adopt=False)
+    assert [income.id for income in world.journal.incomes()] == ["7"]
 
 
 async def test_a_booking_that_is_told_late_is_waited_for(world: World) -> None:
