@@ -16,7 +16,9 @@ from tests.proof.case import PACKED, Case
 FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
 _STEP = 3_600_000
 """By how much a stepped clock may deceive a daemon until it measures it again, before the next order."""
-_LATE = 5000 + 1000
+_ERROR = 1000
+"""Milliseconds our clock may be off the venue's."""
+_LATE = 5000 + _ERROR
 """Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
 
@@ -91,8 +93,16 @@ def _limit(case: Case) -> Iterator[str]:
 
 
 def _timely(case: Case) -> Iterator[str]:
-    """Nothing is carried out before its candle is closed, nor when the decision is too old, by the venue's clock."""
+    """Nothing is carried out before its candle is closed, nor signed or carried out when the decision is too old.
+
+    By the venue's clock; what the exchange refuses because it is old counts as sent too late all the same.
+    """
     intents = {row["client_id"]: row for row in case.journal["orders"]}
+    slack = _STEP if _stepped(case) else 0
+    for one in case.posted:
+        intent = intents.get(one.client_id)
+        if intent is not None and one.signed > intent["not_after"] + _ERROR + slack:
+            yield f"{one.client_id} left {one.signed - intent['not_after']} ms too late"
     for row in _ours(case):
         intent = intents.get(row["client_id"])
         if intent is None:
@@ -100,7 +110,7 @@ def _timely(case: Case) -> Iterator[str]:
         if row["time"] < intent["close"]:
             yield f"{row['client_id']} was carried out {intent['close'] - row['time']} ms before its candle closed"
         latest = intent["not_after"] if intent["leg"] in "fs" else intent["close"] + case.terms.max_delay
-        if row["time"] > latest + _LATE + (_STEP if _stepped(case) else 0):
+        if row["time"] > latest + _LATE + slack:
             yield f"{row['client_id']} was carried out {row['time'] - latest} ms too late"
 
 

@@ -1,4 +1,4 @@
-"""The journal's disk: a real SQLite file whose every commit may kill, fail, or lose what was not synced."""
+"""The journal's disk: a real SQLite file whose every commit may kill, fail, stall, or lose what was not synced."""
 
 import sqlite3
 from collections import deque
@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+from tests.proof.plan import STALLS, argument
 from tests.proof.wire import Crash
 
 
 class Disk(sqlite3.Connection):
-    """A connection whose commits are steps; `step` says what becomes of one."""
+    """A connection whose commits are steps; `step` says what becomes of one, `stall` lets time pass in it."""
 
     step: Callable[[str], str | None] | None = None
     die: Callable[[bool], None]
+    stall: Callable[[float], None]
     path: str = ""
     dead: Callable[[], bool]
     left: bytes | None = None
@@ -46,6 +48,8 @@ class Disk(sqlite3.Connection):
             self.die(False)
         elif kind in ("die_after", "die_after_long"):
             self.die(kind.endswith("long"))
+        elif kind in STALLS:
+            self.stall(argument(kind)[1])
         return done
 
     def _remember_what_is_not_synced(self) -> None:

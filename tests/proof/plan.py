@@ -61,7 +61,7 @@ ORDER_KINDS = (
     "status:418",
     "die_before",
     "die_after",
-    "die_late:3000",
+    "die_late:4900",
     "die_hidden:8000",
     "die_after_long",
     "die_late_long:3000",
@@ -79,6 +79,9 @@ READ_KINDS = ("drop_request", "refused", "hang", "truncated", "html_200", "empty
 KLINES_KINDS = ("missing_candle", "duplicate_candle", "swapped_candles", "bad_candle", "late_candle",
                 "stale_klines:57600000", "empty_list")  # fmt: skip
 COMMIT_KINDS = ("die_before", "die_after", "die_after_long", "power", "full", "ioerr")
+STALLS = ("stall:13", "stall:20", "stall:6000")
+"""Seconds for which a commit holds the whole process up: beyond what a settle wait leaves beside the receive window,
+beyond that wait, and beyond the time in which a close may be decided."""
 EVENTS = ("hand:37", "hand:-37", "halt", "flatten", "halt_resume", "deposit:250", "leverage:5", "clock:5", "clock:3600",
           "clock:-3600", "suspend:30", "suspend:7000", "suspend:58000", "wake", "adl", "liquidate",
           "rule:-4400", "key")  # fmt: skip
@@ -129,6 +132,9 @@ KEPT = (
     (2, {Where(ORDER, 0, -4): "adl", Where(ORDER, 0): "hang_not_executed"}),
     (2, {Where(ORDER, 0): "hang_not_executed", Where(ORDER, 0, 5): "liquidate"}),
     (2, {Where(ORDER, 0, 2): "flatten", Where(ORDER, 0, 26): "hand:-37"}),
+    (1, {Where(ORDER, 1, -1): "stall:13", Where(ORDER, 1, 2): "late:4900"}),
+    (1, {Where(ORDER, 1, -1): "stall:13", Where(ORDER, 1, 2): "die_late:4900"}),
+    (1, {Where(ORDER, 1, -1): "stall:6000"}),
 )
 """Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
 
@@ -139,6 +145,8 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "query_then_resend": ((Where(ORDER, 1), "late:3000"),),
     "one_look": ((Where(ORDER, 1), "hidden_lost:17200"),),
     "wall_clock_believed": ((Where(ORDER, 1), "late:3000"), (Where(ORDER, 1, 1), "clock:3600")),
+    "written_before_the_stall": ((Where(ORDER, 1, -1), "stall:13"), (Where(ORDER, 1, 2), "late:4900")),
+    "stall_slept_through": ((Where(ORDER, 1, -1), "stall:6000"),),
     "unsynced_journal": ((Where(ORDER, 1, 2), "power"),),
     "forming_candle": ((Where(KLINES, 0), "late_candle"),),
     "local_time": ((Where("boot", 0), "clock:5"),),
@@ -244,16 +252,19 @@ class Dealer:
 def kinds_of(name: str) -> tuple[str, ...]:
     """Return everything that can go wrong at a step of that name, events aside."""
     if name.startswith(COMMIT):
-        return COMMIT_KINDS
+        return COMMIT_KINDS + STALLS
     if name == KLINES:
         return READ_KINDS + KLINES_KINDS
     return ORDER_KINDS if name == ORDER else STOP_KINDS if name == PLACE else READ_KINDS
 
 
-def paired_kinds(name: str) -> tuple[str, ...]:
-    """Return the kinds that are tried in pairs: of answers that mean the same to a reader, one."""
+def paired_kinds(name: str, after: str = "") -> tuple[str, ...]:
+    """Return the kinds that are tried in pairs: of answers that mean the same to a reader, one.
+
+    A commit that stands still is among them where an order is the step `after` it.
+    """
     if name.startswith(COMMIT):
-        return PAIRED_COMMIT_KINDS
+        return PAIRED_COMMIT_KINDS + (STALLS if after == ORDER else ())
     if name == KLINES:
         return PAIRED_KLINES_KINDS
     return PAIRED_ORDER_KINDS if name == ORDER else PAIRED_READ_KINDS
@@ -296,14 +307,14 @@ def seconds(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:
     """Give every plan that adds a later fault to a plan of one, along the steps that plan really took."""
     (at,) = first.faults
     for step in range(at + 1, len(trace)):
-        for kind in paired_kinds(trace[step]):
+        for kind in paired_kinds(*trace[step : step + 2]):
             yield Plan({**first.faults, step: kind})
 
 
 def firsts(trace: Sequence[str]) -> Iterator[Plan]:
     """Give the first faults of all pairs, and what leads where no single fault does."""
-    for step, name in enumerate(trace):
-        for kind in paired_kinds(name):
+    for step in range(len(trace)):
+        for kind in paired_kinds(*trace[step : step + 2]):
             yield Plan({step: kind})
     yield from (Plan.at(strikes, trace) for strikes in LEADING)
 

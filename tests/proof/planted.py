@@ -1,25 +1,24 @@
 """Bugs planted on purpose, each the kind a good engineer has shipped, to show that the machine finds them.
 
-A bug is a context manager that replaces a method of a real class while its body runs. Nothing in the product can turn
-one on: they live here, in the tests.
+Nothing in the product can turn one on: they live here, in the tests.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from inspect import signature
 from typing import Any, cast
 
+from tests.proof.planting import Bug, bug
 from trader.domain.decision import State
 from trader.errors import JournalError, NotSent, OutcomeUnknown, Rejected
 from trader.exchange import klines, outcome
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import WallClock
 from trader.exchange.wire import Wire
+from trader.execution.guards import Approved
 from trader.execution.refusals import Action
 from trader.journal.database import Database
 from trader.journal.journal import Journal
@@ -29,41 +28,6 @@ from trader.live.control import Control
 from trader.live.gate import Gate
 from trader.live.recovery import Recovery
 from trader.live.router import Router
-
-Bug = Callable[[], AbstractContextManager[None]]
-
-
-def wanted(function: Callable[..., Any]) -> list[str] | None:
-    """Return the names of the arguments, None where a function hands on whatever it is given."""
-    given = signature(function).parameters.values()
-    return None if any(one.kind is one.VAR_POSITIONAL for one in given) else [one.name for one in given]
-
-
-@contextmanager
-def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace an attribute by what `make` makes of it, for as long as the body runs."""
-    original = owner.__dict__[name]
-    wrong = make(original)
-    if callable(original) and wanted(wrong) not in (wanted(original), None):
-        raise TypeError(f"{make.__name__} is called otherwise than {name}, and would be found for that alone")
-    setattr(owner, name, wrong)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
-def bug(owner: Any, name: str) -> Callable[[Callable[[Any], Any]], Bug]:
-    """Make a bug of a function that turns the right method into the wrong one."""
-
-    def planted(make: Callable[[Any], Any]) -> Bug:
-        def plant() -> AbstractContextManager[None]:
-            return replaced(owner, name, make)
-
-        plant.__name__, plant.__doc__ = make.__name__, make.__doc__
-        return plant
-
-    return planted
 
 
 @bug(Router, "_settle")
@@ -126,6 +90,30 @@ def one_look(right: Any) -> Any:
         return await self._gateway.find(intent.symbol, intent.client_id)
 
     return settle
+
+
+@bug(Router, "_over")
+def written_before_the_stall(right: Any) -> Any:
+    """Count the wait from the time that was written down, though writing may take longer than the wait."""
+
+    async def over(self: Router, since: datetime) -> datetime:
+        record = self._journal.orders()[-1]
+        return min(since, record.sent_at or since)
+
+    return over
+
+
+@bug(Router, "_clear")
+def stall_slept_through(right: Any) -> Any:
+    """Look at age and state before the order is written down, and never again."""
+
+    async def clear(self: Router, intent: Any) -> Any:
+        verdict = await self._gate.clear(intent)
+        if isinstance(verdict, Approved):
+            self._journal.mark_sent(intent.client_id, self._clock.now(), verdict.mark)
+        return verdict
+
+    return clear
 
 
 @bug(Router, "settled")
@@ -359,6 +347,8 @@ BUGS: dict[str, Bug] = {
         new_id_on_retry,
         query_then_resend,
         one_look,
+        written_before_the_stall,
+        stall_slept_through,
         wall_clock_believed,
         unsynced_journal,
         forming_candle,

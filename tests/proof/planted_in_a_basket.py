@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.proof.planted import Bug, bug
+from tests.proof.planting import Bug, bug
 from trader.journal.rows import Intent
 from trader.live.router import Router
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from tests.proof.planted import Bug, bug
+from tests.proof.planting import Bug, bug
 from trader.execution.reconcile import Kind, Policies
 from trader.journal.journal import Journal
 from trader.journal.protection import Protection as StopPages

@@ -43,6 +43,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _jump(self, seconds: float) -> None:
         self.seconds += seconds
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass in which nothing of this process runs: whatever falls due meanwhile is late."""
+        self._jump(seconds)
+
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
         """Leave the machine's own signals alone: a life inside it is ended by its plan."""
 

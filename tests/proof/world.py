@@ -56,6 +56,7 @@ class Posted:
     client_id: str
     reduce_only: bool
     at: int
+    signed: int
     durable: bool
     state: str
     asked: list[str]
@@ -108,6 +109,7 @@ class World:
         ledger = Ledger(Path(":memory:"))
         begin.ledger._db.backup(ledger._db)
         self.loop = VirtualLoop()
+        disk.stall = self.loop.stand_still
         self.time = Timeline(self.loop, begin.now)
         clock = Clock(begin.now, stage.tape.end, 1.0, self.time.elapsed)
         self.exchange = Exchange(stage.tape, stage.listing, Terms(), ledger, clock, Keys(KEY, SECRET))
@@ -185,7 +187,8 @@ class World:
     def _ask(self, kind: str) -> None:
         """Ask as `trader halt` does, from another process."""
         at = round(self.time.wall().timestamp() * 1000)
-        number = self.stage.look.execute("INSERT INTO requests (kind, at) VALUES (?, ?)", (kind, at)).lastrowid
+        asked = "INSERT INTO requests (kind, at, seen) SELECT ?, ?, max(id) FROM states"
+        number = self.stage.look.execute(asked, (kind, at)).lastrowid
         self.asked.append((number or 0, kind, len(self.trace) - 1))
 
     def _witness(self, request: Request) -> None:
@@ -203,8 +206,8 @@ class World:
         quantity = Decimal(parameters.get("quantity", "0")) * (1 if parameters["side"] == "BUY" else -1)
         held = sum((each.quantity for each in self.exchange.venue.account.of(parameters["symbol"])), Decimal(0))
         reduce_only = "true" in (parameters.get("reduceOnly"), parameters.get("closePosition"))
-        now, known = self.time.now(), state[0] if state else "ACTIVE"
-        self.posted.append(Posted(name, reduce_only, now, durable, known, asked, quantity, held))
+        now, signed, known = self.time.now(), int(parameters["timestamp"]), state[0] if state else "ACTIVE"
+        self.posted.append(Posted(name, reduce_only, now, signed, durable, known, asked, quantity, held))
 
     # --- lives -------------------------------------------------------------------------------------------------------
 
