@@ -1,17 +1,20 @@
 """The imagined account: nothing is sent, nothing is lost over a restart, and it follows the exchange's rules."""
 
 import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.fakes import KEY, START, Reply, Shelf, scripted
+from tests.wire.fakes import KEY, START, FakeClock, Reply, Shelf, scripted
 from trader.domain.instrument import Bracket, Instrument
 from trader.domain.order import OrderRequest
 from trader.errors import JournalError, NotSent, OutcomeUnknown, Rejected
+from trader.exchange.binance import BinanceGateway
 from trader.exchange.imagined import Imagined, decode, encode
 from trader.exchange.mapping import Funding
 from trader.exchange.paper import PaperGateway
@@ -332,3 +335,40 @@ def test_an_imagined_limit_is_refused_as_the_exchange_would(limit: str, quantity
     with pytest.raises(Rejected) as refused:
         opened().trade(OrderRequest("a", "ADAUSDT", Decimal(quantity), False, Decimal(limit)), rules, PRICE, START)
     assert refused.value.code == code
+
+
+class Market:
+    """A market that is slow to answer: meanwhile something else may happen, once."""
+
+    keyed = False
+
+    def __init__(self) -> None:
+        self.stamps: list[Funding] = []
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+
+    async def fundings(self, since: Mapping[str, dt.datetime]) -> list[Funding]:
+        told = [one for one in self.stamps if one.symbol in since and one.time >= since[one.symbol]]
+        while self.meanwhile:
+            await self.meanwhile.pop()()
+        return told
+
+    async def prices(self, symbols: Sequence[str]) -> dict[str, Decimal]:
+        return dict.fromkeys(symbols, PRICE)
+
+    async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
+        return {symbol: replace(ADA, symbol=symbol) for symbol in symbols}
+
+
+async def test_two_orders_at_once_lose_no_fill_and_book_no_funding_twice() -> None:
+    market, clock = Market(), FakeClock()
+    gateway = PaperGateway(cast(BinanceGateway, market), clock, Shelf(), equity=Decimal(5000), costs=COSTS)
+    await gateway.send(request("held", "1000"))
+    clock.time = START + 9 * HOUR
+    market.stamps = [stamp(8)]
+    market.meanwhile = [lambda: gateway.send(OrderRequest("a", "BUSDT", Decimal(100), reduce_only=False))]
+    await gateway.send(OrderRequest("b", "CUSDT", Decimal(100), reduce_only=False))
+    assert await gateway.find("BUSDT", "a") is not None
+    account = await gateway.account()
+    held = {symbol: position.quantity for symbol, position in account.positions.items()}
+    assert held == {"ADAUSDT": 1000, "BUSDT": 100, "CUSDT": 100}
+    assert [income.kind for income in await gateway.incomes(START)].count("FUNDING_FEE") == 1

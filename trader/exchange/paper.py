@@ -21,6 +21,7 @@ from trader.execution.fills import Costs
 
 # What order/test says about margin and position of the real account is not about the imagined one.
 _OF_THE_REAL_ACCOUNT = frozenset({-2018, -2019, -2022, -2024, -2027, -2028})
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Shelf(Protocol):
@@ -133,10 +134,11 @@ class PaperGateway:
             raise OutcomeUnknown(f"An imagined order {order.client_id} exists; look it up.", code=TWIN_OPEN)
         if self._market.keyed:
             await self._validate(order)
-        marks = await self._catch_up()
         if order.symbol not in self._rules:
             await self.instruments([order.symbol])
         price = (await self._market.prices([order.symbol]))[order.symbol]
+        marks = await self._catch_up()
+        # nothing is awaited between the copy and its keeping: another order may be filled meanwhile
         account = deepcopy(self._account)
         done = account.trade(order, self._rules[order.symbol], price, self._clock.now(), marks)
         self._keep(account)
@@ -190,21 +192,27 @@ class PaperGateway:
             ) from error
 
     async def _catch_up(self) -> dict[str, Decimal]:
-        """Book funding that was stamped meanwhile, look for liquidation, and return the mark prices of what is held."""
-        symbols = self._account.unfunded()
+        """Book funding that was stamped meanwhile, look for liquidation, and return the mark prices of what is held.
+
+        Another order may be filled while the market is asked: the account is copied only once all answers are there.
+        """
+        while True:
+            told = await self._market.fundings(
+                {symbol: self._account.funded[symbol] + _MILLISECOND for symbol in self._account.unfunded()}
+            )
+            held = sorted(self._account.ledger.holdings)
+            prices = dict(await self._market.prices(held)) if held else {}
+            missing = [symbol for symbol in prices if symbol not in self._rules]
+            if missing:
+                await self.instruments(missing)
+            if self._account.ledger.holdings.keys() <= prices.keys():
+                break
         account = deepcopy(self._account)
         now = self._clock.now()
-        told = await self._market.fundings(
-            {symbol: account.funded[symbol] + timedelta(milliseconds=1) for symbol in symbols}
-        )
-        stamps = [funding for funding in told if funding.time <= now]
+        stamps = [funding for funding in told if account.funded[funding.symbol] < funding.time <= now]
         for funding in stamps:
             account.fund(funding)
-        held = sorted(account.ledger.holdings)
-        prices = dict(await self._market.prices(held)) if held else {}
-        missing = [symbol for symbol in prices if symbol not in self._rules]
-        if missing:
-            await self.instruments(missing)
+        prices = {symbol: prices[symbol] for symbol in account.ledger.holdings}
         taken = account.liquidate(self._rules, prices, now)
         if stamps or taken:
             self._keep(account)
