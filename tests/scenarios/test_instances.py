@@ -83,6 +83,19 @@ def test_nothing_is_asked_of_an_empty_data_directory(tmp_path: Path) -> None:
     assert not home.data.exists()
 
 
+def test_a_flatten_without_a_daemon_closes_what_was_changed_by_hand(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    with serving(home, "--speed", "max", "--from", "2024-01-03") as hand:
+        assert home.run(*RUN, **on_testnet(hand)).returncode == 0
+        order = {"symbol": "ADAUSDT", "side": "BUY", "type": "MARKET", "quantity": 333}
+        hand.signed("POST", "/fapi/v1/order", **order)
+        assert home.run("reconcile", **on_testnet(hand)).returncode == 1
+        done = home.run("flatten", "--yes", **on_testnet(hand))
+        assert done.returncode == 0, done.stderr
+        held = hand.signed("GET", "/fapi/v3/positionRisk", symbol="ADAUSDT")
+    assert all(float(one["positionAmt"]) == 0 for one in held)
+
+
 def test_a_refused_flatten_leaves_nothing_behind(tmp_path: Path) -> None:
     home = Home(tmp_path / "data")
     with serving(home, "--speed", "max", "--from", "2024-01-03") as hand:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -75,14 +76,17 @@ class Assembly:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -> AsyncIterator[Assembly]:
-    """Open and wire one instance, and release everything at the end.
+async def assembled(
+    settings: Settings, tape: TapeChoice, speed: float | None, *, closing: bool = False
+) -> AsyncIterator[Assembly]:
+    """Open and wire one instance, and release everything at the end; no model is too bad to close what is held.
 
     Raises:
         TraderError: the strategy, the model, the journal or the exchange is refused.
     """
     loaded = load_strategy(settings)
-    permit(settings, loaded)
+    if not closing:
+        permit(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
         tape = _checked(tape, loaded.strategy)
@@ -101,8 +105,6 @@ async def assembled(settings: Settings, tape: TapeChoice, speed: float | None) -
         _remember(journal, loaded)
         # a restart is no way around what the exchange told an earlier process about staying away
         venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
-        if settings.venue == "live":
-            await _require_rights(venue)
         yield _wire(settings, loaded, venue, journal, lock)
 
 
@@ -121,8 +123,13 @@ def _checked(tape: TapeChoice, strategy: Strategy) -> TapeChoice:
     return tape if tape.start is not None else replace(tape, start=first_close(read[0], strategy))
 
 
-async def _require_rights(venue: Venue) -> None:
-    """Refuse a live key that could take money away; the demo exchange does not tell."""
+async def _require_rights(settings: Settings, venue: Venue) -> None:
+    """Refuse a live key that could take money away; the demo exchange does not tell.
+
+    It is asked when the exchange may be asked again, by whoever has waited for that.
+    """
+    if settings.venue != "live":
+        return
     await venue.gateway.sync_clock()
     rights = await venue.gateway.key_rights()
     if rights is not None:
@@ -239,8 +246,8 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         _PARALLEL if isinstance(clock, WallClock) else 1,
     )
     protection = _protection(settings, terms, venue, gateway, journal, router, strategy.interval, log)
-    prefix = client_prefix(terms.instance)
-    recovery = Recovery(gateway, journal, clock, router, protection, log, terms.policies, prefix)
+    permitted = partial(_require_rights, settings, venue)
+    recovery = Recovery(gateway, journal, clock, router, protection, log, terms.policies, client_prefix(terms.instance))
     return Assembly(
         loaded=loaded,
         terms=terms,
@@ -250,7 +257,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         lock=lock,
         recovery=recovery,
         control=control,
-        startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits),
+        startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits, permitted),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
         flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
         costs=costs,

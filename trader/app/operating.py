@@ -46,9 +46,9 @@ async def flatten(settings: Settings) -> dict[str, Any]:
     if holder(journal_path(settings)) is not None:
         return request(settings, FLATTEN)
     settings, tape = tapes.again(settings)
-    async with assembled(settings, tape, None) as one:
+    async with assembled(settings, tape, None, closing=True) as one:
         with one.venue.clock.working():
-            await one.startup.run(adopt=False, flatten=True)
+            await one.startup.before_flatten()
             number = one.journal.request(FLATTEN, one.venue.clock.now())
             one.control.state()
             pending = one.control.flatten_pending()

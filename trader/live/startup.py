@@ -1,6 +1,6 @@
 """Start-up is recovery: settle, set up, verify, explain; refuse anything unexplained and say the remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
@@ -29,6 +29,10 @@ from trader.live.preflight import (
 from trader.live.recovery import START_LOOKS, Recovery
 
 
+async def _anything() -> None:
+    """Refuse nothing."""
+
+
 class Startup:
     """Make an account ready to be traded, or say why it is not.
 
@@ -41,6 +45,7 @@ class Startup:
         log: says what was done.
         costs: what trading is expected to cost, for which margin has to be left.
         limits: what guards allow; None for nothing that has to be checked.
+        permitted: refuses keys that may do too much or too little.
     """
 
     def __init__(
@@ -53,7 +58,9 @@ class Startup:
         log: FilteringBoundLogger,
         costs: Costs = NO_COSTS,
         limits: Limits | None = None,
+        permitted: Callable[[], Awaitable[None]] = _anything,
     ) -> None:
+        self._permitted = permitted
         self._costs = costs
         self._cap = None if limits is None else limits.canary_notional
         self._stop = None if limits is None else limits.protective_stop
@@ -64,27 +71,26 @@ class Startup:
         self._recovery = recovery
         self._log = log
 
-    async def run(self, *, adopt: bool, flatten: bool = False) -> None:
+    async def run(self, *, adopt: bool) -> None:
         """Check and set up everything the first close needs.
 
         Args:
             adopt: accept what is on the account as the baseline instead of refusing it.
-            flatten: everything is about to be closed, also what the strategy does not trade.
 
         Raises:
             ConfigError: position mode, margin or equity do not allow this strategy.
             Mismatch: the account holds something the journal does not explain, or the strategy does not trade any more.
             NotPermitted: the keys may not trade.
         """
+        await self._permitted()
         await self._gateway.sync_clock()
         setups = await self._setups()
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
         if self._journal.has_baseline():
-            if not flatten:
-                beside = require_traded(self._journal, self._strategy.symbols)
-                if beside:
-                    self._log.warning("held beside the strategy", holds=words(beside))
+            beside = require_traded(self._journal, self._strategy.symbols)
+            if beside:
+                self._log.warning("held beside the strategy", holds=words(beside))
             if not adopt:
                 await self._recovery.require_wallet(looks=START_LOOKS)
             await self._recovery.settle_open(give_up=adopt)
@@ -93,6 +99,24 @@ class Startup:
         await self._set_up(setups, account)
         account = await self._recovery.protect(await self._explain(account, adopt))
         await self._afford(account)
+
+    async def before_flatten(self) -> None:
+        """Check what has to hold before everything is closed: the right account, in a mode in which one order closes.
+
+        Neither what the account holds, nor what rests on it, nor what the strategy would need is in the way.
+
+        Raises:
+            ConfigError: hedge mode, or multi-assets mode where margin is isolated.
+            Mismatch: this is another account, or the journal is new and the account holds something.
+            NotPermitted: the keys may not trade.
+        """
+        await self._gateway.sync_clock()
+        for setup in await self._setups():
+            require_setup(setup, self._strategy.margin_mode)
+        if self._journal.has_baseline():
+            await self._recovery.require_wallet()
+        else:
+            await self._explain(await self._gateway.account(), adopt=False)
 
     async def _setups(self) -> list[Setup]:
         """Ask for the set-up of the strategy's symbols; where it names none, of what is held, else of any one.

@@ -303,7 +303,7 @@ async def test_a_symbol_that_was_edited_away_under_a_position_is_refused_and_not
 
 
 async def test_a_symbol_that_was_edited_away_is_traded_no_more_once_it_was_flattened(edited: World) -> None:
-    await edited.startup.run(adopt=False, flatten=True)
+    await edited.startup.before_flatten()
     assert await edited.flattener.run() == "ADAUSDT -5000"
     edited.clock.time = CLOSE + edited.strategy.interval.delta
     await edited.run(end=edited.clock.time)
@@ -331,3 +331,43 @@ async def test_a_position_beside_the_strategy_that_was_adopted_is_named_at_every
     await world.boot().startup.run(adopt=True)
     await world.boot().startup.run(adopt=False)
     assert world.log.said("held beside the strategy") == [{"holds": "BTCUSDT +25"}]
+
+
+async def test_neither_a_changed_position_nor_a_lack_of_margin_is_in_the_way_of_closing_everything(
+    world: World,
+) -> None:
+    world.boot().begin("10")
+    world.exchange.trade("333", "by-hand")
+    world.exchange.setups[ADA] = replace(world.exchange.setups[ADA], leverage=7)
+    world.strategy.exposure = 1000.0
+    with pytest.raises(Mismatch):
+        await world.startup.run(adopt=False)
+    await world.startup.before_flatten()
+    assert await world.flattener.run() == "ADAUSDT -343"
+    assert world.exchange.position() == 0
+
+
+async def test_another_account_is_not_closed(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.cash -= 5
+    with pytest.raises(Mismatch, match="another account"):
+        await world.startup.before_flatten()
+
+
+@pytest.mark.parametrize("held", ["0", "10"])
+async def test_a_new_journal_closes_no_account_that_holds_something(held: str, world: World) -> None:
+    world.boot()
+    if Decimal(held):
+        world.exchange.trade(held, "before")
+        with pytest.raises(Mismatch, match="This journal is new"):
+            await world.startup.before_flatten()
+    else:
+        await world.startup.before_flatten()
+    assert world.journal.has_baseline() is (held == "0")
+
+
+async def test_an_account_in_hedge_mode_is_not_closed(world: World) -> None:
+    world.boot().begin("10")
+    world.exchange.setups[ADA] = replace(world.exchange.setups[ADA], hedge_mode=True)
+    with pytest.raises(ConfigError, match="one-way"):
+        await world.startup.before_flatten()

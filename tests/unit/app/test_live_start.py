@@ -1,0 +1,47 @@
+"""What an instance of the live venue asks of the exchange before its start; no socket is opened here."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from trader.app import venues
+from trader.app.assembly import assembled
+from trader.app.strategies import load_strategy
+from trader.app.tapes import TapeChoice
+from trader.config import Settings
+from trader.errors import NotPermitted, RateLimited
+from trader.journal.journal import Journal
+from trader.journal.rows import Binding
+
+NO_TAPE = TapeChoice(None)
+
+
+def banned(folder: Path, *, overruled: bool) -> Settings:
+    """Leave a journal of the live venue in which a ban of ten minutes is kept."""
+    settings = Settings(data_dir=folder, venue="live", live="I-understand", api_key="k" * 32, api_secret="s" * 32)
+    loaded = load_strategy(settings)
+    home = venues.folder(settings, NO_TAPE, loaded.strategy.name)
+    home.mkdir(parents=True)
+    now = datetime.now(UTC)
+    binding = Binding("live", "main", "", loaded.strategy.name, False)
+    journal = Journal.open(home / "journal.db", binding, create=True, at=now)
+    journal.keep_cooldown(now + timedelta(minutes=10))
+    journal.close()
+    return settings.model_copy(update={"overrule": loaded.worth.hash}) if overruled else settings
+
+
+async def test_a_live_start_during_a_ban_is_wired_so_that_the_daemon_can_wait(tmp_path: Path) -> None:
+    async with assembled(banned(tmp_path, overruled=True), NO_TAPE, None) as one:
+        assert one.venue.gateway.cooldown is not None
+        with pytest.raises(RateLimited):
+            await one.startup.run(adopt=False)
+
+
+async def test_a_model_without_a_go_may_close_what_is_held_and_nothing_else(tmp_path: Path) -> None:
+    settings = banned(tmp_path, overruled=False)
+    with pytest.raises(NotPermitted, match="live money needs a GO"):
+        async with assembled(settings, NO_TAPE, None):
+            pass
+    async with assembled(settings, NO_TAPE, None, closing=True) as one:
+        assert one.journal.cooldown() is not None
