@@ -243,15 +243,20 @@ class Cycle:
         return self._window
 
     def _intents(self, inputs: Inputs, decision: Decision, now: datetime) -> list[Intent]:
+        # only a loss at its limit closes into a halt; what it closes is not too old before the next close is due
+        halts = decision.state is State.HALTED
+        not_after = decision.close + (self._strategy.interval.delta if halts else self._terms.max_delay)
         intents: list[Intent] = []
         attempts: dict[tuple[str, str], int] = {}
         for leg in decision.legs:
             attempt = attempts.get((leg.symbol, leg.kind), 0)
             attempts[leg.symbol, leg.kind] = attempt + 1
-            intents.append(self._intent(decision.close, leg, attempt, now, inputs.book.prices[leg.symbol]))
+            intents.append(self._intent(decision.close, leg, attempt, now, not_after, inputs.book.prices[leg.symbol]))
         return intents
 
-    def _intent(self, close: datetime, leg: Leg, attempt: int, now: datetime, price: Decimal) -> Intent:
+    def _intent(
+        self, close: datetime, leg: Leg, attempt: int, now: datetime, not_after: datetime, price: Decimal
+    ) -> Intent:
         return Intent(
             client_id=client_id(self._terms.instance, close, leg.symbol, leg.kind, attempt),
             close=close,
@@ -261,7 +266,7 @@ class Cycle:
             quantity=leg.quantity,
             reduce_only=leg.reduce_only,
             intended_at=now,
-            not_after=close + self._terms.max_delay,
+            not_after=not_after,
             price=price,
             limit=leg.limit,
         )
