@@ -61,7 +61,7 @@ def test_nothing_waits_inside_the_limit_and_never_longer_than_needed(calls: list
 
 
 @given(st.lists(gaps, min_size=1, max_size=80))
-def test_an_order_is_denied_exactly_when_ten_seconds_are_full(waits: list[dt.timedelta]) -> None:
+def test_an_order_is_put_off_exactly_while_and_until_ten_seconds_are_full(waits: list[dt.timedelta]) -> None:
     clock = FakeClock()
     limiter = limited(clock)
     sent: list[dt.datetime] = []
@@ -72,8 +72,9 @@ def test_an_order_is_denied_exactly_when_ten_seconds_are_full(waits: list[dt.tim
             limiter.admit_order()
             sent.append(clock.now())
         else:
-            with pytest.raises(Denied):
+            with pytest.raises(RateLimited) as raised:
                 limiter.admit_order()
+            assert raised.value.retry_at == sent[-5] + dt.timedelta(seconds=10)
     assert clock.slept == []
 
 

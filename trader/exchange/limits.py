@@ -159,19 +159,19 @@ class Limiter:
             window.use(now, weight)
 
     def admit_order(self) -> None:
-        """Count an order; it never waits, because it would be late.
+        """Count an order; it never waits: whoever sends it may be asked again before it leaves.
 
         Raises:
-            RateLimited: the exchange has told us to stay away.
-            Denied: an order limit is reached.
+            RateLimited: the exchange has told us to stay away, or an order limit is reached until then.
         """
         self._refuse_while_cooling()
         now = self._clock.now()
         for window in self._orders:
             if window.used(now) >= window.limit:
-                raise Denied(
+                raise RateLimited(
                     f"{window.limit} orders were sent within {window.length.total_seconds():.0f} seconds, the "
-                    "exchange's limit; nothing was sent, try at the next close."
+                    "exchange's limit; nothing was sent.",
+                    retry_at=window.free_at(now, 1),
                 )
         for window in self._orders:
             window.use(now, 1)
