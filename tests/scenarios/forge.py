@@ -104,7 +104,8 @@ def _become(order: dict[str, object], files: Sequence[int]) -> NoReturn:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, file in enumerate((nothing, *files)):
             os.dup2(file, number)
-            os.close(file)
+            if file != number:
+                os.close(file)
         os.chdir(str(order["directory"]))
         os.environ.clear()
         os.environ.update(order["environment"])  # type: ignore[call-overload]

@@ -5,6 +5,8 @@ import json
 import shutil
 import sqlite3
 import zlib
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -56,6 +58,43 @@ def test_a_copy_of_something_else_and_a_damaged_one_are_refused_and_change_nothi
     assert refused.returncode == 74
     assert "damaged" in refused.stderr
     assert home.journal("select * from decisions") == before
+
+
+def test_a_run_that_goes_on_counts_what_was_booked_since_the_equity_it_starts_from(home: Home) -> None:
+    before = home.document("status")["last_close"]
+    told = home.document("run", "--cycles", "3", "--speed", "max")
+    first = told["closes"][0]["close"]
+    paid = home.journal("select time, amount from incomes where kind = 'FUNDING_FEE'")
+    start = Decimal(datetime.fromisoformat(before).timestamp() * 1000)
+    gap = [Decimal(amount) for time, amount in paid if start < time <= datetime.fromisoformat(first).timestamp() * 1000]
+    later = [Decimal(amount) for time, amount in paid if time > start]
+    assert any(gap)
+    assert Decimal(told["metrics"]["funding"]) == sum(later)
+    assert sum(Decimal(trip["funding"]) for trip in told["round_trips"]) == sum(later)
+
+
+def test_a_request_that_nobody_heard_is_told_and_shown_until_the_next_start_obeys_it(home: Home) -> None:
+    assert home.document("status")["requests"] == []
+    asked = home.run("halt")
+    assert (asked.returncode, "the next start obeys" in asked.stderr) == (0, True)
+    assert home.document("status")["requests"] == ["halt"]
+    assert home.run("run", "--cycles", "1", "--speed", "max").returncode == 0
+    told = home.document("status")
+    assert (told["requests"], told["state"]) == ([], "HALTED")
+
+
+@pytest.mark.parametrize(
+    "words", [("resume",), ("flatten",), ("journal", "prune"), ("journal", "restore", "COPY")], ids=lambda w: w[-1]
+)
+def test_a_question_that_nobody_can_answer_changes_nothing_and_leaves_stdout_alone(
+    home: Home, words: tuple[str, ...]
+) -> None:
+    copy = home.document("journal", "backup")["backup"]
+    content = (home.exchange / "journal.db").read_bytes()
+    refused = home.run(*(copy if word == "COPY" else word for word in words), "--json")
+    assert (refused.returncode, refused.stdout) == (1, ""), refused.stderr
+    assert "--yes" in refused.stderr
+    assert (home.exchange / "journal.db").read_bytes() == content
 
 
 def test_a_journal_of_a_newer_version_is_refused_everywhere_and_stays_as_it_is(home: Home) -> None:
@@ -114,6 +153,7 @@ BACK_TO_THE_FIRST_SCHEMA = (
     "drop table stops",
     "drop table blocks",
     "alter table transcripts drop column blocks",
+    "alter table requests drop column seen",
     "delete from meta where key in ('configuration', 'stages')",
     "update alembic_version set version_num = '0001'",
 )

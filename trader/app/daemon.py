@@ -113,8 +113,9 @@ async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dic
         starts.prosper()
         if not options.collect:
             return None
-        start_equity = before[-1].equity if before else one.journal.baseline().equity
-        return _document(one, reports, start_equity)
+        begun = one.journal.baseline()
+        start = (before[-1].close, before[-1].equity) if before else (begun.at, begun.equity)
+        return _document(one, reports, *start)
 
 
 def _daemon(
@@ -172,12 +173,13 @@ def _status(report: CloseReport, interval: Interval) -> str:
     )
 
 
-def _document(one: Assembly, reports: list[CloseReport], start_equity: Decimal) -> dict[str, Any]:
+def _document(one: Assembly, reports: list[CloseReport], start: datetime, start_equity: Decimal) -> dict[str, Any]:
+    """Write a run as a document; what was booked between `start`, when the equity was, and the first close is in it."""
     since = reports[0].close if reports else None
     trades, forced = _trades(one.journal, since) if since else ([], [])
     incomes = one.journal.incomes(since=since) if since else []
-    # funding stamped at the first close was paid before this run's first decision
-    paid = [booking for booking in incomes if booking.kind == FUNDING and since and booking.time > since]
+    booked = one.journal.incomes(since=start) if reports else []
+    paid = [booking for booking in booked if booking.kind == FUNDING and booking.time > start]
     return document(
         one.loaded.strategy,
         reports,

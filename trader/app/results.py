@@ -78,7 +78,9 @@ def document(
     found["round_trips"] = round_trip_rows(trips, strategy.interval, start_equity)
     found["performance"] = _performance(strategy.interval, reports, trades, trips, start_equity)
     if len(symbols) != 1:
-        found["portfolio"] = _of_many(reports, trades, forced, bookings, cleared, strategy.interval)
+        # causes are told apart between closes, so from the first one on
+        later = [one for one in bookings if one.time > reports[0].close] if reports else []
+        found["portfolio"] = _of_many(reports, trades, forced, later, cleared, strategy.interval)
     return found | ({"generated": True} if generated else {})
 
 

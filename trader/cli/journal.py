@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from trader.cli.operate import YesFlag
-from trader.cli.values import JsonFlag, moment, show
+from trader.cli.values import JsonFlag, confirm, moment, show
 
 page = typer.Typer(no_args_is_help=True, help="Copy the journal, put a copy back, make it smaller, hand it out.")
 
@@ -54,8 +54,8 @@ def restore(
     settings = load_settings()
     plan = lifetime.compared(settings, copy)
     if not yes:
-        show(plan, as_json=False)
-        typer.confirm("The journal is replaced; orders made since are not in the copy. Restore?", abort=True)
+        show(plan, as_json=False, err=True)
+        confirm("The journal is replaced; orders made since are not in the copy. Restore?")
     show(lifetime.restore(settings, copy), as_json=as_json)
 
 
@@ -81,8 +81,8 @@ def prune(
     settings = load_settings()
     since = before or datetime.now(UTC) - timedelta(days=keep)
     if not yes:
-        show(lifetime.prune(settings, since, pretend=True), as_json=False)
-        typer.confirm("These transcripts are dropped for good. Prune?", abort=True)
+        show(lifetime.prune(settings, since, pretend=True), as_json=False, err=True)
+        confirm("These transcripts are dropped for good. Prune?")
     show(lifetime.prune(settings, since, pretend=False), as_json=as_json)
 
 

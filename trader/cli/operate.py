@@ -1,13 +1,14 @@
 """Commands that change what the daemon does."""
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
 from trader.cli.progress import progress
-from trader.cli.values import JsonFlag, StrategyOption, show
+from trader.cli.values import JsonFlag, StrategyOption, confirm, show
 
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
@@ -38,7 +39,7 @@ def resume(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
       trader resume --yes --json
     """
     if not yes:
-        typer.confirm("Trading starts again at the next close, and the drawdown is counted anew. Resume?", abort=True)
+        confirm("Trading starts again at the next close, and the drawdown is counted anew. Resume?")
     _ask("resume", as_json)
 
 
@@ -56,7 +57,7 @@ def flatten(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
     settings = load_settings()
     configure(settings.log)
     if not yes:
-        typer.confirm("Every position is closed at market, then the daemon halts. Flatten?", abort=True)
+        confirm("Every position is closed at market, then the daemon halts. Flatten?")
     show(asyncio.run(close_everything(settings)), as_json=as_json)
 
 
@@ -134,4 +135,7 @@ def _ask(kind: str, as_json: bool) -> None:
     from trader.app.operating import request
     from trader.app.settings import load_settings
 
-    show(request(load_settings(), kind), as_json=as_json)
+    told = request(load_settings(), kind)
+    show(told, as_json=as_json)
+    if told["daemon"] is None:
+        sys.stderr.write("No daemon runs; the next start obeys this before it sends an order.\n")

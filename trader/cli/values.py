@@ -56,6 +56,15 @@ def pace(text: str) -> float:
     return found
 
 
+def confirm(question: str) -> None:
+    """Go on only where a person says yes; asked on stderr, because stdout belongs to what a command answers."""
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        sys.stderr.write("\nNothing was done; answer y, or give --yes where nobody can answer.\n")
+        raise typer.Exit(1)
+
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; logs stay on stderr.")]
 StrategyOption = Annotated[
     str | None, typer.Option("--strategy", help="A strategy file, or the name of a shipped one.", show_default=False)
@@ -126,8 +135,10 @@ def stored(symbol: str | None, interval: str | None) -> "Stored | None":
     return Stored(symbol, None if interval is None else Interval.parse(interval))
 
 
-def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool, text: str = "") -> None:
-    """Print one JSON document, or for people a table of it, or the text given."""
+def show(
+    document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: bool, text: str = "", err: bool = False
+) -> None:
+    """Print one JSON document, or for people a table of it, or the text given; `err` what precedes a question."""
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return
@@ -136,10 +147,10 @@ def show(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, as_json: 
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(stderr=err)
     if not console.is_terminal:
         # a pipe has no edge that a row could break at
-        console = Console(width=_WIDE)
+        console = Console(width=_WIDE, stderr=err)
     console.print(_pairs(document) if isinstance(document, Mapping) else _rows(document, console))
 
 

@@ -38,6 +38,7 @@ def summary(journal: Reader, *, running: bool, ready: bool, pid: int | None) -> 
         "last_decision": _decision(last) if last else None,
         "missed": _missed(journal),
         "why": state.why,
+        "requests": [one.kind for one in journal.pending_requests()],
         "cooldown": _cooldown(journal, embedded=binding is None or binding.venue == "sim"),
     }
 

@@ -20,7 +20,7 @@ from trader.status.sight import Sight
 
 PROMISED = {
     "state", "ready", "venue", "strategy", "model", "position", "equity", "last_close", "next_close",
-    "last_decision", "why",
+    "last_decision", "why", "requests",
 }  # fmt: skip
 
 
