@@ -129,6 +129,10 @@ def test_hedge_mode_and_a_key_without_futures_fail_with_the_way_out(testnet: Ope
     said = testnet.failed("modes")
     testnet.happens(do="position_mode", dualSidePosition="false")
     assert "Preferences > Position Mode" in said
+    testnet.happens(do="fee_burn", feeBurn="true")
+    said = testnet.failed("modes")
+    testnet.happens(do="fee_burn", feeBurn="false")
+    assert "fee deduction in BNB" in said
 
 
 def test_what_somebody_opened_by_hand_fails_until_it_is_adopted(testnet: Operated) -> None:

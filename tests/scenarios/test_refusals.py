@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.scenarios.exchange import Hand, serving
-from tests.scenarios.processes import Home
+from tests.scenarios.processes import Home, agrees, rows
 from trader.sim.generated import generated_tape
 
 STRATEGIES = Path(__file__).resolve().parents[2] / "deploy" / "strategies"
@@ -199,3 +199,22 @@ def test_a_position_moved_by_hand_is_refused_at_the_next_start(tmp_path: Path) -
         assert hand.signed("POST", "/fapi/v1/order", **order)["orderId"]
         refused(home, 77, "--adopt", *run, **on_testnet(hand))
         assert home.run("reconcile", "--json", **on_testnet(hand)).returncode == 1
+
+
+def test_fees_that_were_paid_in_bnb_lose_no_trade_and_a_start_that_would_pay_them_is_refused(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    plan = home.plan({"on": {"path": "POST /fapi/v1/order", "nth": 2}, "do": "fee_burn", "feeBurn": "true"})
+    span = ("run", "--speed", "max", "--from", "2024-01-03", "--to")
+    done = home.run(*span, "2024-01-14", TRADER_SIM__FAULTS=plan)
+    assert done.returncode == 0, done.stderr
+    agrees(home)
+    assert "fees paid in other coins" in done.stderr
+    burnt = rows(home.exchange / "ledger.db", "select commission from trades where commission_asset = 'BNB'")
+    assert burnt
+    told = home.document("reconcile")
+    assert told["differences"] == []
+    assert float(told["fees_in_other_coins"]["BNB"]) == pytest.approx(sum(float(paid) for (paid,) in burnt))
+    refused = home.run(*span, "2024-01-16")
+    assert refused.returncode == 78
+    assert "pays its fees in BNB" in refused.stderr
+    assert "fee deduction in BNB" in refused.stderr

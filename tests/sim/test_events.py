@@ -299,3 +299,23 @@ def test_every_event_is_tested_here() -> None:
     assert [name for name in EVENTS if f'do="{name}"' not in source] == []
     assert set(events._HANDLERS) == EVENTS
     assert inspect.getdoc(events.perform)
+
+
+def test_fees_in_bnb_leave_the_wallet_and_are_told_with_their_asset(open_market: Any, market: Any) -> None:
+    client = open_market(market.steps(0.5, 0.5001))
+    assert client.read("/fapi/v1/feeBurn") == {"feeBurn": False}
+    client.post("/fapi/v1/feeBurn", feeBurn="true")
+    assert client.read("/fapi/v1/feeBurn") == {"feeBurn": True}
+    assert client.read("/fapi/v2/account")["feeBurn"] is True
+    before = client.wallet
+    client.order("BUY", 10_000)
+    (trade,) = client.read("/fapi/v1/userTrades", symbol="ADAUSDT")
+    paid = D(trade["quoteQty"]) * D("0.0005") * D("0.9") / 500
+    assert (trade["commissionAsset"], D(trade["commission"])) == ("BNB", paid.quantize(D("1e-8")))
+    assert client.wallet == before
+    (row,) = client.read("/fapi/v1/income", incomeType="COMMISSION")
+    assert (row["asset"], D(row["income"])) == ("BNB", -D(trade["commission"]))
+    client.happen(do="fee_burn", feeBurn=False)
+    client.order("SELL", 10_000)
+    assert client.read("/fapi/v1/userTrades", symbol="ADAUSDT")[-1]["commissionAsset"] == "USDT"
+    assert client.refused("POST", "/fapi/v1/feeBurn") == -1102

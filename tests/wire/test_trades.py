@@ -1,11 +1,12 @@
 """Trades, bookings and orders at rest: paged to the end, nothing twice, nothing lost."""
 
 import datetime as dt
+from decimal import Decimal
 
 import pytest
 
 from tests.wire.fakes import FILLED, START, FakeSession, Reply, scripted
-from trader.errors import ExchangeError, Mismatch
+from trader.errors import ExchangeError
 from trader.exchange.answers import OrderAnswer
 from trader.exchange.mapping import order_of
 
@@ -93,12 +94,12 @@ async def test_a_trade_told_twice_is_one_fill_with_a_sign() -> None:
     assert (sold.quantity, bought.quantity, str(sold.fee), str(sold.realised)) == (-5, 5, "0.0015", "-0.5")
 
 
-async def test_a_fee_in_another_coin_is_not_counted_as_money() -> None:
-    gateway, _ = history([trade(1, commissionAsset="BNB", commission="0")])
-    assert len(await gateway.fills("ADAUSDT")) == 1
-    gateway, _ = history([trade(1, commissionAsset="BNB")])
-    with pytest.raises(Mismatch, match="BNB"):
-        await gateway.fills("ADAUSDT")
+async def test_a_fee_in_another_coin_is_not_counted_as_money_and_loses_no_trade() -> None:
+    gateway, _ = history([trade(1, commissionAsset="BNB", commission="0"), trade(2, commissionAsset="BNB"), trade(3)])
+    free, burnt, plain = await gateway.fills("ADAUSDT")
+    assert (free.fee, free.paid) == (0, None)
+    assert (burnt.fee, burnt.paid) == (0, (Decimal("0.0015"), "BNB"))
+    assert (str(plain.fee), plain.paid) == ("0.0015", None)
 
 
 @pytest.mark.parametrize("name", ["id", "orderId", "qty", "price", "commission", "realizedPnl", "time", "side"])

@@ -26,6 +26,7 @@ from trader.live.ports import Gateway
 from trader.live.preflight import (
     Size,
     require_bracket,
+    require_fees_in_usdt,
     require_flat,
     require_least,
     require_margin,
@@ -142,11 +143,13 @@ class AccountChecks:
             self._findings.passed("symbols", "; ".join(said))
 
     async def _modes(self, gateway: Gateway, account: Account) -> None:
-        for symbol in self._strategy.symbols:
-            with self._findings.checking("modes"):
-                setup = await gateway.setup(symbol)
-                require_setup(setup, self._strategy.margin_mode)
-                self._leverage(setup, held=bool(account.quantity(symbol)))
+        with self._findings.checking("modes"):
+            require_fees_in_usdt(await gateway.burns_fees())
+            for symbol in self._strategy.symbols:
+                with self._findings.checking("modes"):
+                    setup = await gateway.setup(symbol)
+                    require_setup(setup, self._strategy.margin_mode)
+                    self._leverage(setup, held=bool(account.quantity(symbol)))
 
     def _leverage(self, setup: Setup, *, held: bool) -> None:
         wanted = (self._strategy.leverage, self._strategy.margin_mode)

@@ -15,7 +15,7 @@ from trader.journal.queries import Reader
 from trader.live.leverage import expected_leverage
 from trader.live.market import Lookout
 from trader.live.ports import Clock, Gateway
-from trader.live.preflight import require_most, require_setup, sizes_of
+from trader.live.preflight import require_fees_in_usdt, require_most, require_setup, sizes_of
 from trader.live.record import last_forecasts
 
 _SHOWN = 5
@@ -42,6 +42,7 @@ class BasketChecks:
         held = sorted(symbol for symbol, one in account.positions.items() if one.quantity)
         asked = held or sorted((await gateway.listed())[0])[:1]
         strategy = self._strategy
+        require_fees_in_usdt(await gateway.burns_fees())
         for setup in await gateway.setups_of(asked):
             require_setup(setup, strategy.margin_mode)
             if not account.quantity(setup.symbol):

@@ -112,7 +112,8 @@ async def compare(journal: Reader, gateway: BinanceGateway) -> dict[str, Any]:
     booked = begun.wallet + sum(known.values(), Decimal(0))
     if abs(booked - account.wallet) >= _CENT:
         found.append(f"the journal's bookings make a wallet of {money(booked)}, the exchange says {account.wallet}")
-    return {
+    paid = {coin: money(amount) for coin, amount in journal.paid_elsewhere().items()}
+    return ({"fees_in_other_coins": paid} if paid else {}) | {
         "differences": found,
         "position": {symbol: money(p.quantity) for symbol, p in account.positions.items() if p.quantity},
         "stops": standing(journal),

@@ -53,7 +53,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One trade of ours; `quantity` is signed, `fee` and `realised` are in USDT, a paid fee is positive."""
+    """One trade of ours; `quantity` is signed, `fee` and `realised` are in USDT, a paid fee is positive.
+
+    A fee that was paid in another coin is not in `fee` but in `paid`, with its coin.
+    """
 
     trade_id: str
     exchange_id: str
@@ -63,6 +66,7 @@ class Fill:
     fee: Decimal
     realised: Decimal
     time: datetime
+    paid: tuple[Decimal, str] | None = None
 
 
 def client_prefix(instance: str) -> str:

@@ -152,6 +152,12 @@ class AccountConfig(_Model):
     multi_assets_margin: bool
 
 
+class FeeBurn(_Model):
+    """GET feeBurn."""
+
+    fee_burn: bool
+
+
 class ApiRestrictions(_Model):
     """GET apiRestrictions, of the spot host: what the key may do."""
 
@@ -284,6 +290,7 @@ BRACKETS = TypeAdapter(list[SymbolBrackets])
 ACCOUNT = TypeAdapter(AccountAnswer)
 API_RESTRICTIONS = TypeAdapter(ApiRestrictions)
 ACCOUNT_CONFIG = TypeAdapter(AccountConfig)
+FEE_BURN = TypeAdapter(FeeBurn)
 SYMBOL_CONFIGS = TypeAdapter(list[SymbolConfig])
 LEVERAGE = TypeAdapter(LeverageAnswer)
 ORDER = TypeAdapter(OrderAnswer)

@@ -90,6 +90,10 @@ class BinanceGateway(Market, StopOrders):
         told = {row.symbol: row for row in rows}
         return [mapping.setup_of(known(told, symbol, endpoints.SYMBOL_CONFIG), config) for symbol in symbols]
 
+    async def burns_fees(self) -> bool:
+        """Whether the account pays its fees in BNB."""
+        return (await self._calls.ask(endpoints.FEE_BURN, {}, answers.FEE_BURN)).fee_burn
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""
         answer = await self._calls.once(

@@ -133,25 +133,18 @@ def answers_request(order: Order, request: OrderRequest) -> bool:
 
 
 def fill_of(row: answers.TradeRow) -> Fill:
-    """Return one trade.
-
-    Raises:
-        Mismatch: its fee was not paid in USDT, so that our money cannot be counted.
-    """
-    if row.commission_asset != USDT and row.commission:
-        raise Mismatch(
-            f"The fee of trade {row.id} of {row.symbol} was paid in {row.commission_asset}, not USDT; switch off "
-            "paying fees in other coins and correct the journal by hand."
-        )
+    """Return one trade; a fee in another coin leaves the wallet of USDT as it is, and so it is no fee of ours there."""
+    elsewhere = row.commission_asset != USDT and bool(row.commission)
     return Fill(
         trade_id=row.id,
         exchange_id=row.order_id,
         symbol=row.symbol,
         quantity=_sign(row.side) * row.qty,
         price=row.price,
-        fee=row.commission,
+        fee=Decimal(0) if elsewhere else row.commission,
         realised=row.realized_pnl,
         time=from_milliseconds(row.time),
+        paid=(row.commission, row.commission_asset) if elsewhere else None,
     )
 
 

@@ -110,6 +110,10 @@ class PaperGateway:
         """Return how the imagined account is configured for each of some symbols."""
         return [await self.setup(symbol) for symbol in symbols]
 
+    async def burns_fees(self) -> bool:
+        """Whether the imagined account pays its fees in BNB: never."""
+        return False
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's imagined leverage."""
         account = deepcopy(self._account)

@@ -12,7 +12,7 @@ from trader.domain.order import Fill
 from trader.errors import JournalError
 from trader.execution.reconcile import TRANSFERS, moved
 from trader.journal import schema, statements
-from trader.journal.queries import PEAK, PEAK_AFTER, Reader, number
+from trader.journal.queries import PAID_ELSEWHERE, PEAK, PEAK_AFTER, Reader, number
 
 _BEFORE = "trades_before_baseline"
 
@@ -41,9 +41,14 @@ class Bookings(Reader):
 
     def _keep_fill(self, connection: Connection, fill: Fill) -> bool:
         """Keep a trade and move its position; False where it is known."""
-        values = {name: getattr(fill, name) for name in Fill.__slots__}
+        values = {name: getattr(fill, name) for name in Fill.__slots__ if name != "paid"}
         if connection.execute(statements.FILL, values).rowcount != 1:
             return False
+        if fill.paid is not None:
+            amount, coin = fill.paid
+            paid = self.paid_elsewhere()
+            texted = texts(paid | {coin: paid.get(coin, Decimal(0)) + amount})
+            connection.execute(statements.PUT, {"key": PAID_ELSEWHERE, "value": texted})
         self._move(connection, fill)
         return True
 

@@ -184,11 +184,7 @@ class Reader(Transcripts, StopReader):
         return None if row is None or row.last_trade is None else str(row.last_trade)
 
     def earlier_trade_ids(self, symbol: str, back: int) -> list[str | None]:
-        """Return from where trades that came before the newest can be asked for again, nearest first.
-
-        That is the trade `back` before the newest where there are so many, and the last one in the baseline, None where
-        the baseline asked for none.
-        """
+        """Return from where trades may be asked for again: `back` before the newest, and the baseline (None: all)."""
         begun = self.baseline().last_trades.get(symbol)
         known = [one.trade_id for one in self.fills() if one.symbol == symbol]
         later = sorted((one for one in known if number(one) > number(begun or "")), key=number)
@@ -309,6 +305,10 @@ class Reader(Transcripts, StopReader):
         row = self._one(_META, key=key)
         return row and str(row[0])
 
+    def paid_elsewhere(self) -> dict[str, Decimal]:
+        """Return what trades have cost in other coins than USDT, which no booking of ours shows, by coin."""
+        return amounts(self.get(PAID_ELSEWHERE) or "{}")
+
     def cooldown(self) -> datetime | None:
         """Return until when the exchange said last that it wants no request; it may have passed."""
         return datetime.fromisoformat(kept) if (kept := self.get(COOLDOWN)) else None
@@ -317,6 +317,7 @@ class Reader(Transcripts, StopReader):
 COOLDOWN = "cooldown"
 CONFIGURATION = "configuration"
 PAPER = "paper"
+PAID_ELSEWHERE = "paid_elsewhere"
 PEAK = "peak"
 PEAK_AFTER = "peak_after"
 

@@ -80,6 +80,10 @@ class Gateway(Protocol):
         """Return how the account is configured for each of some symbols."""
         ...
 
+    async def burns_fees(self) -> bool:
+        """Whether the account pays its fees in BNB."""
+        ...
+
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""
         ...

@@ -42,6 +42,19 @@ def require_setup(setup: Setup, margin_mode: MarginMode) -> None:
         raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")
 
 
+def require_fees_in_usdt(burns: bool) -> None:
+    """Refuse an account whose fees are not paid in USDT, which is the only money that is counted.
+
+    Raises:
+        ConfigError: they are paid in BNB.
+    """
+    if burns:
+        raise ConfigError(
+            "The account pays its fees in BNB, so that neither equity nor costs can be counted in USDT; switch that "
+            "off (Binance: Futures > Preferences > fee deduction in BNB), then start again."
+        )
+
+
 def require_rights(rights: KeyRights) -> None:
     """Refuse a key that cannot trade, or that could take money away.
 

@@ -74,6 +74,8 @@ class Recovery:
         self._protection = protection
         self._policies = policies
         self._prefix = prefix
+        # what was told already of fees in other coins
+        self._paid: dict[str, Decimal] = {}
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
@@ -124,6 +126,10 @@ class Recovery:
         since = self._journal.last_income_time()
         start = self._journal.baseline().at if since is None else since - _OVERLAP
         new = self._journal.record_incomes(await self._gateway.incomes(start))
+        paid = self._journal.paid_elsewhere()
+        if paid != self._paid:
+            self._log.warning("fees paid in other coins", **{coin: str(amount) for coin, amount in paid.items()})
+            self._paid = paid
         for income in new:
             if income.kind in TRANSFERS:
                 self._log.warning("money moved in or out", kind=income.kind, amount=str(income.amount))

@@ -15,6 +15,7 @@ from trader.live.ports import Clock, Gateway
 from trader.live.preflight import (
     NO_COSTS,
     require_bracket,
+    require_fees_in_usdt,
     require_flat,
     require_least,
     require_margin,
@@ -87,6 +88,7 @@ class Startup:
         setups = await self._setups()
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
+        require_fees_in_usdt(await self._gateway.burns_fees())
         if self._journal.has_baseline():
             beside = require_traded(self._journal, self._strategy.symbols)
             if beside:

@@ -145,6 +145,7 @@ _HANDLERS: Mapping[str, Callable[[Desk, Params, Mapping[str, Any]], None]] = {
     "margin_type": _by_request(settings.set_margin_type),
     "position_mode": _by_request(settings.set_position_mode),
     "multi_assets": _by_request(settings.set_multi_assets),
+    "fee_burn": _by_request(settings.set_fee_burn),
     "trigger": _trigger,
     "transfer": _transfer,
     "adl": _adl,

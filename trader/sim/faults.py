@@ -57,6 +57,7 @@ _EVENTS: Mapping[str, tuple[str, ...]] = {
     "margin_type": ("symbol", "marginType"),
     "position_mode": ("dualSidePosition",),
     "multi_assets": ("multiAssetsMargin",),
+    "fee_burn": ("feeBurn",),
     "trigger": ("symbol",),
     "transfer": ("amount",),
     "adl": ("symbol",),

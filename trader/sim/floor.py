@@ -38,12 +38,18 @@ class News:
     algos: list[Algo] = field(default_factory=list)
 
 
+BNB = "BNB"
+BNB_PRICE = Decimal(500)
+"""What a BNB is worth here, at any time; there is no tape of it."""
+_BURN_RATE = Decimal("0.9")
+
+
 class Floor:
     """Hold one account on a tape at an instant.
 
     ``open`` are resting orders, ``waiting`` algo orders not yet triggered, ``triggered`` those whose order (the key) is
     at work. ``fees`` overrides (maker, taker) by symbol ("" for all), ``rules`` refuses what would open a position, by
-    symbol or "" for all.
+    symbol or "" for all. With ``burn`` fees are paid in BNB, of which there is always enough.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Floor:
         self.waiting: dict[int, Algo] = {}
         self.triggered: dict[int, Algo] = {}
         self.fees: dict[str, tuple[Decimal, Decimal]] = {}
+        self.burn = False
         self.rules: dict[str, tuple[int, str]] = {}
 
     # -- prices ---------------------------------------------------------------------------------------------------
@@ -224,23 +231,27 @@ class Floor:
         self, order: Order, price: Decimal, quantity: Decimal, pnl: Decimal, fee: Decimal, maker: bool = False
     ) -> None:
         """Write down an execution and what it does to the wallet."""
+        asset = BNB if self.burn and fee > 0 else "USDT"
+        if asset == BNB:
+            fee = q8(fee * _BURN_RATE / BNB_PRICE)
         trade = Trade(
             self.next_trade, order.order_id, order.symbol, order.side, order.position_side, price, quantity, pnl, fee,
-            self.now, maker,
+            self.now, maker, asset,
         )  # fmt: skip
         self.next_trade += 1
         self.news.trades.append(trade)
-        for kind, amount in (("REALIZED_PNL", pnl), ("COMMISSION", -fee)):
+        for kind, amount, of in (("REALIZED_PNL", pnl, "USDT"), ("COMMISSION", -fee, asset)):
             if amount:
-                self.pay(order.symbol, kind, amount, trade)
+                self.pay(order.symbol, kind, amount, trade, of)
         self.account.update_time = self.now
 
-    def pay(self, symbol: str, kind: str, amount: Decimal, trade: Trade | None = None) -> None:
-        """Change the wallet and say why."""
-        self.account.wallet += amount
+    def pay(self, symbol: str, kind: str, amount: Decimal, trade: Trade | None = None, asset: str = "USDT") -> None:
+        """Change the wallet of an asset and say why."""
+        if asset == "USDT":
+            self.account.wallet += amount
         self.account.update_time = self.now
         trade_id, order_id = (trade.trade_id, trade.order_id) if trade else (0, 0)
-        self.news.incomes.append(Income(self.next_income, symbol, kind, amount, self.now, trade_id, order_id))
+        self.news.incomes.append(Income(self.next_income, symbol, kind, amount, self.now, trade_id, order_id, asset))
         self.next_income += 1
 
     def drop(self, position: Position) -> None:

@@ -117,7 +117,7 @@ def account_v2(desk: Desk, params: Params) -> str:
         )
     head = {
         "feeTier": 0,
-        "feeBurn": False,
+        "feeBurn": desk.switches.fee_burn,
         "canTrade": True,
         "canDeposit": True,
         "canWithdraw": True,

@@ -94,11 +94,12 @@ class Trade:
     commission: Decimal
     time: int
     maker: bool = False
+    commission_asset: str = "USDT"
 
 
 @dataclass(frozen=True, slots=True)
 class Income:
-    """Hold one change of the wallet; the wallet is the starting equity plus all of them."""
+    """Hold one change of a wallet; that of USDT is the starting equity plus all in USDT."""
 
     tran_id: int
     symbol: str
@@ -107,6 +108,7 @@ class Income:
     time: int
     trade_id: int
     order_id: int
+    asset: str = "USDT"
 
 
 @dataclass(slots=True)

@@ -133,6 +133,21 @@ def set_multi_assets(desk: Desk, params: Params) -> str:
     return '{"code":200,"msg":"success"}'
 
 
+def fee_burn(desk: Desk, params: Params) -> str:
+    """Tell whether fees are paid in BNB."""
+    return dump({"feeBurn": desk.switches.fee_burn})
+
+
+def set_fee_burn(desk: Desk, params: Params) -> str:
+    """Switch paying fees in BNB on or off; what is paid already stays."""
+    wanted = params.flag("feeBurn")
+    if wanted is None:
+        raise missing("feeBurn")
+    desk.switches.fee_burn = wanted
+    desk.apply_switches()
+    return '{"code":200,"msg":"success"}'
+
+
 def leverage_bracket(desk: Desk, params: Params) -> str:
     """Write the leverage tables."""
     instruments = desk.listing.instruments

@@ -15,7 +15,7 @@ class Switches:
 
     ``entries`` changes rows of exchangeInfo (its filters by name), ``brackets`` leverage tables, ``fees`` (maker,
     taker), ``rules`` (code, message) refuses what would open, ``rights`` changes apiRestrictions, ``revoked`` the key,
-    ``skew`` shows another time than the venue's, in milliseconds.
+    ``skew`` shows another time than the venue's, in milliseconds, ``fee_burn`` pays fees in BNB.
     """
 
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -25,6 +25,7 @@ class Switches:
     rights: dict[str, Any] = field(default_factory=dict)
     revoked: bool = False
     skew: int = 0
+    fee_burn: bool = False
 
     def document(self) -> dict[str, Any]:
         """Give what is kept on disk."""
@@ -42,6 +43,7 @@ class Switches:
         for symbol in self.entries.keys() | self.brackets.keys():
             instruments[symbol] = self._changed(given[symbol])
         floor.fees = {symbol: (Decimal(maker), Decimal(taker)) for symbol, (maker, taker) in self.fees.items()}
+        floor.burn = self.fee_burn
         floor.rules = {symbol: (int(code), str(message)) for symbol, (code, message) in self.rules.items()}
 
     def _changed(self, instrument: Instrument) -> Instrument:

@@ -11,6 +11,7 @@ from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
 from trader.domain.decision import State
+from trader.domain.order import Fill
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies, Policy
 from trader.journal.rows import Outcome
@@ -268,3 +269,15 @@ async def test_trades_that_cancel_out_before_our_own_order_are_found_by_their_bo
     world.journal.record_incomes([Income("1", "REALIZED_PNL", ADA, DUST, CLOSE, "12")])
     with pytest.raises(Mismatch, match=r"Somebody else traded .*it was a person"):
         await world.recovery.explain_bookings()
+
+
+async def test_what_fees_cost_in_other_coins_is_kept_once_and_told_when_it_grows(world: World) -> None:
+    world.boot().begin()
+    fill = Fill("11", "1", ADA, Decimal(8), Decimal(1), Decimal(0), Decimal(0), CLOSE, (Decimal("0.002"), "BNB"))
+    for told in (fill, fill, replace(fill, trade_id="12"), replace(fill, trade_id="13", paid=None)):
+        world.journal.record_fills([told])
+    assert world.journal.paid_elsewhere() == {"BNB": Decimal("0.004")}
+    await world.recovery.book_incomes()
+    await world.recovery.book_incomes()
+    assert world.log.said("fees paid in other coins") == [{"BNB": "0.004"}]
+    assert world.journal.position(ADA) == 24

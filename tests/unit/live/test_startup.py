@@ -371,3 +371,13 @@ async def test_an_account_in_hedge_mode_is_not_closed(world: World) -> None:
     world.exchange.setups[ADA] = replace(world.exchange.setups[ADA], hedge_mode=True)
     with pytest.raises(ConfigError, match="one-way"):
         await world.startup.before_flatten()
+
+
+async def test_an_account_that_pays_its_fees_in_another_coin_is_refused_with_the_way_out(world: World) -> None:
+    world.boot()
+    world.exchange.burns = True
+    with pytest.raises(ConfigError, match=r"in BNB.*switch that off"):
+        await world.startup.run(adopt=True)
+    assert not world.journal.has_baseline()
+    world.exchange.burns = False
+    await world.startup.run(adopt=False)
