@@ -24,6 +24,10 @@ class State(StrEnum):
     HALTED = "HALTED"
 
 
+STRICTNESS = {State.ACTIVE: 0, State.REDUCING: 1, State.HALTED: 2}
+"""How little each state allows, as a number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a forecaster says of a symbol at a close.

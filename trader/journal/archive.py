@@ -13,10 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, text
 
+from trader.domain.decision import STRICTNESS, State
 from trader.errors import JournalError
+from trader.execution.reconcile import TRANSFERS
 from trader.journal import migrate, schema
 from trader.journal.database import Database, failure, require_file
-from trader.journal.queries import Reader
+from trader.journal.queries import PEAK, Reader
 
 _PARTS = ("", "-wal", "-shm")
 
@@ -60,12 +62,17 @@ def describe(path: Path) -> dict[str, Any]:
 def put_back(source: Path, path: Path, at: datetime) -> Path | None:
     """Put a copy in a journal's place; what was there is kept beside it, under the name that is returned.
 
+    Where that allows less than the copy, or has a higher peak, the copy takes it over: a restore lifts no halt. Where
+    it cannot be read, the copy is halted.
+
     Raises:
         JournalError: something cannot be written; then the journal is as it was, or lies under that name.
     """
     fresh = path.with_name(f"{path.name}.restored")
     with Database(source, writable=False) as database:
         database.copy(fresh)
+    if path.exists():
+        _take_over(path, fresh, at)
     aside = path.with_name(f"{path.name}.before-restore-{at:%Y%m%dT%H%M%SZ}")
     try:
         # the journal's own name comes last, so that its log never lies beside another file
@@ -78,6 +85,37 @@ def put_back(source: Path, path: Path, at: datetime) -> Path | None:
             f"The journal {path} cannot be put back: {error.strerror}; what was there lies beside it as {aside.name}*."
         ) from error
     return aside if "" in moved else None
+
+
+def _take_over(path: Path, fresh: Path, at: datetime) -> None:
+    """Write into a copy what the journal that it replaces says of the state and the peak, where that is stricter."""
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
+        state, _, peak = _stance(copy)
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as replaced:
+                then, because, highest = _stance(replaced)
+                highest -= _moved_in(replaced) - _moved_in(copy)
+        except (sqlite3.Error, ValueError, ArithmeticError):
+            then, because, highest = State.HALTED, "the journal that was replaced could not be read", peak
+        if STRICTNESS[then] > STRICTNESS[state]:
+            row = (then.value, f"kept by a restore: {because}", "restore", schema.to_milliseconds(at))
+            copy.execute('INSERT INTO states (state, why, "by", at) VALUES (?, ?, ?, ?)', row)
+        if highest > peak:
+            copy.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (PEAK, format(highest, "f")))
+
+
+def _stance(connection: sqlite3.Connection) -> tuple[State, str, Decimal]:
+    """Return state, reason and peak equity of a journal of any schema."""
+    row = connection.execute("SELECT state, why FROM states ORDER BY id DESC LIMIT 1").fetchone()
+    peak = connection.execute("SELECT value FROM meta WHERE key = ?", (PEAK,)).fetchone()
+    state, why = row or (State.ACTIVE, "")
+    return State(state), str(why), Decimal(peak[0]) if peak else Decimal(0)
+
+
+def _moved_in(connection: sqlite3.Connection) -> Decimal:
+    """Add up what was moved in or out, by which a peak moves again when a copy is told of it."""
+    rows = connection.execute("SELECT kind, amount FROM incomes")
+    return sum((Decimal(amount) for kind, amount in rows if kind in TRANSFERS), Decimal(0))
 
 
 def prunable(path: Path, before: datetime) -> dict[str, Any]:

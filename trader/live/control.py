@@ -4,7 +4,7 @@ from itertools import takewhile
 
 from structlog.typing import FilteringBoundLogger
 
-from trader.domain.decision import State
+from trader.domain.decision import STRICTNESS, State
 from trader.domain.interval import Interval
 from trader.errors import Mismatch
 from trader.journal.journal import Journal
@@ -15,7 +15,6 @@ from trader.live.recovery import Recovery
 
 HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
 _OVERTAKEN = "a resume asked for before this was found does not lift it; look at it, then `trader resume` again"
-_STRICTNESS = {State.ACTIVE: 0, State.REDUCING: 1, State.HALTED: 2}
 
 
 class Control:
@@ -31,8 +30,8 @@ class Control:
         now = self._journal.state().state
         # written down again where a resume waits, which must not lift what it did not know of
         waits = any(request.kind == RESUME for request in self._journal.pending_requests())
-        if _STRICTNESS[state] > _STRICTNESS[State.ACTIVE if waits else now]:
-            state = max(state, now, key=_STRICTNESS.__getitem__)
+        if STRICTNESS[state] > STRICTNESS[State.ACTIVE if waits else now]:
+            state = max(state, now, key=STRICTNESS.__getitem__)
             self._journal.set_state(state, why, by, self._clock.now())
             self._log.warning("state changed", state=state.value, why=why, by=by)
 

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from trader.domain.account import Account
 from trader.domain.decision import State
 from trader.domain.order import Fill, Order, follow_up_id
-from trader.errors import ExchangeError, Mismatch
+from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, Rejected
 from trader.execution.reconcile import (
     KINDS,
     TRANSFERS,
@@ -105,10 +105,12 @@ class Recovery:
                     # since it was decided, a person or the exchange may have traded
                     await self.reconcile()
                 await self.router.carry(order.intent, sent_at=order.sent_at)
-            except Mismatch as mismatch:
+            except (Mismatch, OutcomeUnknown, Rejected) as error:
                 if not give_up:
                     raise
-                self._give_up(order.intent, str(mismatch))
+                # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
+                await self.router.settled(self._clock.now() + self.router.timing.settle)
+                self._give_up(order.intent, str(error))
         return len(open_orders)
 
     def _give_up(self, intent: Intent, why: str) -> None:

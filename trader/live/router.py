@@ -310,7 +310,8 @@ class Router:
             order = found if found is not None else order
         raise OutcomeUnknown(
             f"The order {intent.client_id} is {order.status} with {order.filled} filled and does not come to an end; "
-            "it is looked up again before anything else is sent."
+            "it is looked up again before anything else is sent; where its trades are told no more, accept the account "
+            "with `trader run --adopt`."
         )
 
     async def _follow_up(self, intent: Intent, ended: Order | Rejected | Denied) -> Intent | None:

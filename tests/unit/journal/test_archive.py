@@ -278,3 +278,46 @@ def test_pruning_drops_the_texts_that_no_decision_shares_any_more(journal: Journ
     transcript = journal.transcript(close + 4 * INTERVAL)
     assert transcript is not None
     assert journal.texts(transcript) == ["candle 0", "candle 5"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (State.ACTIVE, State.HALTED, State.HALTED),
+        (State.ACTIVE, State.REDUCING, State.REDUCING),
+        (State.HALTED, State.ACTIVE, State.HALTED),
+    ],
+)
+def test_a_restore_lifts_no_halt(before: State, after: State, found: State, journal: Journal, target: Path) -> None:
+    begin(journal, RESTORED, {}, {})
+    journal.set_state(before, "then", "a test", RESTORED)
+    archive.copy(journal.path, target)
+    journal.set_state(after, "a drawdown", "a test", RESTORED)
+    journal.close()
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert reader.state().state is found
+        assert (reader.state().why == "kept by a restore: a drawdown") is (found is not before)
+
+
+def test_a_restore_keeps_a_higher_peak_without_what_is_to_be_told_again(journal: Journal, target: Path) -> None:
+    begin(journal, RESTORED, {}, {})
+    archive.copy(journal.path, target)
+    then = journal.peak_equity()
+    journal.put("peak", str(then + 500))
+    journal.record_incomes([Income("1", "TRANSFER", "", Decimal(70), RESTORED, "")])
+    assert journal.peak_equity() == then + 570
+    journal.close()
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert reader.peak_equity() == then + 500
+
+
+def test_a_copy_in_the_place_of_what_cannot_be_read_is_halted(journal: Journal, target: Path) -> None:
+    archive.copy(journal.path, target)
+    journal.close()
+    journal.path.write_bytes(b"torn" * 999)
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert reader.state().state is State.HALTED
+        assert "could not be read" in reader.state().why

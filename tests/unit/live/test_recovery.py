@@ -12,7 +12,7 @@ from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
 from trader.domain.decision import State
 from trader.domain.order import Fill
-from trader.errors import ExchangeError, Mismatch
+from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, Rejected
 from trader.execution.reconcile import Policies, Policy
 from trader.journal.rows import Outcome
 
@@ -281,3 +281,44 @@ async def test_what_fees_cost_in_other_coins_is_kept_once_and_told_when_it_grows
     await world.recovery.book_incomes()
     assert world.log.said("fees paid in other coins") == [{"BNB": "0.004"}]
     assert world.journal.position(ADA) == 24
+
+
+@pytest.mark.parametrize(
+    ("call", "error"), [("fills", None), ("find", Rejected("no such symbol", code=-1121))], ids=["silent", "refused"]
+)
+async def test_an_order_nobody_tells_of_any_more_locks_neither_an_adoption_nor_a_flatten(
+    call: str, error: Exception | None, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.boot().begin()
+    (order,) = world.decide(("o", "8"))
+    world.journal.mark_sent(order.client_id, world.clock.now())
+    world.exchange.trade("8", order.client_id)
+
+    async def told(*_: object, **__: object) -> list[Fill]:
+        if error is not None:
+            raise error
+        return []
+
+    monkeypatch.setattr(world.exchange, call, told)
+    with pytest.raises(ExchangeError):
+        await world.recovery.settle_open()
+    assert await world.recovery.settle_open(give_up=True) == 1
+    assert world.record(order).outcome is Outcome.ABSENT
+    assert world.exchange.posts == []
+
+
+async def test_an_adoption_gives_up_no_order_while_the_exchange_is_out_of_reach(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.boot().begin()
+    (order,) = world.decide(("o", "8"))
+    world.journal.mark_sent(order.client_id, world.clock.now())
+
+    async def silent(*_: object, **__: object) -> None:
+        raise OutcomeUnknown("no answer in time")
+
+    monkeypatch.setattr(world.exchange, "find", silent)
+    monkeypatch.setattr(world.exchange, "sync_clock", silent)
+    with pytest.raises(OutcomeUnknown):
+        await world.recovery.settle_open(give_up=True)
+    assert len(world.journal.open_intents()) == 1
