@@ -50,15 +50,32 @@ class Gate:
         if self._limits.max_clock_offset is not None:
             offset = await self._gateway.sync_clock()
         if self._limits.canary_notional is not None:
-            reached = self._journal.positions()
-            reached[intent.symbol] = reached.get(intent.symbol, Decimal(0)) + intent.quantity
-            marks = await self._gateway.prices(sorted(reached))
+            marks = await self._gateway.prices(sorted(self._reached(intent, sent=False)))
             mark = marks[intent.symbol]
+            # read again: while prices were asked for, other lanes may have sent
+            reached = self._reached(intent, sent=True)
             gross = sum((abs(quantity) * marks[symbol] for symbol, quantity in reached.items()), Decimal(0))
         elif self._limits.max_deviation is not None and intent.price is not None:
             mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
         # a person may have said halt while the exchange was asked, and time has passed
         return self._judge(intent, left, offset, mark, gross)
+
+    def _reached(self, intent: Intent, *, sent: bool) -> dict[str, Decimal]:
+        """Return the position of each symbol once this opening and those under way are filled.
+
+        Args:
+            intent: the opening.
+            sent: count others only once they may have left; a symbol of one that has not is told too where this is not.
+        """
+        reached = self._journal.positions()
+        for other in self._journal.open_intents():
+            if other.intent.reduce_only or other.intent.client_id == intent.client_id:
+                continue
+            if other.sent_at is not None or not sent:
+                symbol = other.intent.symbol
+                reached[symbol] = reached.get(symbol, Decimal(0)) + other.intent.quantity - other.filled
+        reached[intent.symbol] = reached.get(intent.symbol, Decimal(0)) + intent.quantity
+        return reached
 
     def _judge(
         self,

@@ -12,7 +12,7 @@ from tests.unit.live.steps import Steps
 from tests.unit.live.world import CLOSE, INTERVAL, World, hook
 from trader.domain.decision import State
 from trader.errors import NotSent
-from trader.execution.guards import WireLimits
+from trader.execution.guards import WireLimits, Withheld
 from trader.journal.rows import Outcome
 from trader.live.today import day_equity, orders_today
 
@@ -82,6 +82,27 @@ async def test_a_canary_s_cap_is_looked_at_over_all_symbols_immediately_before_a
     assert world.exchange.position(ADA) == (60 if sent else 0)
     if not sent:
         assert "over the canary's 100" in str(world.journal.orders()[-1].error_text)
+
+
+async def test_a_canary_s_cap_counts_openings_of_other_symbols_that_are_under_way(
+    new_world: Callable[..., World],
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.wire_limits = replace(LIMITS, canary_notional=Decimal(100))
+    world.boot().begin()
+    (first,) = world.decide(("o", "-60"))
+    (second,) = world.decide(("o", "60"), symbol=BTC, close=NEXT)
+    # one that has not left yet may still be withheld itself
+    assert not isinstance(await world.gate.clear(second), Withheld)
+    world.journal.mark_sent(first.client_id, world.clock.now())
+    withheld = await world.gate.clear(second)
+    assert isinstance(withheld, Withheld)
+    assert "over the canary's 100" in withheld.reason
+    # one at its end counts by what is held of it
+    world.exchange.trade("-30", first.client_id)
+    world.journal.record_fills(world.exchange.trades())
+    world.journal.settle(first.client_id, None, Outcome.DENIED, final=True, at=world.clock.now())
+    assert not isinstance(await world.gate.clear(second), Withheld)
 
 
 async def test_a_canary_that_somebody_planned_too_large_is_not_opened_and_what_is_held_is_closed(world: World) -> None:
