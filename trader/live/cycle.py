@@ -23,6 +23,7 @@ from trader.journal.journal import Journal
 from trader.journal.rows import DecisionRecord, Intent, Status
 from trader.live.audit import Audit
 from trader.live.blocks import cut
+from trader.live.control import FLATTEN
 from trader.live.leverage import Leverage
 from trader.live.market import Lookout, Market
 from trader.live.ports import Clock, Gateway
@@ -281,6 +282,20 @@ class Cycle:
         account = await self._recovery.reconcile()
         return self._finish(inputs, decision, await self._recovery.protect(account))
 
+    def _insist(self, decision: Decision, account: Account) -> None:
+        """Ask for a flatten where a loss at its limit was to close what is still held: a halted close sends nothing."""
+        left = {symbol: one.quantity for symbol, one in account.positions.items() if one.quantity}
+        if decision.state is not State.HALTED or not decision.legs or not left:
+            return
+        if left.keys() <= decision.quantities.keys():
+            self._log.error("still held after a loss at its limit, flattening", **{s: str(q) for s, q in left.items()})
+            self._journal.request(FLATTEN, self._clock.now())
+        elif any(account.quantity(symbol) for symbol in decision.quantities):
+            held = {symbol: str(quantity) for symbol, quantity in left.items()}
+            self._log.error(
+                "still held after a loss at its limit beside what is not ours; run `trader flatten`", **held
+            )
+
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to."""
         positions = self._positions(account)
@@ -289,6 +304,7 @@ class Cycle:
                 self._log.warning(
                     "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
                 )
+        self._insist(decision, account)
         self._journal.finish(
             decision.close,
             wallet=account.wallet,
