@@ -235,11 +235,11 @@ async def test_an_order_without_a_key_is_denied_here() -> None:
     assert session.requests == []
 
 
-async def test_an_order_beyond_the_order_limit_is_denied_here() -> None:
+async def test_an_order_beyond_the_order_limit_is_put_off_before_it_is_sent() -> None:
     gateway, session, _ = scripted(*[Reply(FILLED) for _ in range(301)])
     for _ in range(300):
         await gateway.send(REQUEST)
-    with pytest.raises(Denied, match="300 orders"):
+    with pytest.raises(RateLimited, match="300 orders"):
         await gateway.send(REQUEST)
     assert len(session.requests) == 300
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.wire.fakes import KEY, SECRET, Reply, scripted
 from trader.domain.stop import StopRequest
-from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, Rejected
+from trader.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
 
 REQUEST = StopRequest("t123456.abc.ADAUSDT.s0", "ADAUSDT", Decimal("-25"), Decimal("0.4800"))
 WAITS: dict[str, object] = {
@@ -132,10 +132,10 @@ async def test_conditional_orders_are_listed_where_somebody_wants_them_to_be() -
     assert session.paths() == ["GET /fapi/v1/openOrders"] * 2 + ["GET /fapi/v1/openAlgoOrders"]
 
 
-async def test_a_limit_of_our_own_denies_a_stop_before_it_is_sent() -> None:
+async def test_a_limit_of_our_own_puts_a_stop_off_before_it_is_sent() -> None:
     gateway, session, _ = scripted(*[Reply(WAITS) for _ in range(300)])
     for _ in range(300):
         await gateway.place_stop(REQUEST)
-    with pytest.raises(Denied):
+    with pytest.raises(RateLimited):
         await gateway.place_stop(REQUEST)
     assert len(session.requests) == 300
