@@ -305,7 +305,10 @@ def _restrictions(case: Case) -> Iterator[str]:
     Whoever died, or could not write, before the refusal was written down has not heard it: the order is looked for and
     sent again. Where a person has resumed, `sides` are what the next close wants.
     """
-    states = case.journal["states"]
+    # what only waits for a stop ends by itself, once that rests
+    states = [row for row in case.journal["states"] if row["by"] != "missing stop"]
+    if waits := [row["why"] for row in case.journal["states"][-1:] if row not in states and row["state"] != "ACTIVE"]:
+        yield from () if case.outside else (f"the daemon still waits for a stop: {waits[0]}",)
     if case.restricted and case.undying and not any(row["state"] != "ACTIVE" for row in states):
         yield f"an order was refused with {sorted(case.restricted)}, and nothing keeps the next one from opening"
     if case.outside:

@@ -209,10 +209,10 @@ class BinanceGateway(Market, StopOrders):
             key=lambda income: (income.time, int(income.id)),
         )
 
-    async def open_orders(self) -> list[Order]:
-        """Return orders at rest on the whole account, conditional ones included."""
+    async def open_orders(self, *, conditional: bool = True) -> list[Order]:
+        """Return orders at rest on the whole account, conditional ones included unless they are not asked for."""
         orders = [mapping.order_of(row) for row in await self._calls.ask(endpoints.OPEN_ORDERS, {}, answers.ORDERS)]
-        if self._algo_orders:
+        if self._algo_orders and conditional:
             rows = await self._calls.ask(endpoints.OPEN_ALGO_ORDERS, {}, answers.ALGO_ORDERS)
             orders.extend(mapping.algo_order_of(row) for row in rows)
         return orders

@@ -174,7 +174,7 @@ class PaperGateway:
         found = (income for income in self._account.incomes if income.time >= since)
         return sorted(found, key=lambda income: (income.time, int(income.id)))
 
-    async def open_orders(self) -> list[Order]:
+    async def open_orders(self, *, conditional: bool = True) -> list[Order]:
         """Return nothing: imagined orders never rest."""
         return []
 

@@ -53,6 +53,10 @@ INTENDED = "INTENDED"
 
 OPERATOR = "operator"
 """Who changed a state that a person asked for."""
+
+MISSING_STOP = "missing stop"
+"""By whose word the daemon only reduces until every stop is in its place again."""
+
 OWN_STATUS = {
     Outcome.REJECTED: "REJECTED",
     Outcome.DENIED: "DENIED",
@@ -220,6 +224,15 @@ class StateRecord:
     why: str
     by: str
     at: datetime
+
+    @property
+    def passing(self) -> bool:
+        """Whether it ends by itself, once every stop is in its place."""
+        return self.state is State.REDUCING and self.by == MISSING_STOP
+
+    def yields_to(self, wanted: State) -> bool:
+        """Whether a restriction has to be written: it allows less, or as little until a person resumes."""
+        return self.state not in (wanted, State.HALTED) or (wanted is State.REDUCING and self.passing)
 
 
 @dataclass(frozen=True, slots=True)

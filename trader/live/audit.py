@@ -26,8 +26,8 @@ class Audit:
     """Find what somebody changed by hand since the start.
 
     Leverage and margin mode are set back while nothing is held. Under a position, and where an order of somebody else
-    rests, the policy decides; hedge mode, multi-assets mode and another trader with the same keys always halt. `sweep`
-    takes the stops of ours out of what rests.
+    rests, the policy decides; hedge mode, multi-assets mode and another trader with the same keys always halt.
+    `at_rest` tells what rests but the stops of ours.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Audit:
         instance: str,
         policies: Policies,
         log: FilteringBoundLogger,
-        sweep: Callable[[Sequence[Order]], Awaitable[Sequence[Order]]],
+        at_rest: Callable[[], Awaitable[Sequence[Order]]],
     ) -> None:
-        self._sweep = sweep
+        self._at_rest = at_rest
         self._strategy = strategy
         self._gateway = gateway
         self._journal = journal
@@ -60,7 +60,7 @@ class Audit:
             leverage = expected_leverage(self._journal, setup.symbol, self._strategy.leverage)
             for finding in misconfigured(setup, leverage, self._strategy.margin_mode):
                 await self._answer(setup.symbol, finding, held=bool(account.quantity(setup.symbol)))
-        orders = await self._sweep(await self._gateway.open_orders())
+        orders = await self._at_rest()
         for finding in resting(orders, self._prefix, lambda name: self._journal.order(name) is not None):
             self._judge(finding)
 

@@ -1,20 +1,62 @@
 """Close what is held outside any decision."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import client_id
+from trader.errors import ConfigError, ExchangeError
 from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent
-from trader.live.ports import Clock
+from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
 
 FLATTENING = "f"
 """The leg of orders that belong to no decision."""
+
+
+async def rules_of(gateway: Gateway, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+    """Return the trading rules of symbols, and of which the exchange tells none that can be used, and why.
+
+    Raises:
+        ExchangeError: the exchange could not be used.
+    """
+    try:
+        return await gateway.instruments(symbols) if symbols else {}, {}
+    except (ConfigError, ExchangeError):
+        # one that cannot be told fails the answer of all
+        listed, unusable = await gateway.listed()
+    told = {symbol: listed[symbol] for symbol in symbols if symbol in listed}
+    strange = "it is not listed as a USDT-margined perpetual of this venue"
+    return told, {symbol: unusable.get(symbol, strange) for symbol in symbols if symbol not in told}
+
+
+class Rulebook:
+    """The trading rules of some symbols, asked for once, and only where one of them is needed."""
+
+    def __init__(self, gateway: Gateway, symbols: Sequence[str]) -> None:
+        self._gateway = gateway
+        self._symbols = symbols
+        self._asking = asyncio.Lock()
+        self._told: tuple[Mapping[str, Instrument], Mapping[str, str]] | None = None
+
+    async def of(self, symbol: str) -> Instrument:
+        """Return the rules of one symbol.
+
+        Raises:
+            ExchangeError: they are not told, or not of that one.
+        """
+        async with self._asking:
+            if self._told is None:
+                self._told = await rules_of(self._gateway, self._symbols)
+            told, untold = self._told
+            if symbol in told:
+                return told[symbol]
+        raise ExchangeError(f"{untold[symbol]}, so no stop can be placed; close {symbol} by hand on the exchange")
 
 
 class Closer:

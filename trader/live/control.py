@@ -9,7 +9,7 @@ from trader.domain.interval import Interval
 from trader.errors import Mismatch
 from trader.journal.journal import Journal
 from trader.journal.rows import OPERATOR, Request
-from trader.live.closing import Closer
+from trader.live.closing import Closer, rules_of
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
 
@@ -27,11 +27,12 @@ class Control:
 
     def restrict(self, state: State, why: str, by: str) -> None:
         """Allow less from now on, durably; a state that allows as little or less stays, with its own reason."""
-        now = self._journal.state().state
-        # written down again where a resume waits, which must not lift what it did not know of
+        now = self._journal.state()
+        # written down again where a resume waits, which must not lift what it did not know of, or where the state ends
+        # by itself
         waits = any(request.kind == RESUME for request in self._journal.pending_requests())
-        if STRICTNESS[state] > STRICTNESS[State.ACTIVE if waits else now]:
-            state = max(state, now, key=STRICTNESS.__getitem__)
+        if STRICTNESS[state] > STRICTNESS[State.ACTIVE if waits or now.passing else now.state]:
+            state = max(state, now.state, key=STRICTNESS.__getitem__)
             self._journal.set_state(state, why, by, self._clock.now())
             self._log.warning("state changed", state=state.value, why=why, by=by)
 
@@ -59,7 +60,7 @@ class Control:
     def _overtaken(self, request: Request) -> bool:
         """Answer a resume with what was found after it was asked for: a person has to look at that first."""
         now = self._journal.state()
-        if now.state is State.ACTIVE or not self._journal.overtaken(request):
+        if now.state is State.ACTIVE or now.passing or not self._journal.overtaken(request):
             return False
         why = f"{now.why} - {_OVERTAKEN}" if _OVERTAKEN not in now.why else now.why
         self._journal.obey(request.id, now.state, why, f"overtaken: {now.why}", self._clock.now())
@@ -92,7 +93,8 @@ class Flattener:
 
         It goes by what the account holds, so neither an order nor a position that cannot be explained is in its way.
 
-        Stops go last, so that what is not closed yet stays protected.
+        What the exchange tells no rules of keeps nothing else from being closed. Stops go last, so that what is not
+        closed yet stays protected.
 
         Raises:
             Mismatch: the account is not flat afterwards.
@@ -100,11 +102,15 @@ class Flattener:
         await self._recovery.settle_open(give_up=True)
         account = await self._gateway.account()
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
-        instruments = await self._gateway.instruments(list(held)) if held else {}
-        await self._closer.close(held, instruments)
-        account = await self._gateway.account()
+        instruments, untold = await rules_of(self._gateway, sorted(held))
+        await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
+        account = await self._recovery.protect(await self._gateway.account())
         left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
+        if strange := "; ".join(f"{one} {left[one]:+f}, as {why}" for one, why in untold.items() if one in left):
+            raise Mismatch(
+                f"Everything was closed but what has no rules to be closed by ({strange}): close it by hand on the "
+                "exchange; the flatten ends once it is gone."
+            )
         if left:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
-        await self._recovery.protect(account)
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in held.items()) or "nothing was held"

@@ -1,7 +1,7 @@
 """One close, from wake-up to verified position.
 
 Claim the close; settle whatever is open; look at candles, account and rules; check that journal and exchange tell the
-same story; decide; write the decision and every order down; carry the orders; look again; finish.
+same story; decide; write the decision and every order down; carry the orders; look again; finish; see to the stops.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,8 +82,10 @@ class Cycle:
         self._terms = terms
         self._log = log
         self._window: tuple[pl.DataFrame, Sequence[str]] | None = None
+        self._moved = False
+        self._seen: Account | None = None
         self._lookout = Lookout(strategy, gateway, clock)
-        self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log, recovery.sweep)
+        self._audit = Audit(strategy, gateway, journal, terms.instance, terms.policies, log, recovery.at_rest)
 
     async def run(self, close: datetime) -> CloseReport | None:
         """Decide a close and carry its orders; None where it has been finished before.
@@ -110,6 +112,29 @@ class Cycle:
         """Measure the venue's time."""
         await self._gateway.sync_clock()
 
+    @property
+    def unprotected(self) -> bool:
+        """Whether stops have to be looked at: positions may have moved, or a stop was not in its place last time."""
+        return self._moved or self._recovery.unprotected
+
+    async def protect(self) -> None:
+        """Bring the stops to what is held; `unprotected` says whether they are all in their place then.
+
+        It comes after a close is finished, so that a stop which cannot be placed keeps no later close from being
+        decided, and nothing from being closed.
+
+        Raises:
+            Mismatch: journal and exchange tell different stories; the state is HALTED then.
+            ExchangeError: the exchange could not be used.
+        """
+        account, self._seen = self._seen, None
+        if self._recovery.unseen:
+            await self._recovery.at_rest()
+        if not self._recovery.stopless:
+            with self._halting():
+                await self._recovery.protect(account or await self._recovery.reconcile())
+        self._moved = False
+
     async def finish_decided(self) -> CloseReport | None:
         """Settle whatever is open, finish every decision that was left, and return the last one's report.
 
@@ -117,6 +142,7 @@ class Cycle:
         """
         report = None
         with self._halting():
+            self._moved = self._moved or bool(self._journal.open_intents())
             await self._recovery.settle_open()
             for record in self._journal.unfinished():
                 if record.status is Status.DECIDED:
@@ -146,9 +172,10 @@ class Cycle:
         self._leverage.choose(decision, inputs.book.prices, inputs.book.instruments)
         intents = self._record(inputs, decision)
         if intents:
+            self._moved = True
             await self._recovery.router.carry_all(intents)
             account = await self._recovery.reconcile()
-        return self._finish(inputs, decision, await self._recovery.protect(account))
+        return self._finish(inputs, decision, account)
 
     def _tell_revisions(self, candles: pl.DataFrame) -> None:
         """Say which candles of the last decision are told otherwise now; that decision keeps what it was made from."""
@@ -279,8 +306,7 @@ class Cycle:
             raise Mismatch(f"The decision at {record.close.isoformat()} has lost its transcript; restore the journal.")
         inputs = decode_inputs(transcript.inputs, self._journal.texts(transcript))
         decision = decode_decision(transcript.output)
-        account = await self._recovery.reconcile()
-        return self._finish(inputs, decision, await self._recovery.protect(account))
+        return self._finish(inputs, decision, await self._recovery.reconcile())
 
     def _insist(self, decision: Decision, account: Account) -> None:
         """Ask for a flatten where a loss at its limit was to close what is still held: a halted close sends nothing."""
@@ -297,7 +323,8 @@ class Cycle:
             )
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
-        """Close the decision's row and tell what it came to."""
+        """Close the decision's row and tell what it came to; the stops are next."""
+        self._moved, self._seen = True, account
         positions = self._positions(account)
         for symbol, wished in decision.quantities.items():
             if (held := account.quantity(symbol)) != wished:

@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.errors import ExchangeError, JournalBusy, JournalError, Rejected, TraderError
+from trader.errors import ExchangeError, JournalBusy, JournalError, Mismatch, Rejected, TraderError
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
@@ -81,6 +81,8 @@ class Daemon:
         self._failure: BaseException | None = None
         self._scheduler = VenueScheduler(clock, self._end_with)
         self._decided = 0
+        # how long the next look at stops that are not in their place waits, and until when
+        self._stop_pause, self._look_at = timedelta(0), clock.now()
 
     async def run(self, *, adopt: bool = False) -> None:
         """Run until the span is over, a signal comes, or something fails that no later close can mend.
@@ -189,9 +191,39 @@ class Daemon:
             if not known:
                 self._end_with(error)
         over = self._span.end is not None and self._strategy.interval.following(due) > self._span.end
-        if over or self._decided == self._span.cycles:
+        over = over or self._decided == self._span.cycles
+        await self._protect(due, last=over)
+        if over:
             self.stop()
         return due
+
+    async def _protect(self, due: datetime, *, last: bool) -> None:
+        """See to the stops, again and again while another close is not due: a few times here, then from the poll."""
+        following = due + self._strategy.interval.delta
+        while self._failure is None and self._cycle.unprotected:
+            left = await self._try_stops(following)
+            self._stop_pause = min(2 * self._stop_pause, _RETRY_LONGEST) or _RETRY_FIRST if left else timedelta(0)
+            self._look_at = max(self._look_at, self._clock.now() + self._stop_pause)
+            here = last or self._stop_pause < _RETRY_LONGEST
+            if not left or not here or self._stop.is_set() or self._look_at >= following:
+                return
+            await self._rest(self._stop_pause)
+
+    async def _try_stops(self, following: datetime) -> bool:
+        """See to the stops once; True where one is not in its place."""
+        try:
+            if self._stop_pause:
+                await self._obey_requests()
+            async with asyncio.timeout(self._span.cycle):
+                await self._cycle.protect()
+        except (TraderError, TimeoutError) as error:
+            self._log.error("stops not looked at", error=str(error), kind=type(error).__name__)
+            if isinstance(error, JournalError) and not isinstance(error, JournalBusy):
+                self._end_with(error)
+            if isinstance(error, Mismatch):
+                # a person has to look; until then nothing but the next close asks
+                self._look_at = following
+        return self._cycle.unprotected
 
     async def _keep(self) -> Desk | None:
         return None
@@ -349,6 +381,8 @@ class Daemon:
                 continue
             if self._jumped():
                 self._log.warning("the clock jumped", now=self._clock.now().isoformat())
+                await self._wake()
+            if self._cycle.unprotected and self._clock.now() >= self._look_at:
                 await self._wake()
             if self._journal.pending_requests():
                 await self._wake()

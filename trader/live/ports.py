@@ -119,8 +119,8 @@ class Gateway(Protocol):
         """Return every booking at or after `since`, oldest first, paged to the end."""
         ...
 
-    async def open_orders(self) -> list[Order]:
-        """Return orders at rest on the whole account."""
+    async def open_orders(self, *, conditional: bool = True) -> list[Order]:
+        """Return orders at rest on the whole account; conditional ones too, which an exchange may keep apart."""
         ...
 
     async def close(self) -> None:

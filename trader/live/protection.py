@@ -6,7 +6,6 @@ entry price. It is durable before it is placed; what an answer does not prove is
 go is proven gone before another takes its place, because the exchange takes no two of a side.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +15,6 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account, Position
 from trader.domain.decision import State
-from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import Order, client_id, client_prefix
 from trader.domain.stop import Stop, StopRequest
@@ -25,8 +23,8 @@ from trader.execution.refusals import Action, action_of
 from trader.execution.stops import level, same
 from trader.journal.journal import Journal
 from trader.journal.protection import LEG
-from trader.journal.rows import StopIntent, StopRecord
-from trader.live.closing import Closer
+from trader.journal.rows import MISSING_STOP, StopIntent, StopRecord
+from trader.live.closing import Closer, Rulebook
 from trader.live.lanes import side_by_side
 from trader.live.ports import Clock, Gateway, Stops
 from trader.live.router import Router
@@ -49,22 +47,6 @@ class StopTerms:
     instance: str
     interval: Interval
     fraction: Decimal | None
-
-
-class _Rules:
-    """The trading rules of what needs stops, asked for once, and only where one has to be placed."""
-
-    def __init__(self, gateway: Gateway, symbols: Sequence[str]) -> None:
-        self._gateway = gateway
-        self._symbols = symbols
-        self._asking = asyncio.Lock()
-        self._told: Mapping[str, Instrument] | None = None
-
-    async def of(self, symbol: str) -> Instrument:
-        async with self._asking:
-            if self._told is None:
-                self._told = await self._gateway.instruments(self._symbols)
-            return self._told[symbol]
 
 
 class Protection:
@@ -98,15 +80,31 @@ class Protection:
         self._terms = terms
         self._log = log
         self._closer = Closer(terms.instance, terms.interval, journal, clock, router)
+        self.failed: Mapping[str, str] = {}
+        self.missing: Mapping[str, str] = {}
+        self.unseen = ""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a stop that is wanted is missing, or what rests is not told."""
+        return bool(self.missing or self.unseen)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no stop is wanted and none stands."""
+        return self._stops is None or (self._terms.fraction is None and not self._journal.standing_stops())
 
     async def follow(self, account: Account) -> list[str]:
         """Bring every stop to what the account holds; a symbol that fails keeps no other without its stop.
+
+        What fails is in `failed` until a later call puts it right, with its reason. Where that is a stop a position
+        should have, it is in `missing` too, and the daemon only reduces until none is.
 
         Returns:
             The symbols of which something was closed that the journal need not know yet.
 
         Raises:
-            Mismatch, ExchangeError: the first failure; what is durable by then is where the next call goes on.
+            Mismatch: an order that closed what was beyond its stop cannot be explained.
         """
         stops = self._stops
         if stops is None:
@@ -116,8 +114,8 @@ class Protection:
             standing.setdefault(record.symbol, []).append(record)
         held = {symbol: position for symbol, position in account.positions.items() if position.quantity}
         wanted = held if self._terms.fraction is not None else {}
-        rules, closed = _Rules(self._gateway, sorted(wanted)), list[str]()
-        failed: list[Mismatch | ExchangeError] = []
+        rules, closed = Rulebook(self._gateway, sorted(wanted)), list[str]()
+        failed, mismatches = dict[str, str](), list[Mismatch]()
 
         async def follow(symbol: str) -> None:
             why = _NEEDLESS if symbol not in held else _REPLACED if symbol in wanted else _UNWANTED
@@ -126,23 +124,51 @@ class Protection:
                     closed.append(symbol)
             except (Mismatch, ExchangeError) as error:
                 self._log.warning("stop not in its place", symbol=symbol, why=str(error))
-                failed.append(error)
+                failed[symbol] = str(error)
+                if isinstance(error, Mismatch):
+                    mismatches.append(error)
 
         await side_by_side(sorted({*standing, *wanted}), follow, self._router.parallel)
-        for error in sorted(failed, key=lambda error: not isinstance(error, Mismatch)):
-            raise error
+        self.failed, self.missing = failed, {symbol: failed[symbol] for symbol in sorted(wanted) if symbol in failed}
+        self._tell()
+        if mismatches:
+            raise mismatches[0]
         return sorted(closed)
+
+    def _tell(self) -> None:
+        """Reduce only while a stop that is wanted is not known to rest; nobody has to resume what mends itself."""
+        if self.doubtful:
+            said = [f"no stop is known to rest for {one}: {why.rstrip('.')}" for one, why in self.missing.items()]
+            unseen = [f"which stops rest is not told: {self.unseen.rstrip('.')}"] if self.unseen else []
+            self._restrict(State.REDUCING, f"{'; '.join(said + unseen)}; it is tried again", MISSING_STOP)
+        elif self._journal.state().passing:
+            why = "every position that is to have a stop has one again"
+            self._log.warning("state changed", state=State.ACTIVE.value, why=why, by=MISSING_STOP)
+            self._journal.set_state(State.ACTIVE, why, MISSING_STOP, self._clock.now())
+
+    def tell_unseen(self, why: str) -> None:
+        """Hear why the exchange does not tell which stops rest; nothing where it did."""
+        before, self.unseen = self.unseen, why
+        if why or (before and not self.failed):
+            self._tell()
 
     async def fired(self) -> list[str]:
         """Look at every stop that stands; return the symbols of those that closed something the journal does not know.
 
-        Raises:
-            ExchangeError: the exchange could not be used.
+        A stop that cannot be looked at keeps no order from its end: what it closed is found as a difference.
         """
         if self._stops is None:
             return []
-        looked = [(record, await self._settle(self._stops, record)) for record in self._journal.standing_stops()]
-        return sorted({record.symbol for record, stop in looked if stop is not None and stop.done})
+        closed = set()
+        for record in self._journal.standing_stops():
+            try:
+                stop = await self._settle(self._stops, record)
+            except ExchangeError as error:
+                self._log.warning("stop not looked at", client_id=record.client_id, why=str(error))
+                continue
+            if stop is not None and stop.done:
+                closed.add(record.symbol)
+        return sorted(closed)
 
     async def sweep(self, orders: Iterable[Order], *, adopt: bool = False) -> list[Order]:
         """Take back stops of ours that rest although the journal ended them, and return the orders that are not ours.
@@ -159,7 +185,10 @@ class Protection:
                 left.append(order)
             elif self._stops is not None and (record is None or record.final):
                 self._log.warning("stop left over", client_id=name, symbol=order.symbol)
-                await self._stops.cancel_stop(order.symbol, name)
+                try:
+                    await self._stops.cancel_stop(order.symbol, name)
+                except ExchangeError as error:
+                    self._log.warning("stop still left over", client_id=name, why=str(error))
         return left
 
     async def origin(self, order: Order) -> StopRecord | None:
@@ -189,7 +218,7 @@ class Protection:
                     yield record, stop
 
     async def _follow(
-        self, stops: Stops, position: Position | None, records: Sequence[StopRecord], rules: _Rules, why: str
+        self, stops: Stops, position: Position | None, records: Sequence[StopRecord], rules: Rulebook, why: str
     ) -> bool:
         """Bring the stops of one symbol to its position; True where something was closed."""
         kept = False
@@ -279,7 +308,7 @@ class Protection:
             await self._rest(look)
         raise ExchangeError(f"The stop {record.client_id} still rests after it was cancelled; it is cancelled again.")
 
-    async def _place(self, stops: Stops, position: Position, rules: _Rules) -> bool:
+    async def _place(self, stops: Stops, position: Position, rules: Rulebook) -> bool:
         """Place a stop, again where it surely was not placed; True where the position was closed instead."""
         failure: ExchangeError | None = None
         for attempt in range(self._router.timing.sends):
@@ -290,7 +319,7 @@ class Protection:
             try:
                 self._journal.stands(stop := await stops.place_stop(request))
             except Rejected as error:
-                return await self._refused(request, position, error)
+                return await self._refused(request, position, error, rules)
             except (NotSent, RateLimited, Denied) as error:
                 self._end(request, ABSENT, str(error))
                 if not isinstance(error, NotSent):
@@ -308,7 +337,7 @@ class Protection:
                 return False
         raise failure or ExchangeError(f"No stop could be placed for {position.symbol}; it is tried again.")
 
-    async def _intend(self, position: Position, rules: _Rules) -> StopRequest:
+    async def _intend(self, position: Position, rules: Rulebook) -> StopRequest:
         """Write down the stop that a position is to have."""
         symbol, fraction = position.symbol, self._terms.fraction or Decimal(0)
         instrument = await rules.of(symbol)
@@ -320,7 +349,7 @@ class Protection:
         self._journal.intend_stop(StopIntent(close, turn, request, entry, fraction, now))
         return request
 
-    async def _refused(self, request: StopRequest, position: Position, error: Rejected) -> bool:
+    async def _refused(self, request: StopRequest, position: Position, error: Rejected, rules: Rulebook) -> bool:
         """Do what a refusal asks for: what has no stop is not added to, what is beyond its stop is closed.
 
         The state changes before the stop ends, so that a death between the two loses nothing.
@@ -334,13 +363,14 @@ class Protection:
             self._restrict(wanted, f"the protective stop of {symbol} was refused: {error}")
         self._end(request, "REJECTED", str(error))
         if error.code == _BEYOND:
-            await self._closer.close({symbol: position.quantity}, await self._gateway.instruments([symbol]))
+            await self._closer.close({symbol: position.quantity}, {symbol: await rules.of(symbol)})
         return error.code in (_BEYOND, _NOTHING_HELD)
 
-    def _restrict(self, state: State, why: str) -> None:
+    def _restrict(self, state: State, why: str, by: str = "protection") -> None:
         self._log.error("position without a stop", why=why)
-        if self._journal.state().state not in (state, State.HALTED):
-            self._journal.set_state(state, why, "protection", self._clock.now())
+        now = self._journal.state()
+        if now.yields_to(state) and not (now.passing and by == MISSING_STOP):
+            self._journal.set_state(state, why, by, self._clock.now())
 
     async def _rest(self, turn: int) -> None:
         await self._clock.sleep_until(self._clock.now() + self._router.timing.pause * 2**turn)

@@ -224,8 +224,16 @@ class Recovery:
             account = await self.reconcile()
         raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
 
-    async def sweep(self, orders: Sequence[Order], *, adopt: bool = False) -> Sequence[Order]:
-        """Return the orders at rest that are no stops of ours; see `Protection.sweep`."""
+    async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
+        """Return the orders at rest that are no stops of ours; see `Protection.sweep`.
+
+        Where the exchange tells all but the conditional ones, nothing is opened until it does.
+        """
+        try:
+            orders, unseen = await self._gateway.open_orders(), ""
+        except ExchangeError as error:
+            orders, unseen = await self._gateway.open_orders(conditional=False), str(error)
+        self._protection.tell_unseen(unseen)
         return await self._protection.sweep(orders, adopt=adopt)
 
     async def _take_stopped(self, symbols: Iterable[str]) -> None:
@@ -322,8 +330,24 @@ class Recovery:
         return self._journal.order(client_id) is not None
 
     def state(self) -> State:
-        """Return the durable state."""
-        return self._journal.state().state
+        """Return the durable state; nothing is opened while a stop is missing, whatever a person resumed."""
+        state = self._journal.state().state
+        return State.REDUCING if state is State.ACTIVE and self._protection.doubtful else state
+
+    @property
+    def unprotected(self) -> bool:
+        """Whether a stop is not where it should be, in this run or since an earlier one."""
+        return bool(self._protection.failed or self._protection.unseen) or self._journal.state().passing
+
+    @property
+    def unseen(self) -> bool:
+        """Whether the exchange has not told which conditional orders rest."""
+        return bool(self._protection.unseen)
+
+    @property
+    def stopless(self) -> bool:
+        """Whether no stop is wanted and none stands."""
+        return self._protection.idle
 
     def peak(self) -> Decimal:
         """Return the highest equity since the baseline or the last resume."""

@@ -244,7 +244,7 @@ class Router:
         if isinstance(error, Rejected):
             action = action_of(error)
             wanted = {Action.HALT: State.HALTED, Action.REDUCE: State.REDUCING}.get(action)
-            if wanted is not None and self._journal.state().state not in (wanted, State.HALTED):
+            if wanted is not None and self._journal.state().yields_to(wanted):
                 self._log.error("restricted by the exchange", state=wanted.value, why=str(error))
                 self._journal.set_state(wanted, str(error), "exchange", self._clock.now())
         follow = await self._follow_up(intent, error)

@@ -96,7 +96,7 @@ class Startup:
             if not adopt:
                 await self._recovery.require_wallet(looks=START_LOOKS)
             await self._recovery.settle_open(give_up=adopt)
-        require_no_resting(await self._recovery.sweep(await self._gateway.open_orders(), adopt=adopt))
+        require_no_resting(await self._recovery.at_rest(adopt=adopt))
         account = await self._gateway.account()
         await self._set_up(setups, account)
         account = await self._recovery.protect(await self._explain(account, adopt))

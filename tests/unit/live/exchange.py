@@ -322,10 +322,10 @@ class FakeExchange:
         await self._enter("incomes")
         return [income for income in self.bookings if since <= income.time <= self.clock.now()]
 
-    async def open_orders(self) -> list[Order]:
+    async def open_orders(self, *, conditional: bool = True) -> list[Order]:
         await self._enter("open_orders")
         resting = [order for one in self.placed if (order := one.seen(self.clock.now())) and order.status not in DONE]
-        return self.resting + resting + self.conditional()
+        return self.resting + resting + (self.conditional() if conditional else [])
 
     async def close(self) -> None:
         self.closed = True

@@ -128,8 +128,8 @@ async def test_a_stop_that_comes_to_no_end_is_looked_at_again_and_nothing_takes_
     guarded.boot().begin("10")
     await protect(guarded)
     guarded.stops.book[0].stop = replace(guarded.stops.book[0].stop, status="TRIGGERING")
-    with pytest.raises(ExchangeError, match="is TRIGGERING and does not come to an end"):
-        await protect(guarded)
+    await protect(guarded)
+    assert "is TRIGGERING and does not come to an end" in guarded.protection.missing[ADA]
     assert len(guarded.stops.posts) == 1
     assert len(guarded.journal.standing_stops()) == 1
 
