@@ -92,7 +92,7 @@ def one_look(right: Any) -> Any:
     return settle
 
 
-@bug(Router, "_over")
+@bug(Router, "over")
 def written_before_the_stall(right: Any) -> Any:
     """Count the wait from the time that was written down, though writing may take longer than the wait."""
 

@@ -251,12 +251,15 @@ class Protection:
         if record.sent_at is None:
             self._end(record, ABSENT, "it was never posted")
             return None
-        absences, stop = 0, None
+        absences, stop, over = 0, None, None
         for look in range(self._router.timing.looks):
             stop = await stops.find_stop(record.symbol, record.client_id)
             if stop is None:
-                # not finding it proves nothing until it can no longer be accepted
-                await self._router.settled(record.sent_at + self._router.timing.settle)
+                # not finding it proves nothing until it can no longer be accepted; one that has rested was
+                if over is None:
+                    known = record.exchange_id is not None
+                    over = record.sent_at if known else await self._router.over(record.sent_at)
+                await self._router.settled(over + self._router.timing.settle)
                 absences += 1
                 if absences == 2:
                     self._end(record, ABSENT, "the exchange does not know it")

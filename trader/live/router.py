@@ -157,7 +157,7 @@ class Router:
     async def _carry(self, intent: Intent, sent_at: datetime | None) -> _End:
         """Return what an intent came to, and the one that follows on it."""
         if sent_at is not None:
-            order = await self._settle(intent, await self._over(sent_at))
+            order = await self._settle(intent, await self.over(sent_at))
             if order is not None:
                 return await self._confirm(intent, order)
         answer: Order | ExchangeError | None = None
@@ -200,7 +200,7 @@ class Router:
         self._log.warning("writing took long", client_id=intent.client_id, seconds=round(took.total_seconds(), 3))
         return await self._gate.clear(intent)
 
-    async def _over(self, since: datetime) -> datetime:
+    async def over(self, since: datetime) -> datetime:
         """Return a time at which what was posted after `since` had certainly been signed: after that no more leaves us.
 
         `since` itself is none: disk or machine may have stood still between it and the signature, here or in the
@@ -220,7 +220,7 @@ class Router:
         except Rejected as error:
             if action_of(error) is not Action.LOOK:
                 return error
-            return await self._settle(intent, await self._over(began)) or OutcomeUnknown(str(error), code=error.code)
+            return await self._settle(intent, await self.over(began)) or OutcomeUnknown(str(error), code=error.code)
         except Denied as error:
             return error
         except RateLimited as error:
@@ -234,7 +234,7 @@ class Router:
             return error
         except OutcomeUnknown as error:
             self._log.warning("order outcome unknown", client_id=intent.client_id, error=str(error))
-            return await self._settle(intent, await self._over(began)) or error
+            return await self._settle(intent, await self.over(began)) or error
 
     async def _refuse(self, intent: Intent, error: Rejected | Denied) -> Intent | None:
         """Do what a refusal asks for and end the order; return what follows.

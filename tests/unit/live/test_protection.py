@@ -155,6 +155,25 @@ async def test_every_symbol_has_its_own(new_world: Callable[..., World]) -> None
     protected(world)
 
 
+@pytest.mark.fault(20, 27)
+@pytest.mark.parametrize("dead", [False, True])
+async def test_a_disk_that_stands_still_before_a_stop_is_posted_does_not_shorten_the_wait(
+    dead: bool, guarded: World
+) -> None:
+    """What is signed long after it was written down as sent may arrive until the receive window is over."""
+    guarded.boot().begin("10")
+    guarded.stops.plan = [replace(ANSWERS["late"], delay=4.9)]
+    stall = {("mark_stop_sent", 0): lambda: setattr(guarded.clock, "time", guarded.clock.now() + timedelta(seconds=60))}
+    guarded.take_steps(Steps(hooks=stall | ({("answer_stop", 0): dies} if dead else {})))
+    if dead:
+        with pytest.raises(Crash):
+            await protect(guarded)
+        guarded.boot()
+    await protect(guarded)
+    assert len(guarded.stops.posts) == 1
+    protected(guarded)
+
+
 @pytest.mark.parametrize("kind", ANSWERS)
 async def test_every_answer_leaves_one_stop(kind: str, guarded: World) -> None:
     guarded.stops.plan = [ANSWERS[kind]]
