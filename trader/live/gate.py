@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from trader.domain.decision import State
 from trader.domain.order import FOLLOW_UP
+from trader.errors import ExchangeError
 from trader.execution.guards import Approved, Moment, WireLimits, Withheld, admit
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, OrderRecord, Outcome
@@ -51,10 +52,14 @@ class Gate:
             offset = await self._gateway.sync_clock()
         if self._limits.canary_notional is not None:
             marks = await self._gateway.prices(sorted(self._reached(intent, sent=False)))
-            mark = marks[intent.symbol]
+            mark = marks.get(intent.symbol)
             # read again: while prices were asked for, other lanes may have sent
             reached = self._reached(intent, sent=True)
-            gross = sum((abs(quantity) * marks[symbol] for symbol, quantity in reached.items()), Decimal(0))
+            if untold := sorted(symbol for symbol, quantity in reached.items() if quantity and symbol not in marks):
+                raise ExchangeError(
+                    f"The exchange tells no price of {', '.join(untold)}, which the canary's cap counts."
+                )
+            gross = sum((abs(quantity) * marks[one] for one, quantity in reached.items() if quantity), Decimal(0))
         elif self._limits.max_deviation is not None and intent.price is not None:
             mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
         # a person may have said halt while the exchange was asked, and time has passed

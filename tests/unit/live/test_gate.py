@@ -1,6 +1,6 @@
 """The last look before an order leaves, on a running instance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from tests.unit.live.exchange import ADA
 from tests.unit.live.steps import Steps
 from tests.unit.live.world import CLOSE, INTERVAL, World, hook
 from trader.domain.decision import State
-from trader.errors import NotSent
+from trader.errors import ExchangeError, NotSent
 from trader.execution.guards import WireLimits, Withheld
 from trader.journal.rows import Outcome
 from trader.live.today import day_equity, orders_today
@@ -103,6 +103,24 @@ async def test_a_canary_s_cap_counts_openings_of_other_symbols_that_are_under_wa
     world.journal.record_fills(world.exchange.trades())
     world.journal.settle(first.client_id, None, Outcome.DENIED, final=True, at=world.clock.now())
     assert not isinstance(await world.gate.clear(second), Withheld)
+
+
+async def test_a_canary_s_cap_is_not_judged_without_the_price_of_all_that_it_counts(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.wire_limits = replace(LIMITS, canary_notional=Decimal(100))
+    world.boot().begin()
+    world.exchange.trade("4", symbol=BTC)
+    world.journal.record_fills(world.exchange.trades())
+    (opening,) = world.decide(("o", "60"))
+
+    async def told(symbols: Sequence[str]) -> dict[str, Decimal]:
+        return {ADA: Decimal(1)}
+
+    monkeypatch.setattr(world.exchange, "prices", told)
+    with pytest.raises(ExchangeError, match="No price of BTCUSDT"):
+        await world.gate.clear(opening)
 
 
 async def test_a_canary_that_somebody_planned_too_large_is_not_opened_and_what_is_held_is_closed(world: World) -> None:
