@@ -119,7 +119,7 @@ async def test_a_canary_s_cap_is_not_judged_without_the_price_of_all_that_it_cou
         return {ADA: Decimal(1)}
 
     monkeypatch.setattr(world.exchange, "prices", told)
-    with pytest.raises(ExchangeError, match="No price of BTCUSDT"):
+    with pytest.raises(ExchangeError, match="no price of BTCUSDT"):
         await world.gate.clear(opening)
 
 
