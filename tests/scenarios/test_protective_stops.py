@@ -159,9 +159,8 @@ def test_a_stop_that_is_switched_on_and_off_under_a_running_daemon_rests_from_a_
         daemon.until("close decided")
         write(plain)
         daemon.until("configuration changed")
-        ended = daemon.until("stop ended")
-        while ended["why"] != "no stop is wanted any more":
-            ended = daemon.until("stop ended")
+        # taken back, or gone with a position that the same close turned; either way none follows
+        daemon.until("stop ended")
         daemon.until("close decided")
     assert changed["strategy.risk.protective_stop"] == [None, "0.2"]
     assert placed["symbol"] == ADA
