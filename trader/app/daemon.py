@@ -1,6 +1,6 @@
 """Run the daemon as the command line asks for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -177,8 +177,7 @@ def _document(one: Assembly, reports: list[CloseReport], start: datetime, start_
     """Write a run as a document; what was booked between `start`, when the equity was, and the first close is in it."""
     since = reports[0].close if reports else None
     trades, forced = _trades(one.journal, since) if since else ([], [])
-    incomes = one.journal.incomes(since=since) if since else []
-    booked = one.journal.incomes(since=start) if reports else []
+    booked = one.journal.incomes(since=start) if since else []
     paid = [booking for booking in booked if booking.kind == FUNDING and booking.time > start]
     return document(
         one.loaded.strategy,
@@ -189,11 +188,11 @@ def _document(one: Assembly, reports: list[CloseReport], start: datetime, start_
         bookings=[Funding(income.time, income.symbol, income.amount) for income in paid],
         forced=forced,
         generated=one.venue.generated,
-        cleared=_cleared(incomes),
+        cleared=_cleared(booking for booking in booked if since and booking.time >= since),
     )
 
 
-def _cleared(incomes: Sequence[Income]) -> dict[str, Decimal]:
+def _cleared(incomes: Iterable[Income]) -> dict[str, Decimal]:
     """Add up what liquidations under cross margin took or gave besides, by the symbol it was booked under."""
     found: dict[str, Decimal] = {}
     for one in incomes:

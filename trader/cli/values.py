@@ -60,7 +60,9 @@ def confirm(question: str) -> None:
     """Go on only where a person says yes; asked on stderr, because stdout belongs to what a command answers."""
     sys.stderr.write(f"{question} [y/N]: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    # a process may have been started without an input
+    answer = sys.stdin.readline() if sys.stdin is not None else ""
+    if answer.strip().lower() not in ("y", "yes"):
         sys.stderr.write("\nNothing was done; answer y, or give --yes where nobody can answer.\n")
         raise typer.Exit(1)
 
