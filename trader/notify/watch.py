@@ -133,12 +133,15 @@ def _minutes(span: timedelta) -> str:
 
 
 def _state(record: StateRecord) -> Alert:
+    remedy = "Look at `trader status`; `trader resume` ends it."
+    if record.passing:
+        remedy = "It ends by itself once every stop rests; look at `trader status`."
     return Alert(
         key=f"state:{record.at.isoformat()}:{record.state.value}",
         severity=_STATES[record.state],
         title=f"State {record.state.value}",
         text=f"{record.why} (by {record.by}, {record.at:{_MINUTE}}). "
-        + ("" if record.state is State.ACTIVE else "Look at `trader status`; `trader resume` ends it."),
+        + ("" if record.state is State.ACTIVE else remedy),
         once=True,
     )
 

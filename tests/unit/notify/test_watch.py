@@ -8,7 +8,7 @@ import pytest
 
 from trader.domain.decision import State
 from trader.journal.journal import Journal
-from trader.journal.rows import Binding, Intent, Outcome
+from trader.journal.rows import MISSING_STOP, Binding, Intent, Outcome
 from trader.notify import watch
 from trader.notify.alert import Severity
 
@@ -51,6 +51,14 @@ def test_a_halt_is_told_with_its_reason_and_what_to_do(journal: Journal) -> None
     again, _ = watch.news(journal, mark)
     assert [one.key for one in again] == [alert.key]
     assert alert.once
+
+
+def test_what_waits_for_a_stop_is_told_to_end_by_itself(journal: Journal) -> None:
+    mark = watch.begin(journal)
+    journal.set_state(State.REDUCING, "no stop is known to rest", MISSING_STOP, CLOSE)
+    (alert,), _ = watch.news(journal, mark)
+    assert "ends by itself" in alert.text
+    assert "resume" not in alert.text
 
 
 def test_closes_missed_for_one_reason_are_one_alert(journal: Journal) -> None:
