@@ -17,19 +17,22 @@ def blended_volatility(returns: Array, wanted: Mask, spans: tuple[int, int], win
         spans: of the two averages, in candles (a weight decays by 1 - 2 / (span + 1) a candle).
         window: how many returns are read.
     """
-    known = np.isfinite(returns)
-    squares = np.where(known, returns, 0.0)
+    # a column is measured by itself, and most symbols are wanted at no close
+    columns = np.flatnonzero(wanted.any(axis=0))
+    read = returns[:, columns]
+    known = np.isfinite(read)
+    squares = np.where(known, read, 0.0)
     squares *= squares
     age = rolling_count(known, window)
-    there = wanted & (age > 0)
-    last = age[there] - 1
+    rows, places = np.nonzero(wanted[:, columns] & (age > 0))
+    last = age[rows, places] - 1
     blended = np.zeros(len(last))
     for span in spans:
         decay = 1.0 - 2.0 / (span + 1.0)
         weights = np.cumsum(decay ** np.arange(window, dtype=np.float64))
-        blended += 0.5 * (windowed_sum(squares, window, decay)[there] / weights[last])
+        blended += 0.5 * (windowed_sum(squares, window, decay)[rows, places] / weights[last])
     found = np.full(returns.shape, np.nan)
-    found[there] = np.sqrt(blended)
+    found[rows, columns[places]] = np.sqrt(blended)
     return found
 
 

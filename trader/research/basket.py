@@ -58,15 +58,19 @@ def walk(
         allocator: its limits, and how it trades towards a wish.
         cost: of trading one unit of notional.
     """
-    closes, symbols = panel.close.shape
+    # whoever is no member at any close is never held: what is known of it matters to nothing here
+    columns = np.flatnonzero(members.any(axis=0))
+    closes, symbols = len(panel.close), len(columns)
+    members, wished, buffer = members[:, columns], wished[:, columns], buffer[:, columns]
+    close = panel.close[:, columns]
     moves = np.zeros((closes, symbols))
-    np.divide(panel.close[1:], panel.close[:-1], out=moves[:-1])
+    np.divide(close[1:], close[:-1], out=moves[:-1])
     moves[:-1] -= 1.0
     paid = np.zeros((closes, symbols))
-    paid[:-1] = panel.paid.rates[1:]
+    paid[:-1] = panel.paid.rates[1:, columns]
     for unknown in (moves, paid):
         np.putmask(unknown, np.isnan(unknown), 0.0)
-    listed = panel.listed
+    listed = np.isfinite(close)
     gone: Mask = np.zeros((closes, symbols), dtype=np.bool_)
     gone[:-1] = listed[:-1] & ~listed[1:]
     busy = set(np.flatnonzero(members.any(axis=1)).tolist())
@@ -88,7 +92,10 @@ def walk(
         held = after * factor
         held = held / growth if growth > 0 else np.zeros(symbols)
     spent = np.array(traded)
-    return Basket(weights, spent, cost * spent, (weights * moves).sum(axis=1), -(weights * paid).sum(axis=1))
+    prices, funding = (weights * moves).sum(axis=1), -(weights * paid).sum(axis=1)
+    everyone = np.zeros(panel.close.shape)
+    everyone[:, columns] = weights
+    return Basket(everyone, spent, cost * spent, prices, funding)
 
 
 def carry_basket(
