@@ -60,6 +60,8 @@ def test_its_card_does_not_flatter(model: Model) -> None:
     assert numbers["performance"]["net_sharpe"] < -5
     assert numbers["proportional"]["net_sharpe"] < -5
     assert numbers["always_long"]["net_sharpe"] > 1
+    assert numbers["proportional"]["verdict"] == "NO-GO"
+    assert numbers["proportional"]["gates"]["twice_the_cost"]["value"] < 0
     for gate in ("deflated_sharpe", "superiority", "walk_forward", "twice_the_cost"):
         assert not card.gates[gate].passed
     assert card.gates["causality"].passed

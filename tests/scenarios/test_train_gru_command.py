@@ -21,7 +21,10 @@ def test_a_network_is_trained_judged_and_traded_by_backtest_and_daemon_alike(tmp
     judged = json.loads(done.stdout)
     assert (judged["gates"], judged["verdict"]) == (told["gates"], "NO-GO")
     assert judged["walk_forward"]["count"] == 6
-    assert judged["proportional"]["net_log_return"] != judged["performance"]["net_log_return"]
+    beside = judged["proportional"]
+    assert beside["net_log_return"] != judged["performance"]["net_log_return"]
+    assert beside["cost_stress"][0]["net_log_return"] == beside["net_log_return"]
+    assert (set(beside["gates"]), beside["verdict"]) == (set(judged["gates"]), "NO-GO")
 
     file = tmp_path / "gru.toml"
     file.write_text(

@@ -121,14 +121,13 @@ def judged_of(loaded: Loaded) -> Judged:
     """Return what a model's card says of its worth, or what was judged of a rule."""
     model, worth = loaded.model, loaded.worth
     if model is None:
-        gates = json.loads(worth.card)["gates"]
-        return Judged(worth.name, worth.verdict, worth.reason, gates)
+        return Judged(worth.name, worth.verdict, worth.reason, worth.gates)
     card: dict[str, Any] = json.loads(model.card.to_bytes())
     return Judged(
         model=model.name,
-        verdict=model.verdict,
-        reason=model.reason,
-        gates=card["gates"],
+        verdict=worth.verdict,
+        reason=worth.reason,
+        gates=worth.gates,
         evidence=card["evidence"],
         calibration=card["calibration"],
         unseen_after=None if model.card.training is None else model.card.training.last_close,

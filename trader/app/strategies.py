@@ -107,7 +107,7 @@ def compose(text: str, file: StrategyFile, card: bytes, weights: bytes) -> Loade
             f"{model.card.kind}; correct `kind`, or name another model."
         )
     strategy = compositions.one_symbol(file, interval, model)
-    return Loaded(strategy, file, text, text_hash(text), of_model(model), model, card, weights)
+    return Loaded(strategy, file, text, text_hash(text), of_model(model, file.policy.kind), model, card, weights)
 
 
 def compose_portfolio(text: str, file: PortfolioFile) -> Loaded:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trader.config import PortfolioFile
 from trader.errors import ConfigError
 from trader.forecast.artifact import Model
 from trader.forecast.carry import CarryForecaster
 
+_UNWEIGHED = (
+    "its card says what its direction is worth and nothing of a position in proportion to the forecast; train it again"
+)
 UNJUDGED = "nothing has judged this rule in this data directory yet; `trader evidence` does"
 
 
@@ -21,7 +24,8 @@ class Worth:
     """A verdict and whose it is.
 
     `hash` is the identity that an overrule names: of card and weights, or of the strategy file where nothing was
-    fitted. `expires` is None for what does not age. `card` is what a journal keeps of it, as JSON text.
+    fitted. `expires` is None for what does not age. `gates` say what was measured and needed, by name. `card` is what
+    a journal keeps of it, as JSON text.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Worth:
     verdict: str
     reason: str
     expires: datetime | None
+    gates: Mapping[str, Any] = field(repr=False)
     card: str = field(repr=False)
 
     def expired(self, at: datetime) -> bool:
@@ -36,17 +41,22 @@ class Worth:
         return self.expires is not None and at >= self.expires
 
 
-def of_model(model: Model) -> Worth:
-    """Return what a model's card says."""
-    card = model.card.to_bytes().decode()
-    return Worth(model.name, model.hash, model.verdict, model.reason, model.card.expires, card)
+def of_model(model: Model, policy: Literal["sign", "proportional"]) -> Worth:
+    """Return what a model's card says of a policy: the card's own verdict is of the direction alone."""
+    told = json.loads(model.card.to_bytes())
+    found: Mapping[str, Any] = told
+    if policy == "proportional":
+        beside = (told["evidence"] or {}).get("proportional", {})
+        found = beside if "verdict" in beside else {"verdict": "UNJUDGED", "reason": _UNWEIGHED, "gates": {}}
+    verdict, reason, gates = (found[name] for name in ("verdict", "reason", "gates"))
+    return Worth(model.name, model.hash, verdict, reason, model.card.expires, gates, model.card.to_bytes().decode())
 
 
 def of_rule(name: str, identity: str, judged: Mapping[str, Any] | None = None) -> Worth:
     """Return what was judged of a rule to which nothing was fitted, by its strategy file's hash."""
     found = judged or {"verdict": "UNJUDGED", "reason": UNJUDGED, "gates": {}}
     card = json.dumps({"name": name, **found}, sort_keys=True)
-    return Worth(name, identity, str(found["verdict"]), str(found["reason"]), None, card)
+    return Worth(name, identity, str(found["verdict"]), str(found["reason"]), None, found["gates"], card)
 
 
 def rule_hash(file: PortfolioFile) -> str:

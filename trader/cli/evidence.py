@@ -59,12 +59,12 @@ def evidence(
     from trader.app.portfolios import portfolio_named
     from trader.app.settings import load_settings, money
     from trader.app.tapes import TapeChoice
-    from trader.research.evidence.judge import STEPS
+    from trader.research.evidence.judge import RECURRENT_STEPS, STEPS
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
     portfolio = portfolio_named(str(model))
     passes = passes_of(model) if portfolio is None else 0
-    with progress_of_several({"walking": passes, "weighing": STEPS}) as (walking, step):
+    with progress_of_several({"walking": passes, "weighing": RECURRENT_STEPS if passes else STEPS}) as (walking, step):
         if portfolio is not None:
             choice = TapeChoice(candles, funding, start=since)
             document = portfolio_evidence(settings, portfolio, choice, step=step)
@@ -153,6 +153,8 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     paid = "no funding was given, so none is counted" if funding is None else f"funding paid: {funding:+.3f}"
     notes.append(f"Log return by cost: {stress} ({document['costs']['per_side']:.4%} a side; {paid}).")
     notes += _walked(document["walk_forward"])
+    if (beside := document.get("proportional")) is not None:
+        notes.append(f"In proportion to the forecast it is {beside['verdict']}: {beside['reason']}")
     causality = document["causality"]
     notes.append(
         f"At {causality['closes']} closes the forecast was made again from the candles up to it and from the warm-up "

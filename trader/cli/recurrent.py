@@ -76,7 +76,7 @@ def train_gru(
     from trader.app.judging import costs_of
     from trader.app.settings import load_settings, money
     from trader.app.training import Steps, TrainingChoice, recipe_for, train_recurrent_to_folder
-    from trader.research.evidence.judge import STEPS
+    from trader.research.evidence.judge import RECURRENT_STEPS
     from trader.research.evidence.refits import FOLDS
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
@@ -92,7 +92,7 @@ def train_gru(
         seed=seed,
     )
     choice = TrainingChoice(candles, interval, test_size, symbol, until, funding)
-    with progress_of_several({"learning": epochs, "walking": FOLDS * epochs, "weighing": STEPS}) as steps:
+    with progress_of_several({"learning": epochs, "walking": FOLDS * epochs, "weighing": RECURRENT_STEPS}) as steps:
         document = train_recurrent_to_folder(settings, choice, recipe, split, out, Steps(*steps))
     show(document, as_json=as_json)
 

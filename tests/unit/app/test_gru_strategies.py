@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,6 +10,7 @@ from trader.config import StrategyFile
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
 from trader.forecast.artifact import Model, dump
+from trader.forecast.card import Gate
 from trader.portfolio.policy import ProportionalPolicy, SignPolicy
 from trader.research.recurrent import Recipe
 from trader.research.train import train_ar
@@ -52,6 +54,23 @@ def test_a_recurrent_model_is_traded_by_the_policy_its_file_names(
     assert isinstance(strategy, GruStrategy)
     assert strategy.policy == expected
     assert strategy.warmup == 9
+
+
+def test_a_verdict_on_the_direction_says_nothing_of_a_position_in_proportion(model: Model) -> None:
+    gates = {"closes": Gate(value=300.0, needed="at least 250", passed=True)}
+    good = {"verdict": "GO", "reason": "every gate is passed.", "gates": gates}
+    direction = replace(model, card=model.card.model_copy(update=good))
+    assert loaded(direction, "gru", "sign").worth.verdict == "GO"
+    unasked = loaded(direction, "gru", "proportional").worth
+    assert (unasked.verdict, unasked.gates) == ("UNJUDGED", {})
+    assert "nothing of a position in proportion" in unasked.reason
+
+    poor = {"verdict": "NO-GO", "reason": "it pays too much.", "gates": {}}
+    both = replace(direction, card=direction.card.model_copy(update={"evidence": {"proportional": poor}}))
+    assert loaded(both, "gru", "sign").worth.verdict == "GO"
+    asked = loaded(both, "gru", "proportional").worth
+    assert (asked.verdict, asked.reason) == ("NO-GO", "it pays too much.")
+    assert asked.hash == both.hash
 
 
 def test_a_file_of_another_kind_than_its_model_is_refused(model: Model) -> None:

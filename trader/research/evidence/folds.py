@@ -49,12 +49,12 @@ def walk_after_costs(rows: Rows, candles: Candles, loss: str, cost: float, windo
     walk = walk_forward(
         rows, range(rows.features.shape[1]), interval, Windows(train, test, test, windows.scheme), loss=loss
     )
-    return after_costs(walk.forecasts, candles.part(slice(train, train + len(walk.forecasts))), cost, train, test)
+    after = candles.part(slice(train, train + len(walk.forecasts)))
+    return after_costs(held(walk.forecasts), after, cost, train, test)
 
 
-def after_costs(forecasts: Array, candles: Candles, cost: float, train: int, test: int) -> WalkForward:
-    """Hold what the fits of a walk said of candles, stretches of `test` one after another, and cut it into folds."""
-    sides = held(forecasts)
+def after_costs(sides: Array, candles: Candles, cost: float, train: int, test: int) -> WalkForward:
+    """Cut what the sides of a walk earned into its folds, stretches of `test` candles one after another."""
     gross, left = (
         earned.reshape(-1, test).mean(axis=1) for earned in (sides * candles.returns, net(sides, candles, cost))
     )

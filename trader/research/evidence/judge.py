@@ -17,18 +17,19 @@ from trader.market.candles import spacing
 from trader.market.resample import resample
 from trader.research.dataset import data_hash, supervised
 from trader.research.evidence.causality import Forecaster, examine
-from trader.research.evidence.earnings import Array, Candles, held, per_side, performance, require_funding
+from trader.research.evidence.earnings import Array, Candles, held, per_side, require_funding
 from trader.research.evidence.folds import WalkForward, walk_after_costs
-from trader.research.evidence.refits import walk_recurrent
+from trader.research.evidence.refits import Walks, walk_recurrent
 from trader.research.evidence.sharpe import sharpe
 from trader.research.evidence.trials import Trial, sharpes, trial_of
-from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, plain, weigh
+from trader.research.evidence.weigh import REPLICATIONS, Case, Evidence, weigh
 from trader.research.losses import REFITTED, fit_one
 from trader.research.train_recurrent import recipe_of
 from trader.research.walkforward import Windows
 
 SAMPLES = 100
 STEPS = REPLICATIONS + SAMPLES
+RECURRENT_STEPS = STEPS + REPLICATIONS
 
 _Configuration = tuple[tuple[int, ...], str]  # lags and loss of a fit
 
@@ -62,7 +63,7 @@ def judge(
         funding: as `market.funding` reads it; it must reach over the unseen closes.
         trials: every fit recorded for the symbol.
         since: only closes after it are unseen; needed where the training of a model is unknown.
-        step: called `STEPS` times at most.
+        step: called `STEPS` times at most, for a recurrent model `RECURRENT_STEPS`.
         walking: called once a pass of the trainings that walk a recurrent model forward.
 
     Raises:
@@ -75,19 +76,20 @@ def judge(
     if funding is not None:
         require_funding(funding, card.symbol, max(boundary, history["close_time"][0]), history["close_time"][-1])
     everything = Candles.of(history, card.interval, funding)
-    sides = _sides(model.forecaster, history)
+    sides, no_bias = (_sides(one, history) for one in (model.forecaster, model.forecaster.without_bias()))
     first = _first_unseen(model, everything, sides, boundary)
     seen = _seen(history, card.training)
     same = card.training is None or seen is None or data_hash(seen) == card.training.data_hash
     rivals = _rivals(model, history, seen if same else None, trials, first)
+    walks = _walks(model, history, everything, per_side(costs), walking)
     case = Case(
         unseen=everything.part(slice(first, None)),
         sides=held(sides[first:]),
-        no_bias=held(_sides(model.forecaster.without_bias(), history)[first:]),
+        no_bias=held(no_bias[first:]),
         rivals=rivals.sides,
         trials=count(model, trials),
         known=rivals.known,
-        walk=_walk(model, history, everything, per_side(costs), walking),
+        walk=walks.direction if isinstance(walks, Walks) else walks,
         causality=examine(model.forecaster, history, boundary, SAMPLES, step),
         costs=costs,
         same_candles=same,
@@ -97,10 +99,16 @@ def judge(
         "fits": [{"lags": list(lags), "loss": loss} for lags, loss in rivals.configurations],
         "training_candles": "absent" if seen is None else "same" if same else "other",
     }
-    if card.kind == "gru":
-        # a share of the exposure instead of all of it; the gates read the direction
-        more["proportional"] = plain(performance(sides[first:], case.unseen, per_side(costs)))
+    if isinstance(walks, Walks):
+        more["proportional"] = _proportional(case, sides[first:], no_bias[first:], walks, step)
     return replace(found, numbers={**found.numbers, **more})
+
+
+def _proportional(
+    case: Case, sides: Array, no_bias: Array, walks: Walks, step: Callable[[], object] | None
+) -> dict[str, Any]:
+    """Weigh a share of the exposure instead of all of it: another way to trade, with a verdict of its own."""
+    return weigh(replace(case, sides=sides, no_bias=no_bias, walk=walks.proportional), step=step).beside()
 
 
 def judged(model: Model, evidence: Evidence) -> Model:
@@ -219,9 +227,10 @@ def _configuration(lags: Sequence[int], loss: str) -> _Configuration:
     return tuple(sorted(lags)), loss
 
 
-def _walk(
+def _walks(
     model: Model, history: pl.DataFrame, everything: Candles, cost: float, walking: Callable[[], object] | None
-) -> WalkForward | None:
+) -> Walks | WalkForward | None:
+    """Walk a model forward; a recurrent one both ways it can be held, one that nobody can fit again not at all."""
     card = model.card
     recipe = recipe_of(card)
     if recipe is not None:

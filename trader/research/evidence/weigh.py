@@ -30,6 +30,18 @@ _LEAST = 30  # closes below which nothing is said of luck
 _KNOWN = 10  # Sharpe ratios from which their spread can be measured
 _LEVEL = 0.95
 _STRESS = (1, 2, 3)
+_BESIDE = (
+    "probabilistic_sharpe",
+    "deflated_sharpe",
+    "deflation",
+    "interval",
+    "spa",
+    "cost_stress",
+    "walk_forward",
+    "gates",
+    "verdict",
+    "reason",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,11 @@ class Evidence:
             "verdict": self.verdict,
             "reason": self.reason,
         }
+
+    def beside(self) -> dict[str, Any]:
+        """Return what stands beside the evidence of another way to hold the same forecasts: what differs from it."""
+        told = self.document()
+        return {**self.numbers["performance"], **{name: told[name] for name in _BESIDE}}
 
 
 @dataclass(frozen=True, slots=True)
