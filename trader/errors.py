@@ -10,7 +10,8 @@
     │   ├── JournalBusy            74  another process is writing the journal; nothing of the entry is in it
     │   └── JournalLocked          75  another daemon holds the journal
     └── ExchangeError              69  the exchange could not be used
-        ├── NotSent                69  the request surely never reached the exchange
+        ├── Unreached              69  no answer came, or none of the exchange's own: it is out
+        │   └── NotSent            69  the request surely never reached the exchange
         ├── RateLimited            75  refused until `retry_at`
         ├── Rejected               69  a definite no, with the exchange's code
         ├── Denied                 69  refused on this side before anything was sent
@@ -86,7 +87,11 @@ class ExchangeError(TraderError):
         self.status = status
 
 
-class NotSent(ExchangeError):
+class Unreached(ExchangeError):
+    """No answer came, or one that is not the exchange's (an outage, maintenance, a proxy); a start waits for it."""
+
+
+class NotSent(Unreached):
     """The request surely had no effect (refused connection, DNS, TLS, a refusal that asks to come back)."""
 
 

@@ -33,6 +33,11 @@ class Vitals(Protocol):
         ...
 
     @property
+    def out_since(self) -> datetime | None:
+        """Since when a start waits for an exchange that is out; None where it does not."""
+        ...
+
+    @property
     def clock_offset(self) -> timedelta:
         """Venue time minus this machine's."""
         ...
@@ -174,8 +179,10 @@ class _Collected:
 
 
 def _told(vitals: Vitals, lag: timedelta, silent: float) -> Iterator[Metric]:
+    out = 0.0 if vitals.out_since is None else vitals.out_since.timestamp()
     gauges = {
         "trader_ready": ("Whether the daemon has recovered and waits for closes.", float(vitals.ready)),
+        "trader_exchange_out_since_timestamp_seconds": ("Since when a start waits for the exchange, 0 if not.", out),
         "trader_loop_silent_seconds": ("Seconds since the daemon's loop last said anything.", silent),
         "trader_journal_lag_seconds": ("How long the oldest due close has had no end.", lag.total_seconds()),
         "trader_clock_offset_seconds": ("Venue time minus this machine's.", vitals.clock_offset.total_seconds()),

@@ -1,6 +1,7 @@
 """Run the daemon as the command line asks for it."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 from trader.app.alerting import Alerting
 from trader.app.assembly import Assembly, assembled, enter_stage
 from trader.app.drifting import DriftWatch
+from trader.app.outages import Notice, patience
 from trader.app.pulse import Pulse, manager
 from trader.app.renewal import Renewal, note
 from trader.app.results import Trade, document
@@ -29,6 +31,7 @@ from trader.execution.round_trips import Funding
 from trader.journal.journal import Journal
 from trader.journal.protection import LEG
 from trader.live.daemon import Daemon, Span
+from trader.live.patience import Begin
 from trader.live.watchdog import watched
 
 FUNDING, CLEARED = "FUNDING_FEE", "INSURANCE_CLEAR"
@@ -96,7 +99,8 @@ async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dic
             watch.follow(now)
             drift.renew(drift_limits(asked, now.loaded))
 
-        daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse))
+        patient = patience(settings, one, Notice(one, pulse, watch, alerts), adopt=options.adopt)
+        daemon = _daemon(one, settings, options, on_close, on_ready, partial(_cooldown, one, pulse), patient)
         note(one, settings)
         daemon.renew = Renewal(one, settings, alerts, renewed)
         alerts.begin(one, lambda: daemon.deciding)
@@ -125,6 +129,7 @@ def _daemon(
     on_close: Callable[[CloseReport], None],
     on_ready: Callable[[], None],
     cooldown: Callable[[], datetime | None],
+    patient: Callable[[Begin, asyncio.Event], Awaitable[bool]],
 ) -> Daemon:
     return Daemon(
         one.loaded.strategy,
@@ -141,6 +146,7 @@ def _daemon(
         on_ready,
         cooldown,
         one.venue.jumped,
+        patient,
     )
 
 

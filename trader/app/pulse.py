@@ -121,6 +121,11 @@ def ailment(journal: Path) -> str | None:
     found = holder(journal)
     if found is None:
         return f"No daemon runs on {journal}; start it with `trader run`."
+    if found.out is not None:
+        return (
+            f"The daemon (pid {found.pid}) waits with its start, as the exchange is out since "
+            f"{found.out:%Y-%m-%d %H:%M}Z; it asks again by itself, and its log says what it meets."
+        )
     if not found.ready:
         return f"The daemon (pid {found.pid}) has not recovered yet; look at its log if that lasts."
     try:

@@ -26,6 +26,8 @@ def status(settings: Settings) -> dict[str, Any]:
             ready=daemon is not None and daemon.ready,
             pid=daemon.pid if daemon else None,
         )
+    if daemon is not None and daemon.out is not None:
+        found["exchange_out_since"] = stamp(daemon.out)
     if found["venue"] is None:
         # a journal that no daemon has used yet belongs to nobody
         found |= {"venue": settings.venue, "dry_run": settings.dry_run}

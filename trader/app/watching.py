@@ -31,6 +31,7 @@ class Watch:
     def __init__(self, one: Assembly, settings: Settings) -> None:
         self._one = one
         self._ready = False
+        self._out_since: datetime | None = None
         self._next: datetime | None = None
         self._wakes: datetime | None = None
         strategy = one.loaded.strategy
@@ -51,6 +52,11 @@ class Watch:
     def ready(self) -> None:
         """Tell that the daemon has recovered and waits for closes."""
         self._ready = True
+        self.tell()
+
+    def waits(self, since: datetime | None) -> None:
+        """Tell that the start waits for an exchange that is out; None where it does not any more."""
+        self._out_since = since
         self.tell()
 
     def follow(self, one: Assembly) -> None:
@@ -117,6 +123,7 @@ class Watch:
             clock_error=venue.clock.error,
             weights=venue.gateway.usage(),
             cooldown=venue.gateway.cooldown,
+            out_since=self._out_since,
         )
 
     def _expect(self, now: datetime, offset: timedelta) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import aiohttp
 
-from trader.errors import ExchangeError, TraderError
+from trader.errors import TraderError, Unreached
 from trader.exchange.loopback import Loopback, open_session
 
 SIM_TIME = "x-sim-time"
@@ -193,7 +193,7 @@ class StepClock:
 
         Raises:
             TapeEnded: the tape ends before `moment`.
-            ExchangeError: the embedded exchange does not answer.
+            Unreached: the embedded exchange does not answer.
         """
         with self._asleep(moment):
             while self.now() < moment:
@@ -285,7 +285,7 @@ class StepClock:
             self._seen = moment
             self._seen_at = monotonic()
 
-    def _lost(self, reason: str) -> ExchangeError:
-        return ExchangeError(
+    def _lost(self, reason: str) -> Unreached:
+        return Unreached(
             f"The embedded exchange on port {self._loopback.port} did not move its clock ({reason}); start it again."
         )

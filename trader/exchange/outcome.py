@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
-from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected, Unreached
 
 CLOCK_SKEW = -1021
 NO_SUCH_ORDER = -2013
@@ -144,14 +144,14 @@ def read_failure(error: BaseException, where: str, now: datetime, secrets: tuple
             return NotSent(_unreached(where, failure.reason))
         if error.__cause__ is None:
             return Denied(f"{where} was refused before it was sent ({failure.reason}); check the API key and secret.")
-        return ExchangeError(f"{where} brought no usable answer ({failure.reason}); it may be asked again.")
+        return Unreached(f"{where} brought no usable answer ({failure.reason}); it may be asked again.")
     refused = _refused(answer, where, now, secrets)
     if refused is not None:
         return refused
     said = _said(answer, secrets)
     if answer.code in _DEFINITE or (400 <= answer.status < 500 and answer.status != 408):
         return Rejected(_refusal(where, answer, said), code=answer.code, status=answer.status)
-    return ExchangeError(
+    return Unreached(
         f"{where} was answered with {said}; it may be asked again.", code=answer.code, status=answer.status
     )
 

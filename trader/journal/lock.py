@@ -18,11 +18,15 @@ _PAUSE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The daemon that holds a journal; `pid` is None in the instant before it has written its name."""
+    """The daemon that holds a journal; `pid` is None in the instant before it has written its name.
+
+    `out` is since when its start waits for an exchange that is out, None where it does not.
+    """
 
     pid: int | None
     started: datetime | None
     ready: bool
+    out: datetime | None = None
 
 
 class Lock:
@@ -74,8 +78,15 @@ class Lock:
 
     def ready(self) -> None:
         """Tell others that the daemon has recovered and waits for closes."""
+        self._tell(ready=True)
+
+    def waits(self, since: datetime) -> None:
+        """Tell others that the start waits for an exchange that is out."""
+        self._tell(ready=False, out=since)
+
+    def _tell(self, *, ready: bool, out: datetime | None = None) -> None:
         try:
-            self._write(ready=True)
+            self._write(ready=ready, out=out)
         except OSError as error:
             raise JournalError(
                 f"The lock {self.path} cannot be written: {error.strerror}; check the disk and start again."
@@ -93,8 +104,9 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def _write(self, *, ready: bool) -> None:
-        text = json.dumps({"pid": os.getpid(), "started": self._started.isoformat(), "ready": ready})
+    def _write(self, *, ready: bool, out: datetime | None = None) -> None:
+        told = {"pid": os.getpid(), "started": self._started.isoformat(), "ready": ready}
+        text = json.dumps(told if out is None else told | {"out": out.isoformat()})
         if self._descriptor is not None:
             # one write of a fixed size: a reader never sees half of it
             os.pwrite(self._descriptor, text.encode().ljust(_SIZE - 1) + b"\n", 0)
@@ -141,6 +153,7 @@ def _locked(descriptor: int) -> bool:
 def _parse(content: bytes) -> Holder:
     try:
         found = json.loads(content)
-        return Holder(int(found["pid"]), datetime.fromisoformat(found["started"]), bool(found["ready"]))
+        out = datetime.fromisoformat(found["out"]) if "out" in found else None
+        return Holder(int(found["pid"]), datetime.fromisoformat(found["started"]), bool(found["ready"]), out)
     except (ValueError, KeyError, TypeError):
         return Holder(None, None, False)

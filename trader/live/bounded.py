@@ -5,7 +5,7 @@ from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar, cast
 
-from trader.errors import ExchangeError, OutcomeUnknown
+from trader.errors import OutcomeUnknown, Unreached
 from trader.live.ports import Gateway, Stops
 
 _Port = TypeVar("_Port", bound=Gateway | Stops)
@@ -31,7 +31,7 @@ class _Bounded:
                 said = f"The exchange did not bring {name} to an end within {self._seconds:g} s"
             if name in _POSTS:
                 raise OutcomeUnknown(f"{said}; what became of the order is looked up.")
-            raise ExchangeError(f"{said}; it is asked again.")
+            raise Unreached(f"{said}; it is asked again.")
 
         return call
 
@@ -39,6 +39,6 @@ class _Bounded:
 def bounded(gateway: _Port, seconds: float) -> _Port:
     """Return a gateway whose every call ends within so many seconds.
 
-    A read that takes longer raises ExchangeError, an order OutcomeUnknown: the order protocol settles it.
+    A read that takes longer raises Unreached, an order OutcomeUnknown: the order protocol settles it.
     """
     return cast(_Port, _Bounded(gateway, seconds))

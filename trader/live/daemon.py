@@ -16,6 +16,7 @@ from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.desk import Desk
+from trader.live.patience import Begin, at_once, unless
 from trader.live.ports import Clock
 from trader.live.scheduler import GridTrigger, VenueScheduler
 from trader.live.startup import Startup
@@ -60,6 +61,7 @@ class Daemon:
         on_ready: Callable[[], None] = lambda: None,
         cooldown: Callable[[], datetime | None] = lambda: None,
         jumped: Callable[[], bool] = lambda: False,
+        patience: Callable[[Begin, asyncio.Event], Awaitable[bool]] = at_once,
     ) -> None:
         self._strategy = strategy
         self._terms = terms
@@ -75,6 +77,7 @@ class Daemon:
         self._on_ready = on_ready
         self._cooldown = cooldown
         self._jumped = jumped
+        self._patience = patience
         self.renew: Callable[[], Awaitable[Desk | None]] = self._keep
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -91,12 +94,8 @@ class Daemon:
             TraderError: start-up was refused, or the journal failed.
         """
         self._obey_signals()
-        await self._wait_out()
-        if self._stop.is_set():
+        if not await self._patience(lambda: self._begin(adopt), self._stop):
             return
-        async with self._one_at_a_time:
-            # whoever wakes the daemon meanwhile would settle the same orders beside the start
-            await self._startup.run(adopt=adopt)
         self._on_ready()
         self._log.info("ready", strategy=self._strategy.name, next_close=self._next_close().isoformat())
         trigger = GridTrigger(self._strategy.interval, self._scheduler.zone, self._span.delay)
@@ -125,6 +124,16 @@ class Daemon:
         """Finish what is under way, then stop."""
         self._stop.set()
         self._scheduler.rest()
+
+    async def _begin(self, adopt: bool) -> bool:
+        """Bring the account to where the first close finds it; False where the daemon stops first."""
+        await self._wait_out()
+        if self._stop.is_set():
+            return False
+        async with self._one_at_a_time:
+            # whoever wakes the daemon meanwhile would settle the same orders beside the start
+            await self._startup.run(adopt=adopt)
+        return True
 
     async def _wait_out(self) -> None:
         """Ask the exchange nothing while it wants no request; a start is no way around that."""
@@ -333,18 +342,10 @@ class Daemon:
 
     async def _rest(self, pause: timedelta) -> None:
         """Wait, but not longer than until somebody stops the daemon."""
-        waits = [
-            asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + pause)),
-            asyncio.ensure_future(self._stop.wait()),
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
-                wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await unless(self._stop, self._sleep(pause))
+
+    async def _sleep(self, pause: timedelta) -> None:
+        await self._clock.sleep_until(self._clock.now() + pause)
 
     def _fail(self, close: datetime, error: TraderError) -> None:
         """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""

@@ -38,7 +38,7 @@ class Facts:
     `told` is monotonic time, `now` the venue's; `wakes` is when, by this machine's clock, the next close is expected,
     None where time is the exchange's to give. `clock_offset` is the venue's time minus this machine's, `clock_error`
     how far that may be wrong; `weights` are used and allowed request weights by window; until `cooldown` the exchange
-    wants no request.
+    wants no request; `out_since` is since when, by this machine's clock, a start waits for an exchange that is out.
     """
 
     told: float
@@ -49,6 +49,7 @@ class Facts:
     clock_error: timedelta
     weights: Mapping[str, tuple[int, int]]
     cooldown: datetime | None
+    out_since: datetime | None = None
 
 
 class Board:

@@ -29,7 +29,7 @@ def lines(
     offset = facts.clock_offset
     found = [
         _line("loop", silent <= STALE, f"ran {silent:.0f} s ago" if silent >= 1 else "runs"),
-        _line("start", facts.ready, "recovered; waits for closes" if facts.ready else "has not recovered yet"),
+        _line("start", facts.ready, _start(facts)),
         _line(
             "journal",
             lag <= _LATE,
@@ -51,6 +51,12 @@ def lines(
         text = f"expires on {expires[:10]}" if left > timedelta(0) else f"expired on {expires[:10]}"
         found.append(_line("model", left > _SOON, text))
     return found
+
+
+def _start(facts: Facts) -> str:
+    if facts.out_since is not None:
+        return f"the exchange is out since {facts.out_since:%Y-%m-%d %H:%M} UTC; it is asked again"
+    return "recovered; waits for closes" if facts.ready else "has not recovered yet"
 
 
 def _line(name: str, well: object, text: str) -> dict[str, Any]:

@@ -41,6 +41,14 @@ def test_a_daemon_that_still_recovers_is_not_well_yet(journal: Path, lock: Lock)
     assert "has not recovered yet" in str(ailment(journal))
 
 
+def test_a_start_that_waits_for_an_exchange_that_is_out_is_not_well_and_says_why(journal: Path, lock: Lock) -> None:
+    pulse(journal).beat()
+    lock.waits(NOW)
+    assert "as the exchange is out since 2026-01-01 00:00Z; it asks again by itself" in str(ailment(journal))
+    lock.ready()
+    assert ailment(journal) is None
+
+
 def test_a_ready_daemon_without_a_heartbeat_is_not_well(journal: Path, lock: Lock) -> None:
     lock.ready()
     assert "shows no heartbeat" in str(ailment(journal))

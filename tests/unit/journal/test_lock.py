@@ -2,7 +2,7 @@ import fcntl
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,8 @@ def test_others_see_whether_the_daemon_is_ready(path: Path) -> None:
     assert holder(path) is None
     with Lock.acquire(path, started=STARTED) as lock:
         assert holder(path) == Holder(os.getpid(), STARTED, ready=False)
+        lock.waits(STARTED + timedelta(minutes=1))
+        assert holder(path) == Holder(os.getpid(), STARTED, ready=False, out=STARTED + timedelta(minutes=1))
         lock.ready()
         assert holder(path) == Holder(os.getpid(), STARTED, ready=True)
     assert holder(path) is None

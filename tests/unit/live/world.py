@@ -1,6 +1,7 @@
 """One instance, wired as the product wires it, which can die and start again on the same journal and exchange."""
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +29,7 @@ from trader.live.cycle import Cycle, Terms
 from trader.live.daemon import Daemon, Span
 from trader.live.gate import Gate
 from trader.live.leverage import Leverage
+from trader.live.patience import Begin, at_once
 from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
 from trader.live.router import Router, Timing
@@ -121,6 +123,7 @@ class World:
         self.policies = Policies()
         self.rules = Rules()
         self.parallel = 1
+        self.patience: Callable[[Begin, asyncio.Event], Awaitable[bool]] = at_once
         self.steps = Steps()
         self.lives: list[Steps] = []
         self.log = Lines()
@@ -163,6 +166,7 @@ class World:
             self.flattener,
             log,
             self.reports.append,
+            patience=self.patience,
         )
         return self
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -83,12 +84,20 @@ def test_a_stop_is_told_from_when_it_rests_until_it_is_gone(read: Callable[..., 
 
 def test_what_the_loop_tells_is_told(read: Callable[..., float]) -> None:
     assert read("trader_ready") == 1
+    assert read("trader_exchange_out_since_timestamp_seconds") == 0
     assert read("trader_clock_offset_seconds") == -0.012
     assert read("trader_clock_error_seconds") == 0.003
     assert read("trader_weight_used", window="weight-1m") == 40
     assert read("trader_weight_limit", window="weight-1m") == 2400
     assert read("trader_journal_lag_seconds") == 7
     assert read("trader_loop_silent_seconds") == 0.5
+
+
+def test_since_when_a_start_waits_for_the_exchange_is_told(metrics: Metrics, sight: Sight, facts: Facts) -> None:
+    waits = replace(facts, ready=False, out_since=FIRST)
+    text = metrics.exposition(sight.journal, waits, lag=timedelta(0), silent=0.5).decode()
+    told = [line for line in text.splitlines() if line.startswith("trader_exchange_out_since_timestamp_seconds ")]
+    assert [float(line.split()[1]) for line in told] == [FIRST.timestamp()]
 
 
 def test_every_step_of_a_close_is_observed_once_and_only_when_it_has_ended(

@@ -98,6 +98,15 @@ def test_what_is_not_well_is_said_line_by_line(sight: Sight, later: Callable[...
     assert "wants no request before 2024-01-01 00:05:00 UTC" in render(sight.document())
 
 
+def test_a_start_that_waits_for_an_exchange_that_is_out_says_so(sight: Sight, later: Callable[..., None]) -> None:
+    later(ready=False)
+    assert "has not recovered yet" in render(sight.document())
+    later(ready=False, out_since=datetime(2024, 1, 1, 3, 30, tzinfo=UTC))
+    (line,) = [one for one in sight.document()["health"]["lines"] if not one["well"]]
+    assert line["name"] == "start"
+    assert "the exchange is out since 2024-01-01 03:30 UTC" in line["text"]
+
+
 def test_a_close_that_is_due_and_has_no_end_is_a_lag(
     sight: Sight, journal: Journal, close_one: Callable[..., None], later: Callable[..., None]
 ) -> None:
