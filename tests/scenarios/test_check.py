@@ -18,7 +18,21 @@ from trader.app.settings import load_settings
 
 STRATEGY = Path(__file__).resolve().parents[2] / "deploy" / "strategies" / "ada-ar-16h.toml"
 EVERYTHING = [
-    *("strategy", "stage", "model", "disk", "journal", "dns", "tls", "clock", "key", "symbols", "account", "modes"),
+    *(
+        "strategy",
+        "stage",
+        "alerts",
+        "model",
+        "disk",
+        "journal",
+        "dns",
+        "tls",
+        "clock",
+        "key",
+        "symbols",
+        "account",
+        "modes",
+    ),
     *("holdings", "size", "brackets", "margin", "guards", "next close"),
 ]
 
@@ -34,6 +48,26 @@ def test_before_anything_ran_it_looks_at_a_fresh_exchange_and_leaves_nothing(tmp
         assert one["found"], one
         assert one["remedy"] or one["verdict"] not in ("warned", "failed"), one
     assert "costs at most" in document["checks"][-1]["found"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "remedy"),
+    [
+        ({"TRADER_ALERTS__URLS": "json://localhost"}, "1 to be told", ""),
+        ({"TRADER_ALERTS__URLS": "json://localhost sesame://opensesameopen"}, "Address 2 (sesame)", "alerts --test"),
+        ({"TRADER_ALERTS__URLS": "opensesame:opensesame"}, "Address 1 (without a kind)", "alerts --test"),
+        ({"TRADER_ALERTS__PING": "ftp://127.0.0.1/opensesame"}, "no web address", "https://"),
+    ],
+)
+def test_an_address_that_is_none_is_found_without_telling_anybody_and_not_repeated(
+    asked: dict[str, str], found: str, remedy: str, tmp_path: Path
+) -> None:
+    done = Home(tmp_path / "data").run("check", "--json", **asked)
+    (alerts,) = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "alerts"]
+    assert found in alerts["found"]
+    assert remedy in alerts["remedy"]
+    assert (alerts["verdict"], done.returncode) == (("failed", 1) if remedy else ("passed", 0))
+    assert "opensesame" not in done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,27 @@ def listing(settings: Settings, last: int) -> list[dict[str, Any]]:
         ]
 
 
+def look_at_addresses(settings: Settings) -> str:
+    """Say how many are to be told; nobody is told anything.
+
+    Raises:
+        ConfigError: an address is none.
+    """
+    wished = wishes(settings)
+    message = {**_addresses(wished), "alerts": [], "ping": None, "seconds": DELIVERY, "look": True}
+    for answer in carry(message) if wished.urls else ():
+        if answer["why"] is not None:
+            kind = _kind(wished.urls[answer["address"] - 1])
+            raise ConfigError(
+                f"Address {answer['address']} ({kind}) of TRADER_ALERTS__URLS cannot be used: {answer['why']}; write "
+                "it as https://github.com/caronc/apprise says and try it with `trader alerts --test`."
+            )
+    if wished.ping and urlsplit(wished.ping).scheme not in ("http", "https"):
+        raise ConfigError("TRADER_ALERTS__PING is no web address; begin it with https://.")
+    ping = ", and one address hears that the daemon lives" if wished.ping else ""
+    return f"{len(wished.urls)} to be told{ping}"
+
+
 def try_out(settings: Settings) -> list[dict[str, Any]]:
     """Send a test to every address and to the ping, and return what each said.
 
@@ -132,7 +153,7 @@ def try_out(settings: Settings) -> list[dict[str, Any]]:
     alert = Alert("test", Severity.INFO, "test", _TEST)
     said = carry(_message(wished, alert) | {"ping": wished.ping})
     heard = {0 if "ping" in one else int(one["address"]): one["why"] for one in said}
-    names = {number: urlsplit(url).scheme for number, url in enumerate(wished.urls, 1)}
+    names = {number: _kind(url) for number, url in enumerate(wished.urls, 1)}
     if wished.ping:
         names[0] = "ping"
     silent = f"it did not answer within {DELIVERY:g} s"
@@ -142,18 +163,28 @@ def try_out(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+def _kind(url: str) -> str:
+    kind, mark, _ = url.partition("://")
+    # without the mark its beginning may be a key
+    return kind if mark else "without a kind"
+
+
 def _last_words(error: BaseException) -> Alert:
     text = redact(f"{type(error).__name__}: {error}")
     return Alert("ended", Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
 
 
 def _message(wished: Wishes, alert: Alert) -> dict[str, Any]:
-    addresses = [{"number": number, "url": url} for number, url in enumerate(wished.urls, 1)]
+    addresses = _addresses(wished)
     letter = {
         "id": 0,
         "severity": alert.severity.value,
         "title": f"trader: {alert.title}",
         "text": alert.text,
-        "to": [address["number"] for address in addresses],
+        "to": [address["number"] for address in addresses["addresses"]],
     }
-    return {"addresses": addresses, "alerts": [letter], "ping": None, "seconds": DELIVERY}
+    return {**addresses, "alerts": [letter], "ping": None, "seconds": DELIVERY}
+
+
+def _addresses(wished: Wishes) -> dict[str, Any]:
+    return {"addresses": [{"number": number, "url": url} for number, url in enumerate(wished.urls, 1)]}

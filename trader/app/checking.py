@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trader.app import current, disk, places, tapes, venues
+from trader.app import alerting, current, disk, places, tapes, venues
 from trader.app.assembly import only_symbol, permit
 from trader.app.checking_account import AccountChecks
 from trader.app.findings import Findings
@@ -42,6 +42,7 @@ async def check(settings: Settings) -> dict[str, Any]:
             settings = settings.model_copy(update={"strategy": named})
         loaded = _loaded(settings, findings)
         _stage(settings, loaded, findings)
+        _alerts(settings, findings)
         if loaded is None:
             return findings.document()
         _model(settings, loaded, findings)
@@ -84,6 +85,17 @@ def _stage(settings: Settings, loaded: Loaded | None, findings: Findings) -> Non
         findings.warned("stage", said, "after a model or a machine is new, begin with TRADER_STAGE=shadow, then canary")
         return
     findings.passed("stage", said)
+
+
+def _alerts(settings: Settings, findings: Findings) -> None:
+    with findings.checking("alerts"):
+        if settings.alerts.urls or settings.alerts.ping:
+            findings.passed("alerts", alerting.look_at_addresses(settings))
+        elif settings.venue == "sim":
+            findings.skipped("alerts", "nobody is to be told; the embedded exchange has no money to lose")
+        else:
+            remedy = "set TRADER_ALERTS__URLS, TRADER_ALERTS__PING or both"
+            findings.warned("alerts", "nobody is told when something is wrong", remedy)
 
 
 def _model(settings: Settings, loaded: Loaded, findings: Findings) -> None:

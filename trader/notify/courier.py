@@ -28,6 +28,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     asked = json.loads(sys.stdin.buffer.read())
     threads = []
+    if asked.get("look"):
+        for address in asked["addresses"]:
+            _say(address=address["number"], why=_notify(address["url"], None))
     if asked["ping"]:
         threads.append(threading.Thread(target=_ping, args=(asked["ping"], asked["seconds"]), daemon=True))
     for address in asked["addresses"]:
@@ -59,14 +62,16 @@ def _tell(address: dict[str, Any], alerts: list[dict[str, Any]]) -> None:
             return
 
 
-def _notify(url: str, alert: dict[str, Any]) -> str | None:
-    """Return why an address did not take an alert, None where it did."""
+def _notify(url: str, alert: dict[str, Any] | None) -> str | None:
+    """Return why an address did not take an alert, None where it did; without an alert, why it is no address."""
     try:
         import apprise
 
         notifier = apprise.Apprise(asset=apprise.AppriseAsset(app_id="trader", app_desc="trader", async_mode=False))
         if not notifier.add(url):
             return "apprise does not understand this address"
+        if alert is None:
+            return None
         kind = _APPRISE_KINDS[alert["severity"]]
         taken = notifier.notify(title=alert["title"], body=alert["text"], notify_type=kind)
     except Exception as error:

@@ -235,7 +235,8 @@ def carry(message: dict[str, Any], *, stop: threading.Event | None = None) -> li
     """Run the courier with one message, and return what it said until it ended or was ended.
 
     Args:
-        message: `addresses`, `alerts`, `ping` and how many `seconds` it may take.
+        message: `addresses`, `alerts`, `ping` and how many `seconds` it may take; with `look` each address is looked
+            at first, and nobody is told of that.
         stop: once this is set it is ended; what it has not told by then is told by the next start.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_HIDDEN)}
