@@ -10,20 +10,18 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.errors import ExchangeError, JournalBusy, JournalError, Mismatch, Rejected, TraderError
+from trader.errors import ExchangeError, JournalBusy, JournalError, Mismatch, TraderError
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
 from trader.live.cycle import Cycle, Terms
 from trader.live.desk import Desk
-from trader.live.patience import Begin, at_once, unless
+from trader.live.patience import Begin, at_once
+from trader.live.persistence import FIRST, LONGEST, Persistence
 from trader.live.ports import Clock
 from trader.live.scheduler import GridTrigger, VenueScheduler
 from trader.live.startup import Startup
 
-_RETRY_FIRST = timedelta(seconds=1)
-_RETRY_LONGEST = timedelta(seconds=30)
-_REFUSED_LONGEST = timedelta(minutes=10)
 _POLL_LONGEST = 60.0
 
 
@@ -81,6 +79,7 @@ class Daemon:
         self.renew: Callable[[], Awaitable[Desk | None]] = self._keep
         self._one_at_a_time = asyncio.Lock()
         self._stop = asyncio.Event()
+        self._persistence = Persistence(journal, clock, control, span.cycle, self._stop, self._obey_requests, log)
         self._failure: BaseException | None = None
         self._scheduler = VenueScheduler(clock, self._end_with)
         self._decided = 0
@@ -139,7 +138,7 @@ class Daemon:
         """Ask the exchange nothing while it wants no request; a start is no way around that."""
         while not self._stop.is_set() and (until := self._cooldown()) is not None:
             self._log.warning("the exchange wants no request", until=until.isoformat())
-            await self._rest(until - self._clock.now())
+            await self._persistence.rest(until - self._clock.now())
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -197,7 +196,9 @@ class Daemon:
         except Exception as error:
             known = isinstance(error, TraderError)
             self._log.error("close failed", error=str(error), kind=type(error).__name__, exc_info=not known)
-            if not known:
+            if isinstance(error, TraderError):
+                self._persistence.hear(error)
+            else:
                 self._end_with(error)
         over = self._span.end is not None and self._strategy.interval.following(due) > self._span.end
         over = over or self._decided == self._span.cycles
@@ -211,12 +212,12 @@ class Daemon:
         following = due + self._strategy.interval.delta
         while self._failure is None and self._cycle.unprotected:
             left = await self._try_stops(following)
-            self._stop_pause = min(2 * self._stop_pause, _RETRY_LONGEST) or _RETRY_FIRST if left else timedelta(0)
+            self._stop_pause = min(2 * self._stop_pause, LONGEST) or FIRST if left else timedelta(0)
             self._look_at = max(self._look_at, self._clock.now() + self._stop_pause)
-            here = last or self._stop_pause < _RETRY_LONGEST
+            here = last or self._stop_pause < LONGEST
             if not left or not here or self._stop.is_set() or self._look_at >= following:
                 return
-            await self._rest(self._stop_pause)
+            await self._persistence.rest(self._stop_pause)
 
     async def _try_stops(self, following: datetime) -> bool:
         """See to the stops once; True where one is not in its place."""
@@ -225,11 +226,13 @@ class Daemon:
                 await self._obey_requests()
             async with asyncio.timeout(self._span.cycle):
                 await self._cycle.protect()
+            self._persistence.answered()
         except (TraderError, TimeoutError) as error:
             self._log.error("stops not looked at", error=str(error), kind=type(error).__name__)
             if isinstance(error, JournalError) and not isinstance(error, JournalBusy):
                 self._end_with(error)
-            if isinstance(error, Mismatch):
+            refused = isinstance(error, TraderError) and self._persistence.hear(error)
+            if isinstance(error, Mismatch) or refused:
                 # a person has to look; until then nothing but the next close asks
                 self._look_at = following
         return self._cycle.unprotected
@@ -259,8 +262,8 @@ class Daemon:
                 if last is None or last <= due <= interval.following(last):
                     return True
                 self._log.warning("the exchange's time is not known", error=str(error), due=due.isoformat())
-            pause = min(2 * pause, _RETRY_LONGEST) or _RETRY_FIRST
-            await self._rest(pause)
+            pause = min(2 * pause, LONGEST) or FIRST
+            await self._persistence.rest(pause)
         return False
 
     async def _decide_due(self) -> None:
@@ -282,7 +285,7 @@ class Daemon:
         if record is not None and record.finished_at is not None:
             return
         if now - due <= self._terms.max_delay or (record is not None and record.status is Status.DECIDED):
-            report = await self._persist(due)
+            report = await self._persistence.decide(due, self._cycle, self._terms, interval)
             if report is not None:
                 self._decided += 1
                 self._on_close(report)
@@ -298,60 +301,6 @@ class Daemon:
                 self._journal.fail(
                     record.close, "interrupted before it was decided, and too old now", self._clock.now()
                 )
-
-    async def _persist(self, close: datetime) -> CloseReport | None:
-        """Try a close again while exchange or journal cannot be used; None where it is for the next start to go on."""
-        pause = timedelta(0)
-        while not self._stop.is_set():
-            try:
-                if pause:
-                    await self._obey_requests()
-                return await self._run(close)
-            except (ExchangeError, JournalBusy) as error:
-                # a refusal is mended by a person, and asking on and on gets an address banned
-                longest = _REFUSED_LONGEST if isinstance(error, Rejected) else _RETRY_LONGEST
-                pause = min(2 * pause, longest) or _RETRY_FIRST
-                if self._clock.now() + pause > self._deadline(close):
-                    self._fail(close, error)
-                    raise
-                self._log.warning("close not decided yet", close=close.isoformat(), error=str(error))
-            except JournalError:
-                raise
-            except TraderError as error:
-                self._fail(close, error)
-                raise
-            await self._rest(pause)
-        self._log.warning("close left to the next start", close=close.isoformat())
-        return None
-
-    async def _run(self, close: datetime) -> CloseReport | None:
-        """Try a close once, within a bound; what is durable by then decides how it goes on."""
-        try:
-            async with asyncio.timeout(self._span.cycle):
-                return await self._cycle.run(close)
-        except TimeoutError:
-            raise ExchangeError(
-                f"The close {close.isoformat()} came to no end within {self._span.cycle:g} s; it is tried again."
-            ) from None
-
-    def _deadline(self, close: datetime) -> datetime:
-        """Return until when a close is tried: what is decided already, until another one is due."""
-        record = self._journal.decision(close)
-        decided = record is not None and record.status is Status.DECIDED
-        return close + (self._strategy.interval.delta if decided else self._terms.max_delay)
-
-    async def _rest(self, pause: timedelta) -> None:
-        """Wait, but not longer than until somebody stops the daemon."""
-        await unless(self._stop, self._sleep(pause))
-
-    async def _sleep(self, pause: timedelta) -> None:
-        await self._clock.sleep_until(self._clock.now() + pause)
-
-    def _fail(self, close: datetime, error: TraderError) -> None:
-        """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""
-        record = self._journal.decision(close)
-        if record is not None and record.status is Status.CLAIMED:
-            self._journal.fail(close, str(error), self._clock.now())
 
     def _miss(self, first: datetime, last: datetime, why: str, halt: str | None = None) -> None:
         """Write down every close from first to last as missed, and the halt that follows."""

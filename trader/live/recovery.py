@@ -25,6 +25,7 @@ from trader.execution.reconcile import (
     untold,
     wallet_gap,
 )
+from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, Outcome
 from trader.live.ports import Clock, Gateway
@@ -106,7 +107,8 @@ class Recovery:
                     await self.reconcile()
                 await self.router.carry(order.intent, sent_at=order.sent_at)
             except (Mismatch, OutcomeUnknown, Rejected) as error:
-                if not give_up:
+                if not give_up or (isinstance(error, Rejected) and action_of(error) is Action.HALT):
+                    # a key or an address that is refused says nothing of the order
                     raise
                 # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
                 await self.router.settled(self._clock.now() + self.router.timing.settle)

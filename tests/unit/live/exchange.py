@@ -21,6 +21,8 @@ from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, RateLi
 from trader.market.candles import with_close
 
 ADA = "ADAUSDT"
+PUBLIC = {"sync_clock", "candles", "funding_paid", "listed", "prices", "funding_rates", "instruments"}
+"""What needs no key."""
 FOREVER = timedelta(days=36500)
 SILENT = OutcomeUnknown("POST /fapi/v1/order was sent and no usable answer came back.")
 
@@ -103,6 +105,7 @@ class FakeExchange:
         self.plan: list[Reply] = []
         self.faults: dict[tuple[str, int], Exception] = {}
         self.outages: list[tuple[datetime, datetime]] = []
+        self.barred: list[tuple[datetime, datetime]] = []
         self.watch: Callable[[OrderRequest], object] = lambda request: None
         self.posts: list[tuple[datetime, OrderRequest, Decimal]] = []
         self.placed: list[Placed] = []
@@ -131,6 +134,8 @@ class FakeExchange:
         self._happen()
         if any(start <= self.clock.now() < end for start, end in self.outages):
             raise NotSent(f"{name} never reached the exchange; check the network.")
+        if name not in PUBLIC and any(start <= self.clock.now() < end for start, end in self.barred):
+            raise Rejected(f"{name} was refused with -2015; check the API key.", code=-2015, status=401)
         if (fault := self.faults.pop((name, turn), None)) is not None:
             raise fault
 

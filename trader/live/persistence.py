@@ -1,0 +1,137 @@
+"""Try a close again while exchange or journal cannot be used, and halt where the exchange refuses to be used by us."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from structlog.typing import FilteringBoundLogger
+
+from trader.domain.decision import CloseReport, State
+from trader.domain.interval import Interval
+from trader.errors import ExchangeError, JournalBusy, JournalError, Rejected, TraderError
+from trader.execution.refusals import Action, action_of
+from trader.journal.journal import Journal
+from trader.journal.rows import Status
+from trader.live.control import Control
+from trader.live.cycle import Cycle, Terms
+from trader.live.patience import unless
+from trader.live.ports import Clock
+
+FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
+_REFUSED_LONGEST = timedelta(minutes=10)
+_BELIEVED = timedelta(minutes=1)
+"""For how long a key or an address has to be refused until a person has to look: an exchange errs for a while, too."""
+
+
+class Persistence:
+    """Tries closes again and again while they are worth it.
+
+    Args:
+        journal: knows what a close has come to.
+        clock: the venue's.
+        control: halts.
+        seconds: how long one try may take, in real time.
+        stop: is set by whoever stops the daemon.
+        obey: obeys what a person has asked for meanwhile.
+        log: says why a close is not decided yet.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        control: Control,
+        seconds: float,
+        stop: asyncio.Event,
+        obey: Callable[[], Awaitable[None]],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._control = control
+        self._seconds = seconds
+        self._stop = stop
+        self._obey = obey
+        self._log = log
+        self._refused_since: datetime | None = None
+
+    async def decide(self, close: datetime, cycle: Cycle, terms: Terms, interval: Interval) -> CloseReport | None:
+        """Return what a close came to; None where it was decided before, or is left to the next start.
+
+        Raises:
+            TraderError: it is not decided, and why not is in the journal.
+        """
+        pause = timedelta(0)
+        while not self._stop.is_set():
+            try:
+                if pause:
+                    await self._obey()
+                return await self._once(close, cycle)
+            except (ExchangeError, JournalBusy) as error:
+                self.hear(error)
+                # a refusal is mended by a person, and asking on and on gets an address banned
+                longest = _REFUSED_LONGEST if isinstance(error, Rejected) else LONGEST
+                pause = min(2 * pause, longest) or FIRST
+                if self._clock.now() + pause > self._deadline(close, terms, interval):
+                    self._fail(close, error)
+                    raise
+                self._log.warning("close not decided yet", close=close.isoformat(), error=str(error))
+            except JournalError:
+                raise
+            except TraderError as error:
+                self._fail(close, error)
+                raise
+            await self.rest(pause)
+        self._log.warning("close left to the next start", close=close.isoformat())
+        return None
+
+    def hear(self, error: TraderError) -> bool:
+        """Halt durably where key or address are refused for a minute; whether they are.
+
+        Nothing is lost by that: what is on its way is settled by looking as soon as the exchange lets us look, and a
+        stop stands meanwhile. A person puts the key right and resumes.
+        """
+        if not isinstance(error, Rejected) or action_of(error) is not Action.HALT:
+            return False
+        now = self._clock.now()
+        self._refused_since = self._refused_since or now
+        lasts = now - self._refused_since >= _BELIEVED
+        # a halt that a person lifts too early is found again by the next try
+        if lasts and self._journal.state().state is not State.HALTED:
+            self._control.restrict(State.HALTED, f"the exchange refuses this key or address: {error}", "exchange")
+        return lasts
+
+    def answered(self) -> None:
+        """Hear that the exchange let us look: what it refused before was for a while."""
+        self._refused_since = None
+
+    async def rest(self, pause: timedelta) -> None:
+        """Wait, but not longer than until somebody stops the daemon."""
+        await unless(self._stop, self._sleep(pause))
+
+    async def _sleep(self, pause: timedelta) -> None:
+        await self._clock.sleep_until(self._clock.now() + pause)
+
+    async def _once(self, close: datetime, cycle: Cycle) -> CloseReport | None:
+        """Try a close once, within a bound; what is durable by then decides how it goes on."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                report = await cycle.run(close)
+        except TimeoutError:
+            raise ExchangeError(
+                f"The close {close.isoformat()} came to no end within {self._seconds:g} s; it is tried again."
+            ) from None
+        self.answered()
+        return report
+
+    def _deadline(self, close: datetime, terms: Terms, interval: Interval) -> datetime:
+        """Return until when a close is tried: what is decided already, until another one is due."""
+        record = self._journal.decision(close)
+        decided = record is not None and record.status is Status.DECIDED
+        return close + (interval.delta if decided else terms.max_delay)
+
+    def _fail(self, close: datetime, error: TraderError) -> None:
+        """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""
+        record = self._journal.decision(close)
+        if record is not None and record.status is Status.CLAIMED:
+            self._journal.fail(close, str(error), self._clock.now())
