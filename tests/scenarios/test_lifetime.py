@@ -57,6 +57,9 @@ def test_a_copy_of_something_else_and_a_damaged_one_are_refused_and_change_nothi
     refused = home.run("journal", "restore", str(broken), "--yes")
     assert refused.returncode == 74
     assert "damaged" in refused.stderr
+    assert "name another one" in refused.stderr
+    absent = home.run("journal", "restore", str(tmp_path / "absent.db"), "--yes")
+    assert (absent.returncode, "There is no copy at" in absent.stderr) == (74, True)
     assert home.journal("select * from decisions") == before
 
 

@@ -48,7 +48,15 @@ def compared(settings: Settings, source: Path) -> dict[str, Any]:
         Mismatch: it belongs to another venue, account, tape, strategy or mode.
     """
     path = journal_path(settings)
-    found = archive.describe(source)
+    if not source.is_file():
+        raise JournalError(f"There is no copy at {source}; name a file that `trader journal backup` made.")
+    try:
+        found = archive.describe(source)
+    except JournalError as error:
+        cause, _, remedy = str(error).rpartition("; ")
+        # what puts a journal right that cannot be read is a copy, and this is the copy
+        remedy = remedy if "newer" in cause else "name another one that `trader journal backup` made."
+        raise JournalError(f"The copy cannot be put back: {cause}; {remedy}") from error
     now = archive.describe(path) if path.exists() else None
     if now is not None and now["belongs_to"] != found["belongs_to"]:
         raise Mismatch(
