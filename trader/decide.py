@@ -122,7 +122,9 @@ def decide(
         idle = dict.fromkeys(forecasts, 0.0)
         return Decision(close, forecasts, idle, held, (), (), State.HALTED, "halted: nothing is sent until resumed")
     _require_finite(close, forecasts)
-    targets = strategy.targets(forecasts, book)
+    # of what is unknown nothing is wished, whatever the strategy says: it stays as it is
+    wishes = strategy.targets(forecasts, book)
+    targets = {symbol: wish for symbol, wish in wishes.items() if symbol not in book.unknown}
     reopen = strategy.rebalance == "every_close"
     money, cut = cut_to_canary(strategy, targets, book, limits)
     planned = plan(targets, book, strategy.band, limits.max_slippage, capital=money, reopen=reopen)
@@ -161,7 +163,8 @@ def _left_alone(book: Book) -> tuple[str, ...]:
 
 def _flatten(close: datetime, forecasts: Mapping[str, Forecast], book: Book, why: str) -> Decision:
     held = {symbol for symbol, quantity in book.positions.items() if quantity}
-    targets = dict.fromkeys(sorted({*forecasts, *held} & book.instruments.keys()), 0.0)
+    # what is not held may have no price
+    targets = dict.fromkeys(sorted({*forecasts, *held} & book.instruments.keys() & book.prices.keys()), 0.0)
     planned = plan(targets, book, 0.0)
     for symbol in sorted(held - book.instruments.keys()):
         why += f"; {symbol} stays as it is: {book.unknown.get(symbol, 'its rules are not known')}"

@@ -186,13 +186,18 @@ async def test_the_set_up_of_many_symbols_takes_two_requests() -> None:
     assert len(session.requests) == 2
 
 
-async def test_prices_of_many_leave_out_what_is_not_told() -> None:
-    rows = [{"symbol": name, "markPrice": "2"} for name in NAMES[2:]] + [{"symbol": NAMES[0], "markPrice": "0"}]
-    gateway, _, _ = scripted(Reply(rows))
-    assert await gateway.prices(NAMES) == dict.fromkeys(NAMES[2:], Decimal(2))
+@pytest.mark.parametrize("many", [3, 10, 11, 20])
+async def test_prices_of_several_leave_out_what_is_not_told(many: int) -> None:
+    names = NAMES[:many]
+    told = [{"symbol": name, "markPrice": "2", "lastFundingRate": "0.0001"} for name in names[2:]]
+    gateway, session, _ = scripted(*[Reply([*told, {"symbol": names[0], "markPrice": "0"}])] * 2)
+    assert await gateway.prices(names) == dict.fromkeys(names[2:], Decimal(2))
+    assert await gateway.funding_rates(names) == dict.fromkeys(names[2:], Decimal("0.0001"))
+    assert len(session.requests) == 2
 
 
-async def test_prices_of_many_of_which_none_is_told_are_an_error() -> None:
+@pytest.mark.parametrize("many", [2, 20])
+async def test_prices_of_several_of_which_none_is_told_are_an_error(many: int) -> None:
     gateway, _, _ = scripted(Reply([]))
     with pytest.raises(ExchangeError, match="none of the prices"):
-        await gateway.prices(NAMES)
+        await gateway.prices(NAMES[:many])

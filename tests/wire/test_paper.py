@@ -1,5 +1,6 @@
 """The imagined account: nothing is sent, nothing is lost over a restart, and it follows the exchange's rules."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -345,6 +346,8 @@ class Market:
     def __init__(self) -> None:
         self.stamps: list[Funding] = []
         self.meanwhile: list[Callable[[], Awaitable[object]]] = []
+        self.price = PRICE
+        self.untold: set[str] = set()
 
     async def fundings(self, since: Mapping[str, dt.datetime]) -> list[Funding]:
         told = [one for one in self.stamps if one.symbol in since and one.time >= since[one.symbol]]
@@ -353,7 +356,8 @@ class Market:
         return told
 
     async def prices(self, symbols: Sequence[str]) -> dict[str, Decimal]:
-        return dict.fromkeys(symbols, PRICE)
+        await asyncio.sleep(0)
+        return {symbol: self.price for symbol in symbols if symbol not in self.untold}
 
     async def instruments(self, symbols: Sequence[str]) -> dict[str, Instrument]:
         return {symbol: replace(ADA, symbol=symbol) for symbol in symbols}
@@ -372,3 +376,23 @@ async def test_two_orders_at_once_lose_no_fill_and_book_no_funding_twice() -> No
     held = {symbol: position.quantity for symbol, position in account.positions.items()}
     assert held == {"ADAUSDT": 1000, "BUSDT": 100, "CUSDT": 100}
     assert [income.kind for income in await gateway.incomes(START)].count("FUNDING_FEE") == 1
+
+
+async def test_what_is_held_and_has_no_price_now_is_carried_at_the_last_one_or_at_what_it_cost() -> None:
+    market, clock, shelf = Market(), FakeClock(), Shelf()
+
+    def opened() -> PaperGateway:
+        return PaperGateway(cast(BinanceGateway, market), clock, shelf, equity=Decimal(5000), costs=COSTS)
+
+    gateway = opened()
+    for name, symbol in (("a", "ADAUSDT"), ("b", "BUSDT")):
+        await gateway.send(OrderRequest(name, symbol, Decimal(100), reduce_only=False))
+    paid = (await gateway.account()).positions["BUSDT"].entry_price
+    market.price = 2 * PRICE
+    assert (await gateway.account()).positions["BUSDT"].unrealised == 100 * (2 * PRICE - paid)
+    market.price, market.untold = 3 * PRICE, {"BUSDT"}
+    async with asyncio.timeout(5):
+        positions = (await gateway.account()).positions
+        assert positions["BUSDT"].unrealised == 100 * (2 * PRICE - paid)
+        assert positions["ADAUSDT"].unrealised == 100 * (3 * PRICE - paid)
+        assert (await opened().account()).positions["BUSDT"].unrealised == 0

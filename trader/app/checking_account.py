@@ -1,6 +1,6 @@
 """The part of `trader check` that looks at the account: modes, holdings, sizes, margin, guards, and the next bill."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -124,12 +124,19 @@ class AccountChecks:
         """Return rules and prices of the strategy's symbols, or of all it may hold of what is listed."""
         if self._strategy.symbols:
             symbols = self._strategy.symbols
-            return await gateway.instruments(symbols), await gateway.prices(symbols)
+            return await gateway.instruments(symbols), await self._prices(gateway, symbols)
         rules, unusable = await gateway.listed()
         for symbol, why in unusable.items():
             self._findings.warned("symbols", f"{symbol}: {why}", "it is left out; see whether it matters")
         open_now = {symbol: one for symbol, one in rules.items() if one.trading}
-        return open_now, await gateway.prices(self._strategy.universe(open_now))
+        return open_now, await self._prices(gateway, self._strategy.universe(open_now))
+
+    async def _prices(self, gateway: Gateway, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        prices = await gateway.prices(symbols)
+        if untold := [symbol for symbol in symbols if symbol not in prices]:
+            said = f"no mark price is told of {', '.join(untold)}"
+            self._findings.warned("symbols", said, "it stays as it is until there is one; the others are traded")
+        return prices
 
     def _symbols(self, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> None:
         if not self._strategy.symbols:
@@ -139,7 +146,8 @@ class AccountChecks:
         if shut:
             self._findings.warned("symbols", ", ".join(shut), "nothing is opened in them; name another symbol")
         else:
-            said = (f"{symbol} at {money(prices[symbol])}, steps of {one.step}" for symbol, one in rules.items())
+            priced = ((symbol, one) for symbol, one in rules.items() if symbol in prices)
+            said = (f"{symbol} at {money(prices[symbol])}, steps of {one.step}" for symbol, one in priced)
             self._findings.passed("symbols", "; ".join(said))
 
     async def _modes(self, gateway: Gateway, account: Account) -> None:

@@ -61,6 +61,7 @@ class PaperGateway:
         self._account = Imagined.opened(equity, costs) if kept is None else decode(kept)
         self._account.ledger.costs = costs
         self._rules: dict[str, Instrument] = {}
+        self._marks: dict[str, Decimal] = {}
 
     async def sync_clock(self) -> timedelta:
         """Measure venue time minus local time and hand it to the clock."""
@@ -199,13 +200,16 @@ class PaperGateway:
         """Book funding that was stamped meanwhile, look for liquidation, and return the mark prices of what is held.
 
         Another order may be filled while the market is asked: the account is copied only once all answers are there.
+        What has no price now is carried at the one told last, or at what it cost.
         """
         while True:
             told = await self._market.fundings(
                 {symbol: self._account.funded[symbol] + _MILLISECOND for symbol in self._account.unfunded()}
             )
             held = sorted(self._account.ledger.holdings)
-            prices = dict(await self._market.prices(held)) if held else {}
+            if held:
+                self._marks |= await self._market.prices(held)
+            prices = {symbol: self._marks[symbol] if symbol in self._marks else self._cost(symbol) for symbol in held}
             missing = [symbol for symbol in prices if symbol not in self._rules]
             if missing:
                 await self.instruments(missing)
@@ -221,6 +225,10 @@ class PaperGateway:
         if stamps or taken:
             self._keep(account)
         return prices
+
+    def _cost(self, symbol: str) -> Decimal:
+        holding = self._account.ledger.holdings[symbol]
+        return holding.cost / holding.quantity
 
     def _keep(self, account: Imagined) -> None:
         """Make a changed account durable before anybody is told of it."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, TypeVar
 
 import polars as pl
@@ -101,7 +100,7 @@ class Market:
         return page_of(symbol, rows, interval, start, end, endpoint.where, settled=now - _SETTLED)
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return mark prices; of more than ten symbols those that the exchange does not tell are absent."""
+        """Return mark prices; of several symbols those that the exchange does not tell are absent."""
         return {row.symbol: row.mark_price for row in await self._premium(symbols)}
 
     async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
@@ -110,15 +109,12 @@ class Market:
         return {symbol: rate for symbol, rate in told.items() if rate is not None}
 
     async def _premium(self, symbols: Sequence[str]) -> list[answers.PremiumIndex]:
-        if len(symbols) > _FEW:
-            rows = await self._calls.ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
-            return _usable({str(row.get("symbol")): row for row in rows}, symbols)
-        found = await self._calls.side_by_side(
-            partial(self._calls.ask, endpoints.PREMIUM_INDEX, {"symbol": symbol}, answers.PREMIUM_INDEX)
-            for symbol in symbols
-        )
-        told_of = {row.symbol: row for row in found}
-        return [known(told_of, symbol, endpoints.PREMIUM_INDEX) for symbol in symbols]
+        if len(symbols) == 1:
+            row = await self._calls.ask(endpoints.PREMIUM_INDEX, {"symbol": symbols[0]}, answers.PREMIUM_INDEX)
+            return [known({row.symbol: row}, symbols[0], endpoints.PREMIUM_INDEX)]
+        # all at once: what is wrong with one is not in the way of the others, and their prices are of one moment
+        rows = await self._calls.ask(endpoints.ALL_PREMIUM_INDEX, {}, answers.ROWS_OF_OBJECTS)
+        return _usable({str(row.get("symbol")): row for row in rows}, symbols)
 
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         """Return today's trading rules, with leverage brackets (at most an hour old) where there is a key.

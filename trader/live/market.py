@@ -18,6 +18,7 @@ from trader.market.funding import with_funding
 _LONGEST = timedelta(hours=24)
 # funding is told some seconds after its stamp
 _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8))
+_UNPRICED = "its mark price is not told"
 _ENDING = frozenset({"PRE_SETTLE", "SETTLING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "CLOSE"})
 """Statuses after which a symbol is never traded again."""
 
@@ -120,25 +121,26 @@ class Lookout:
     ) -> tuple[Market, Mapping[str, Decimal]]:
         """Return the market with the rules of all that may be traded at this close, and the first prices after it.
 
-        What is held and cannot be traded now is unknown, and marked at what the account says where it has no price.
+        What cannot be traded now is unknown; what is held of it, and has no price, is marked at what the account says.
 
         Raises:
-            ExchangeError: the exchange could not be used, or tells no price of a symbol that is needed.
+            ExchangeError: the exchange could not be used, or tells no price at all.
         """
         fixed = self._strategy.symbols
-        if fixed:
-            prices = await self._gateway.prices(fixed)
-            return replace(market, rules=await self._gateway.instruments(fixed)), prices
         held = {symbol: one for symbol, one in account.positions.items() if one.quantity}
-        wanted = sorted({*forecasts, *held})
+        wanted = fixed or sorted({*forecasts, *held})
         told = await self._gateway.prices(wanted)
-        marks = {symbol: one.entry_price + one.unrealised / one.quantity for symbol, one in held.items()}
+        listed = await self._gateway.instruments(fixed) if fixed else market.rules
+        marks = {
+            symbol: one.entry_price + one.unrealised / one.quantity for symbol, one in held.items() if symbol in wanted
+        }
         unknown = dict(market.unknown)
         for symbol in wanted:
-            why = _untradable(market.rules.get(symbol), told.get(symbol))
+            # whether one that the strategy names may be traded is for the guards to say
+            why = _untradable(listed.get(symbol), told.get(symbol)) if not fixed or symbol not in told else None
             if why is not None:
                 unknown.setdefault(symbol, why)
-        rules = {symbol: market.rules[symbol] for symbol in wanted if symbol in market.rules}
+        rules = {symbol: listed[symbol] for symbol in wanted if symbol in listed}
         return Market(market.candles, rules, unknown), {**marks, **told}
 
 
@@ -148,4 +150,4 @@ def _untradable(rules: Instrument | None, price: Decimal | None) -> str | None:
         return "the exchange tells no rules of it any more"
     if not rules.trading and rules.status not in _ENDING:
         return f"it is {rules.status} and cannot be traded now"
-    return "its mark price is not told" if price is None else None
+    return _UNPRICED if price is None else None

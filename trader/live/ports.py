@@ -57,7 +57,10 @@ class Gateway(Protocol):
         ...
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return mark prices; of many symbols those that the exchange does not tell are absent."""
+        """Return mark prices; of several symbols those that the exchange does not tell are absent.
+
+        Where none is told it raises.
+        """
         ...
 
     async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:

@@ -145,20 +145,25 @@ class Size:
 
 
 def sizes_of(
-    strategy: Strategy, equity: Decimal, prices: Mapping[str, Decimal], cap: Decimal | None = None
+    strategy: Strategy,
+    equity: Decimal,
+    prices: Mapping[str, Decimal],
+    cap: Decimal | None = None,
+    among: int | None = None,
 ) -> list[Size]:
     """Return what a strategy would hold of symbols, where those of its universe share alike.
 
     Args:
         strategy: says shares and capital.
         equity: the account's, in USDT.
-        prices: mark prices of all that it may hold.
+        prices: mark prices of what it may hold, where they are told.
         cap: the largest gross notional of all symbols together, None for none.
+        among: how many symbols share, where that are more than have a price.
     """
     money = equity if strategy.capital is None else strategy.capital
     if cap is not None:
         money = min(money, cap / Decimal(repr(strategy.exposure)))
-    share = Decimal(repr(strategy.share(len(prices))))
+    share = Decimal(repr(strategy.share(among or len(prices))))
     return [Size(symbol, share, money, price) for symbol, price in prices.items()]
 
 

@@ -1,6 +1,7 @@
 """Start-up is recovery: settle, set up, verify, explain; refuse anything unexplained and say the remedy."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 
 from structlog.typing import FilteringBoundLogger
 
@@ -191,9 +192,9 @@ class Startup:
         if not self._strategy.symbols:
             await self._afford_some(account)
             return
-        prices = await self._gateway.prices(self._strategy.symbols)
-        instruments = await self._gateway.instruments(self._strategy.symbols)
-        for size in sizes_of(self._strategy, account.equity, prices, self._cap):
+        symbols = self._strategy.symbols
+        prices, instruments = await self._prices(symbols), await self._gateway.instruments(symbols)
+        for size in sizes_of(self._strategy, account.equity, prices, self._cap, len(symbols)):
             symbol = size.symbol
             if not account.quantity(symbol):
                 require_least(size, instruments[symbol])
@@ -208,7 +209,15 @@ class Startup:
         """Refuse an account on which most orders of a portfolio would be too small."""
         listed, _ = await self._gateway.listed()
         open_now = {symbol: rules for symbol, rules in listed.items() if rules.trading}
-        prices = await self._gateway.prices(self._strategy.universe(open_now))
-        small = require_most(sizes_of(self._strategy, account.equity, prices, self._cap), open_now)
+        universe = self._strategy.universe(open_now)
+        prices = await self._prices(universe)
+        small = require_most(sizes_of(self._strategy, account.equity, prices, self._cap, len(universe)), open_now)
         if small:
             self._log.info("too small for an even share", symbols=", ".join(small))
+
+    async def _prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return mark prices, and say of which there are none: what is not told keeps no other from being traded."""
+        prices = await self._gateway.prices(symbols)
+        if untold := [symbol for symbol in symbols if symbol not in prices]:
+            self._log.warning("mark prices not told", symbols=", ".join(untold))
+        return prices

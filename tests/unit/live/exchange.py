@@ -228,7 +228,10 @@ class FakeExchange:
 
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("prices")
-        return {symbol: self.prices_now[symbol] for symbol in symbols if symbol not in self.priceless}
+        told = {symbol: self.prices_now[symbol] for symbol in symbols if symbol not in self.priceless}
+        if symbols and not told:
+            raise ExchangeError(f"It tells no price of {', '.join(symbols)}.")
+        return told
 
     async def funding_rates(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         await self._enter("funding_rates")
