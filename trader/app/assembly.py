@@ -259,7 +259,9 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         control=control,
         startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits, permitted),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
-        flattener=Flattener(terms.instance, strategy.interval, gateway, journal, clock, recovery),
+        flattener=Flattener(
+            terms.instance, strategy.interval, gateway, journal, clock, recovery, settings.watchdog.cycle
+        ),
         costs=costs,
         log=log,
     )

@@ -9,6 +9,7 @@ from trader.domain.interval import Interval
 from trader.errors import Mismatch
 from trader.journal.journal import Journal
 from trader.journal.rows import OPERATOR, Request
+from trader.live.bounded import within
 from trader.live.closing import Closer, rules_of
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
@@ -79,12 +80,20 @@ class Control:
 
 
 class Flattener:
-    """Close every position of the account with reduce-only orders."""
+    """Close every position of the account with reduce-only orders, within `seconds` of real time a try."""
 
     def __init__(
-        self, instance: str, interval: Interval, gateway: Gateway, journal: Journal, clock: Clock, recovery: Recovery
+        self,
+        instance: str,
+        interval: Interval,
+        gateway: Gateway,
+        journal: Journal,
+        clock: Clock,
+        recovery: Recovery,
+        seconds: float,
     ) -> None:
         self._gateway = gateway
+        self._seconds = seconds
         self._recovery = recovery
         self._closer = Closer(instance, interval, journal, clock, recovery.router)
 
@@ -98,7 +107,12 @@ class Flattener:
 
         Raises:
             Mismatch: the account is not flat afterwards.
+            ExchangeError: the exchange could not be used, or wants no request for longer than a try may take; the next
+                one goes on.
         """
+        return await within(self._seconds, "The flatten", self._run())
+
+    async def _run(self) -> str:
         await self._recovery.settle_open(give_up=True)
         account = await self._gateway.account()
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}

@@ -292,7 +292,7 @@ class Daemon:
             return
         if last is not None:
             self._miss(due, due, "the daemon woke up too late to decide it")
-        await self._cycle.finish_decided()
+        await self._persistence.within("What earlier closes left", self._cycle.finish_decided())
 
     def _leave_behind(self, due: datetime) -> None:
         """End earlier closes that a crash left undecided; decided ones are finished before the next is decided."""

@@ -1,8 +1,9 @@
-"""Try a close again while exchange or journal cannot be used, and halt where the exchange refuses to be used by us."""
+"""Try a close again while exchange or journal cannot be used, and halt where key or address are refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -12,10 +13,13 @@ from trader.errors import ExchangeError, JournalBusy, JournalError, Rejected, Tr
 from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
+from trader.live.bounded import within
 from trader.live.control import Control
 from trader.live.cycle import Cycle, Terms
 from trader.live.patience import unless
 from trader.live.ports import Clock
+
+Answer = TypeVar("Answer")
 
 FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
 _REFUSED_LONGEST = timedelta(minutes=10)
@@ -113,16 +117,18 @@ class Persistence:
         await self._clock.sleep_until(self._clock.now() + pause)
 
     async def _once(self, close: datetime, cycle: Cycle) -> CloseReport | None:
-        """Try a close once, within a bound; what is durable by then decides how it goes on."""
-        try:
-            async with asyncio.timeout(self._seconds):
-                report = await cycle.run(close)
-        except TimeoutError:
-            raise ExchangeError(
-                f"The close {close.isoformat()} came to no end within {self._seconds:g} s; it is tried again."
-            ) from None
+        """Try a close once."""
+        report = await self.within(f"The close {close.isoformat()}", cycle.run(close))
         self.answered()
         return report
+
+    async def within(self, what: str, work: Awaitable[Answer]) -> Answer:
+        """Do something within the bound of one try.
+
+        Raises:
+            ExchangeError: it came to no end; what is durable by then decides how it goes on.
+        """
+        return await within(self._seconds, what, work)
 
     def _deadline(self, close: datetime, terms: Terms, interval: Interval) -> datetime:
         """Return until when a close is tried: what is decided already, until another one is due."""

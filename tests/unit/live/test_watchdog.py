@@ -10,13 +10,13 @@ from typing import cast
 
 import pytest
 
-from tests.unit.live.exchange import FakeExchange
+from tests.unit.live.exchange import FakeExchange, Reply
 from tests.unit.live.steps import Steps
-from tests.unit.live.world import CLOSE, INTERVAL, World
+from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, World
 from trader.app.starts import WINDOW, Starts
 from trader.domain.decision import State
 from trader.domain.order import Order, OrderRequest
-from trader.errors import ExchangeError, NotSent, OutcomeUnknown
+from trader.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited
 from trader.journal.rows import Status
 from trader.live.bounded import bounded
 from trader.live.watchdog import Watchdog
@@ -117,6 +117,41 @@ async def test_a_close_that_hangs_at_any_step_is_tried_again_and_has_one_effect(
         await world.cycle.run(NEXT)
         assert world.exchange.position() == -5000
         world.agree()
+
+
+@pytest.mark.fault(13, 38)
+async def test_a_ban_in_the_middle_of_a_flatten_ends_the_try_within_the_bound_and_the_next_one_goes_on(
+    world: World,
+) -> None:
+    await world.run(cycles=1)
+    world.boot(cycle=0.05)
+    until = world.clock.now() + timedelta(hours=3)
+    world.exchange.plan = [Reply(effect=False, error=RateLimited("banned", retry_at=until, status=418))]
+    world.clock.frozen = True
+    async with asyncio.timeout(5):
+        with pytest.raises(ExchangeError, match=r"The flatten came to no end within 0\.05 s"):
+            await world.flattener.run()
+    assert world.exchange.position() == 5000
+    assert len(world.journal.open_intents()) == 1
+    world.clock.frozen, world.clock.time = False, until
+    assert await world.flattener.run() in {"ADAUSDT -5000", "nothing was held"}
+    assert world.exchange.position() == 0
+    world.agree()
+
+
+@pytest.mark.fault(13)
+async def test_what_an_earlier_close_left_is_finished_within_the_bound_of_a_try(world: World) -> None:
+    await world.run(cycles=1)
+    world.boot(Steps(), end=NEXT, cycle=0.05)
+    world.clock.time = NEXT + MAX_DELAY + timedelta(minutes=1)
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    world.cycle.finish_decided = hang  # type: ignore[assignment,method-assign]
+    async with asyncio.timeout(5):
+        await world.daemon.run()
+    assert "What earlier closes left came to no end" in world.log.said("close failed")[-1]["error"]
 
 
 @pytest.mark.fault(14)

@@ -153,7 +153,9 @@ class World:
         self.startup = Startup(self.strategy, exchange, journal, clock, self.recovery, log, limits=self.limits)
         terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash", self.policies)
         self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, leverage, terms, log)
-        self.flattener = Flattener(INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery)
+        self.flattener = Flattener(
+            INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery, span.get("cycle", 900.0)
+        )
         self.daemon = Daemon(
             self.strategy,
             terms,
