@@ -91,7 +91,7 @@ class Cycle:
         """Decide a close and carry its orders; None where it has been finished before.
 
         Raises:
-            DataError: the candles of this close are not usable.
+            DataError: the candles of this close are not usable; it may be run again, in case they are put right.
             Mismatch: journal and exchange tell different stories; the state is HALTED then.
             ExchangeError: the exchange could not be used, or has not published the candles yet; whatever is open stays
                 open in the journal, and the close may be run again.

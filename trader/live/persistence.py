@@ -1,4 +1,4 @@
-"""Try a close again while exchange or journal cannot be used, and halt where key or address are refused."""
+"""Try a close again while exchange, candles or journal cannot be used, and halt where key or address are refused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
-from trader.errors import ExchangeError, JournalBusy, JournalError, Rejected, TraderError
+from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Rejected, TraderError
 from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
@@ -71,7 +71,8 @@ class Persistence:
                 if pause:
                     await self._obey()
                 return await self._once(close, cycle)
-            except (ExchangeError, JournalBusy) as error:
+            except (ExchangeError, DataError, JournalBusy) as error:
+                # candles with a hole are candles an exchange has not put right yet
                 self.hear(error)
                 # a refusal is mended by a person, and asking on and on gets an address banned
                 longest = _REFUSED_LONGEST if isinstance(error, Rejected) else LONGEST

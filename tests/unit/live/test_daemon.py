@@ -151,6 +151,31 @@ async def test_candles_that_are_never_published_fail_the_close_when_it_is_too_ol
     assert "not published" in said["error"]
 
 
+@pytest.mark.fault(64, 65)
+@pytest.mark.parametrize("tries", [1, 5, 30])
+async def test_candles_with_a_hole_are_asked_for_again_while_the_close_is_young(tries: int, world: World) -> None:
+    world.exchange.faults = {("candles", turn): DataError("a gap") for turn in range(tries)}
+    await world.run(cycles=1)
+    assert world.steps.names.count("candles") == tries + 1
+    assert world.statuses() == {CLOSE: Status.CLOSED}
+    assert len(world.log.said("close not decided yet")) == tries
+    ((at, _, _),) = world.exchange.posts
+    assert at <= CLOSE + MAX_DELAY
+
+
+@pytest.mark.fault(64, 65)
+async def test_a_hole_that_stays_fails_the_close_aloud_before_it_is_too_old_and_not_the_daemon(world: World) -> None:
+    world.exchange.faults = {("candles", turn): DataError("a gap") for turn in range(44)}
+    await world.run(end=NEXT)
+    assert world.statuses() == {CLOSE: Status.FAILED, NEXT: Status.CLOSED}
+    record = world.journal.decision(CLOSE)
+    assert record is not None
+    assert record.why == "a gap"
+    assert record.finished_at is not None
+    assert CLOSE + MAX_DELAY - MINUTE < record.finished_at <= CLOSE + MAX_DELAY
+    assert [line["error"] for line in world.log.said("close failed")] == ["a gap"]
+
+
 @pytest.mark.fault(66)
 async def test_an_old_window_is_not_decided_on(world: World) -> None:
     old = flat_candles((ADA,), INTERVAL, CLOSE - INTERVAL.delta, 2)
@@ -161,7 +186,7 @@ async def test_an_old_window_is_not_decided_on(world: World) -> None:
 
 
 @pytest.mark.fault(59)
-@pytest.mark.parametrize("error", [DataError("a gap"), ModelError("NaN"), ConfigError("delisted")])
+@pytest.mark.parametrize("error", [ModelError("NaN"), ConfigError("delisted")])
 async def test_what_cannot_be_mended_fails_the_close_and_not_the_daemon(error: Exception, world: World) -> None:
     world.exchange.faults = {("candles", 0): error}
     await world.run(end=NEXT)
@@ -172,7 +197,7 @@ async def test_what_cannot_be_mended_fails_the_close_and_not_the_daemon(error: E
 
 
 async def test_a_failed_close_is_not_tried_again_by_a_restart(world: World) -> None:
-    world.exchange.faults = {("candles", 0): DataError("a gap")}
+    world.exchange.faults = {("candles", 0): ModelError("NaN")}
     await world.run(end=CLOSE)
     await world.run(end=CLOSE)
     assert world.statuses() == {CLOSE: Status.FAILED}
