@@ -130,7 +130,8 @@ def read(candles_file: Path, funding_file: Path | None, tick: Decimal | None) ->
         stamped = rows.with_columns(funding_time=pl.col("open_time") + length).drop_nulls("funding_rate")
     paid: dict[str, list[tuple[datetime, float]]] = {}
     for row in stamped.iter_rows(named=True):
-        paid.setdefault(row.get("symbol", ""), []).append((row["funding_time"], row["funding_rate"]))
+        minute = row["funding_time"].replace(second=0, microsecond=0)
+        paid.setdefault(row.get("symbol", ""), []).append((minute, row["funding_rate"]))
     found = {}
     for (symbol,), own in rows.partition_by("symbol", as_dict=True).items():
         ends = own["open_time"].max() + length

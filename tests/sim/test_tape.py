@@ -132,6 +132,14 @@ def test_a_bad_funding_file_is_refused(market: Any, tmp_path: Path, spoil: Any, 
         load_tape(tmp_path / "ADAUSDT.parquet", tmp_path / "funding.parquet")
 
 
+def test_funding_that_is_stamped_some_milliseconds_late_is_paid_at_its_minute(market: Any, tmp_path: Path) -> None:
+    market.candles(GOOD).write_parquet(tmp_path / "ADAUSDT.parquet")
+    late = timedelta(hours=2, milliseconds=7)
+    market.funding({market.START: 0.1, market.START + late: 0.2}).write_parquet(tmp_path / "funding.parquet")
+    series = load_tape(tmp_path / "ADAUSDT.parquet", tmp_path / "funding.parquet").series["ADAUSDT"]
+    assert series.due(market.T0, market.T0 + 2 * market.HOUR) == [(market.T0 + 2 * market.HOUR, Decimal("0.2"))]
+
+
 def test_the_real_tapes_load(shared: Path) -> None:
     tape = load_tape(shared / "data" / "ADAUSDT_1h.parquet", shared / "data" / "ADAUSDT_funding.parquet")
     assert (tape.spacing, len(tape.series["ADAUSDT"].open)) == (HOUR, 52816)

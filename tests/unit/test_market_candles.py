@@ -274,6 +274,14 @@ def test_funding_that_cannot_be_used_is_refused(rows: str, reason: str) -> None:
         parse_funding(f"funding_time,funding_rate\n{rows}".encode(), "ADAUSDT_funding.csv")
 
 
+def test_funding_that_is_stamped_some_milliseconds_late_belongs_to_its_minute() -> None:
+    rows = "funding_time,funding_rate\n2024-01-01T08:00:00.003Z,0.0001\n2024-01-01T16:00:00Z,0.0002"
+    read = parse_funding(rows.encode(), "ADAUSDT_funding.csv")
+    assert read["funding_time"].to_list() == [datetime(2024, 1, 1, hour, tzinfo=UTC) for hour in (8, 16)]
+    with pytest.raises(DataError, match="more than one rate"):
+        parse_funding(f"{rows}\n2024-01-01T16:00:00.011Z,0.0002".encode(), "ADAUSDT_funding.csv")
+
+
 def test_prices_and_rates_of_a_file_are_read_in_the_decimals_an_exchange_states() -> None:
     noisy = b"symbol,open_time,open,high,low,close,volume,funding_rate\n" + b"".join(
         f"AUSDT,2025-01-0{day}T00:00:00Z,0.0008017999999999999,0.0009,0.0008,0.00762099999999999e-1,1.0,"

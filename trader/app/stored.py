@@ -12,6 +12,7 @@ from trader.app.tapes import TapeChoice
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
+from trader.market.funding import on_the_minute
 from trader.research.dataset import read_candles, read_funding
 from trader.research.history.store import Store
 
@@ -56,7 +57,7 @@ def funding_of(settings: Settings, path: Path | None, candles: Path | None, symb
     if candles is not None or symbol is None:
         return None
     stored = store_of(settings).funding(symbol)
-    return None if stored.is_empty() else stored
+    return None if stored.is_empty() else on_the_minute(stored)
 
 
 @contextmanager

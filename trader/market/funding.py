@@ -11,17 +11,18 @@ from trader.market.tables import STATED, as_floats, parse_table, utc_times, with
 def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataFrame:
     """Read the bytes of a funding file into [symbol, funding_time, funding_rate], sorted by symbol and time.
 
-    A rate is what longs pay to shorts at that instant, as a fraction of notional. `name` is the file's name.
+    A rate is what longs pay to shorts at that instant, as a fraction of notional; stamps are on their minute, as
+    `on_the_minute` says. `name` is the file's name.
 
     Raises:
-        DataError: unreadable, of another symbol, NaN or infinite, or two rates for one time.
+        DataError: unreadable, of another symbol, NaN or infinite, or two rates for one minute.
     """
     table = with_symbol(parse_table(data, name, ["funding_time", "funding_rate"]), name, symbol)
     table = as_floats(utc_times(table, "funding_time", name), ["funding_rate"], name)
     if table.is_empty():
         raise DataError(f"{name} holds no funding; leave it out, or give a file with funding in the period.")
     rates = table.select("symbol", "funding_time", pl.col("funding_rate").round(STATED))
-    rates = rates.sort("symbol", "funding_time")
+    rates = on_the_minute(rates).sort("symbol", "funding_time")
     for bad, reason in (
         (~rates["funding_rate"].is_finite().fill_null(False), "a missing, NaN or infinite rate"),
         (rates.select("symbol", "funding_time").is_duplicated(), "more than one rate"),
@@ -31,6 +32,15 @@ def parse_funding(data: bytes, name: str, symbol: str | None = None) -> pl.DataF
             where = f"{rates['symbol'][row]} at {rates['funding_time'][row]:%Y-%m-%dT%H:%M:%SZ}"
             raise DataError(f"{name} has {reason} for {where}; fetch or export it again.")
     return rates
+
+
+def on_the_minute(funding: pl.DataFrame) -> pl.DataFrame:
+    """Bring stamps back to the minute that they belong to.
+
+    An exchange books the funding of 08:00 some milliseconds later and stamps it so; who pays it is who held the
+    position until 08:00, and not who holds it after the decision of that close.
+    """
+    return funding.with_columns(pl.col("funding_time").dt.truncate("1m"))
 
 
 _HOUR = 60 * 60_000

@@ -239,7 +239,8 @@ def _add_funding(
 ) -> None:
     if funding is not None:
         require(funding, ("funding_time", "funding_rate"), funding_name)
-        stamps = to_millis(funding["funding_time"], funding_name, "funding_time")
+        # what is stamped some milliseconds late is paid by whoever held the position at the minute
+        stamps = to_millis(funding["funding_time"], funding_name, "funding_time") // MINUTE * MINUTE
         funding = with_numbers(funding, ("funding_rate",), stamps, funding_name)
         if "symbol" not in funding.columns and len(series) > 1:
             raise StartError(f"{funding_name} has no symbol column but the tape has several symbols; add one.")
