@@ -145,3 +145,29 @@ def test_the_stops_of_a_basket_close_symbol_by_symbol_in_both_alike(tmp_path: Pa
     held = {symbol for symbol, quantity in ran["closes"][-1]["position"].items() if Decimal(quantity)}
     assert {symbol for symbol, _ in standing} == held
     assert len(standing) == len(held)
+
+
+def test_hourly_bars_that_begin_inside_a_day_with_funding_that_comes_late_are_traded_alike(tmp_path: Path) -> None:
+    """No bar tells its dollar volume, the first day is not whole, and every stamp comes some milliseconds late."""
+    begin, symbols = START + timedelta(hours=5), [f"S{number:02}USDT" for number in range(6)]
+    frames, rates = [], []
+    for number, symbol in enumerate(symbols):
+        hours = perpetuals(90 + number, 1, 11 * 24 - 5).drop("close_time", "quote_volume", "funding_rate")
+        times = pl.Series("open_time", [begin + timedelta(hours=hour) for hour in range(hours.height)])
+        volume = 1.0 + (pl.int_range(pl.len()) * (number + 3)) % 7
+        frames.append(hours.with_columns(times.cast(pl.Datetime("ms", "UTC")), symbol=pl.lit(symbol), volume=volume))
+        apart = (8, 4, 1)[number % 3]
+        stamps = [START + timedelta(hours=hour, milliseconds=hour % 9) for hour in range(0, 11 * 24, apart)]
+        paid = [((row * (number + 2)) % 11 - 5) / 10_000 for row in range(len(stamps))]
+        rates.append(pl.DataFrame({"symbol": symbol, "funding_time": stamps, "funding_rate": paid}))
+    tape, funding, strategy = (tmp_path / name for name in ("hours.parquet", "funding.parquet", "young.toml"))
+    pl.concat(frames).write_parquet(tape)
+    pl.concat(rates).with_columns(pl.col("funding_time").dt.cast_time_unit("ms")).write_parquet(funding)
+    strategy.write_text(YOUNG.replace("tenths = 2 ", "tenths = 6 "))
+    home = Home(tmp_path / "data")
+    common = ("--strategy", str(strategy), "--funding", str(funding), "--from", "2023-01-07", "--cycles", "4")
+    ran = home.document("run", *common, "--tape", str(tape), "--speed", "max")
+    assert ran == home.document("backtest", *common, "--candles", str(tape))
+    assert len(ran["closes"]) == 4
+    assert sum(bool(close["position"]) for close in ran["closes"]) == 4
+    assert Decimal(ran["metrics"]["funding"])

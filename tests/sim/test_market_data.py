@@ -1,6 +1,7 @@
 """Klines and tickers: built from one tape, and from nothing that has not happened yet."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -44,6 +45,30 @@ def test_at_a_boundary_the_bar_is_closed_and_a_new_one_is_open(open_market: Any,
     assert [row[6] < server_time for row in rows] == [True, False]
 
 
+def test_a_candle_that_began_before_the_tape_is_not_told(market: Any) -> None:
+    """Nobody knows how it began, and no longer candle is made of it: the backtest drops it, too."""
+    first = datetime.fromtimestamp(market.T0 / 1000, tz=UTC) + timedelta(hours=5)
+    bars = {
+        "open_time": [first + timedelta(hours=hour) for hour in range(12)],
+        **{name: [float(hour + 1) for hour in range(12)] for name in ("open", "high", "low", "close", "volume")},
+    }
+    frame = pl.DataFrame(bars, schema_overrides={"open_time": pl.Datetime("ms", "UTC")})
+    series = tape_from_frames(frame, None, name="ADAUSDT.parquet").series["ADAUSDT"]
+    hour, eight = market.HOUR, build(series, INTERVALS["8h"], 2)
+
+    def told(now: int) -> list[list[Any]]:
+        rows: list[list[Any]] = json.loads(eight.rows(market.T0 + now * hour, None, None, 500))
+        return [[(row[0] - market.T0) // hour, *row[1:5]] for row in rows]
+
+    assert told(7) == []
+    assert told(9) == [[8, "4.00", "5.00", "4.00", "5.00"]]
+    assert told(16) == [[8, "4.00", "11.00", "4.00", "11.00"], [16, *["12.00"] * 4]]
+    assert [row[0] for row in json.loads(build(series, hour, 2).rows(market.T0 + 7 * hour, None, None, 2))] == [
+        market.T0 + 6 * hour,
+        market.T0 + 7 * hour,
+    ]
+
+
 def test_after_the_tape_the_last_candle_is_flat_at_the_last_close(open_market: Any, market: Any) -> None:
     client = open_market(BARS)
     client.advance(99)
@@ -75,8 +100,6 @@ def test_start_end_and_limit_choose_rows_as_binance_does(open_market: Any, marke
     st.sampled_from([name for name, length in INTERVALS.items() if length >= 3_600_000]),
 )
 def test_klines_never_change_when_the_future_arrives(closes: list[int], minutes: int, interval: str) -> None:
-    from datetime import UTC, datetime
-
     first = datetime(2024, 1, 1, 5, tzinfo=UTC)
     prices = [close / 100 for close in closes]
     frame = pl.DataFrame(

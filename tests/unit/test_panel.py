@@ -8,7 +8,18 @@ from tests.unit.perpetuals_at_hand import DAY, START, perpetuals
 from trader.domain.interval import Interval
 from trader.errors import DataError
 from trader.market.funding import with_funding
-from trader.market.panel import PaidByLongs, closes_of, excluding, liquidity_tenths, panel_of, rolling_mean, unfunded
+from trader.market.panel import (
+    PaidByLongs,
+    closes_of,
+    excluding,
+    liquidity_tenths,
+    panel_of,
+    rolling_mean,
+    unfunded,
+    with_dollar_volume,
+)
+from trader.market.resample import resample
+from trader.sim.tape import tape_from_frames
 
 HOUR = timedelta(hours=1)
 
@@ -126,8 +137,17 @@ def test_the_convention_of_funding_is_said_by_how_it_is_made() -> None:
     assert PaidByLongs.of_received(np.array([-0.0003, 0.0001])).carry.tolist() == paid.carry.tolist()
 
 
-def test_dollar_volume_without_a_quote_volume_is_close_times_volume() -> None:
+def test_dollar_volume_without_a_quote_volume_is_volume_times_the_mean_price_bar_by_bar() -> None:
     candles = perpetuals(4, 3, 10).drop("quote_volume").with_columns(volume=pl.lit(3.0))
-    panel = panel_of(candles, Interval.parse("1d"))
-    assert np.array_equal(panel.dollar_volume, panel.close * 3.0, equal_nan=True)
+    panel = panel_of(candles, DAY)
+    exchange = tape_from_frames(candles, None, name="basket").series
+    for column, symbol in enumerate(panel.symbols):
+        known = panel.dollar_volume[:, column]
+        assert known[np.isfinite(known)].tolist() == exchange[symbol].quote
+    twice = resample(with_dollar_volume(candles), DAY, Interval.parse("2d"))
+    (bars,) = candles.filter(pl.col("symbol") == "S00USDT").partition_by("symbol")
+    means = bars.select(pl.mean_horizontal("open", "high", "low", "close")).to_series()
+    whole = twice.filter(pl.col("symbol") == "S00USDT")
+    first = bars["open_time"].to_list().index(whole["open_time"][0])
+    assert whole["quote_volume"][0] == pytest.approx(3.0 * (means[first] + means[first + 1]))
     assert START.tzinfo is UTC

@@ -19,7 +19,7 @@ from trader.errors import ConfigError, DataError
 from trader.execution.fills import Costs
 from trader.market.candles import spacing
 from trader.market.funding import with_funding
-from trader.market.panel import excluding, unfunded
+from trader.market.panel import excluding, unfunded, with_dollar_volume
 from trader.research.backtest import Backtest, Terms, run_backtest
 from trader.research.dataset import read_bars, read_funding
 from trader.strategies.carry import CarryStrategy
@@ -130,7 +130,7 @@ def read_market(choice: TapeChoice, interval: Interval) -> Market:
     source = spacing(bars)
     if interval.minutes % source.minutes:
         raise DataError(f"{choice.candles.name} holds {source} bars, of which no {interval} candles can be made.")
-    usable, excluded = excluding(bars, source)
+    usable, excluded = excluding(with_dollar_volume(bars), source)
     funding = None if choice.funding is None else read_funding(choice.funding)
     usable = usable if funding is None else with_funding(usable, funding)
     blind = unfunded(usable)

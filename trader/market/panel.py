@@ -80,8 +80,8 @@ class Panel:
 def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
     """Lay a validated candle frame out as a panel.
 
-    Dollar volume is `quote_volume`, where the frame has none close times volume. Funding is the frame's `funding_rate`
-    (paid by longs); a frame without the column knows none.
+    Dollar volume is as `with_dollar_volume` has it. Funding is the frame's `funding_rate` (paid by longs); a frame
+    without the column knows none.
 
     Raises:
         DataError: there are no candles.
@@ -103,7 +103,6 @@ def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
         return matrix.reshape(shape)
 
     known = "funding_rate" in candles.columns
-    volume = candles["quote_volume"] if "quote_volume" in candles.columns else candles["close"] * candles["volume"]
     return Panel(
         interval=interval,
         symbols=tuple(names),
@@ -111,9 +110,20 @@ def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
         high=laid(candles["high"]),
         low=laid(candles["low"]),
         close=laid(candles["close"]),
-        dollar_volume=laid(volume),
+        dollar_volume=laid(with_dollar_volume(candles)["quote_volume"]),
         paid=PaidByLongs(laid(candles["funding_rate"]) if known else np.full(shape, np.nan)),
     )
+
+
+def with_dollar_volume(candles: pl.DataFrame) -> pl.DataFrame:
+    """Give candles a `quote_volume` where they have none: volume times the mean of the four prices.
+
+    Longer candles made of them add it up bar by bar, as the exchange's own do.
+    """
+    if "quote_volume" in candles.columns:
+        return candles
+    open_, high, low, close = (pl.col(name) for name in ("open", "high", "low", "close"))
+    return candles.with_columns(quote_volume=pl.col("volume") * ((open_ + high + low + close) / 4))
 
 
 def closes_of(panel: Panel) -> list[datetime]:

@@ -40,7 +40,7 @@ class Klines:
     def rows(self, now: int, start: int | None, end: int | None, limit: int) -> str:
         """Write the JSON list of klines with openTime in [start, end], known at ``now``, the open one last."""
         closed = bisect_right(self.times, now - self.interval)
-        known = min(len(self.times), closed + 1) if now < self.series.end else closed
+        known = bisect_right(self.times, now) if now < self.series.end else closed
         flat = now >= self.series.end and closed == len(self.times)
         if now >= self.series.end and closed < len(self.times):
             known = closed + 1
@@ -94,11 +94,16 @@ class Klines:
 
 
 def build(series: Series, interval: int, price_decimals: int) -> Klines:
-    """Aggregate a series; the interval is a multiple of the tape's spacing."""
+    """Aggregate a series; the interval is a multiple of the tape's spacing.
+
+    A candle that began before the tape is not told: nobody knows how it began.
+    """
     times = series.first + series.spacing * np.arange(len(series.open), dtype=np.int64)
     buckets = times // interval
     starts = np.concatenate([[0], np.flatnonzero(np.diff(buckets)) + 1])
     last = np.append(starts[1:], len(times)) - 1
+    if series.first % interval:
+        starts, last = starts[1:], last[1:]
     columns = [
         np.asarray(series.open)[starts].tolist(),
         np.maximum.reduceat(np.asarray(series.high), starts).tolist(),
