@@ -31,6 +31,7 @@ class Follower:
     interval: Interval = SIXTEEN_HOURS
     forecaster: Callable[[pl.DataFrame], pl.DataFrame] = nothing
     warmup: int = 2
+    least: int | None = None
     margin_mode: MarginMode = "isolated"
     name: str = "follower"
     capital: Decimal | None = None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
 
 import polars as pl
 
@@ -99,7 +98,7 @@ def run_backtest(
     A close at which nothing is forecast, because no symbol differs from another, is not decided and not recorded.
 
     Raises:
-        DataError: the window holds no close, or starts before the forecaster is warm.
+        DataError: the window holds no close, or nothing is forecast at its first one.
     """
     tapes = {symbol: Tape.of(candles, funding, symbol, source) for symbol in strategy.symbols}
     result = Backtest(terms.equity)
@@ -107,13 +106,11 @@ def run_backtest(
     state, peak = State.ACTIVE, terms.equity
     played: datetime | None = None
     sent: Counter[date] = Counter()
-    closes = _closes(strategy, tapes, terms)
-    forecasts, candle_closes = _forecast(strategy, _needed(strategy, candles, closes), source, funding)
+    closes, forecasts, candle_closes = _forecast_closes(strategy, candles, source, funding, tapes, terms)
     for number, close in enumerate(closes):
         if tell is not None:
             tell(number / len(closes), f"{close:%Y-%m-%d}")
         if close not in forecasts:
-            _require_begun(close, forecasts)
             continue
         # a first close decided late is decided, filled and marked at the time of the start, as the daemon would
         moment = max(close, terms.start or close)
@@ -137,17 +134,50 @@ def run_backtest(
     return result
 
 
-def _require_begun(close: datetime, forecasts: Mapping[datetime, object]) -> None:
-    """Let a close pass at which nothing is forecast once something was: no decision, as in the daemon.
+def _forecast_closes(
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    source: Interval,
+    funding: pl.DataFrame | None,
+    tapes: Mapping[str, Tape],
+    terms: Terms,
+) -> tuple[list[datetime], dict[datetime, dict[str, Forecast]], dict[datetime, dict[str, float]]]:
+    """Return the closes of the window with their forecasts and candle closes, as `_forecast` makes them.
+
+    What is counted are closes that are decided, as in the daemon: one at which nothing is forecast is passed over.
 
     Raises:
-        DataError: nothing was forecast yet.
+        DataError: the window holds no close, or nothing is forecast at its first one.
     """
-    if not forecasts or close < min(forecasts):
+    every = _closes(strategy, tapes, terms)
+    wanted = count = terms.cycles or len(every)
+    while True:
+        closes = every[:count]
+        forecasts, candle_closes = _forecast(strategy, _needed(strategy, candles, closes), source, funding)
+        _require_warm(strategy, closes[0], forecasts)
+        missing = wanted - sum(close in forecasts for close in closes)
+        if not missing or len(closes) == len(every):
+            return closes, forecasts, candle_closes
+        count += missing
+
+
+def _require_warm(strategy: Strategy, first: datetime, forecasts: Mapping[datetime, object]) -> None:
+    """Refuse a window at whose first close nothing is forecast; a later one passes, undecided as in the daemon.
+
+    Raises:
+        DataError: it does not begin with a forecast.
+    """
+    if first in forecasts:
+        return
+    if strategy.least is None:
         raise DataError(
-            f"No forecast at {close.isoformat()}: the candles before it are fewer than the model's warm-up; "
+            f"No forecast at {first.isoformat()}: the candles before it are fewer than the model's warm-up; "
             "start the window later or give more history."
         )
+    raise DataError(
+        f"No forecast at {first.isoformat()}: no two symbols of its universe are old enough and differ in carry; start "
+        "the window later, or give more history, of more symbols, with their funding."
+    )
 
 
 def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | None:
@@ -189,7 +219,7 @@ def _closes(strategy: Strategy, tapes: Mapping[str, Tape], terms: Terms) -> list
         close = strategy.interval.following(first)
     if close > last:
         raise DataError(f"No close of {strategy.interval} lies between {first} and {last}; widen the window.")
-    return list(islice(strategy.interval.closes(close, last), terms.cycles))
+    return list(strategy.interval.closes(close, last))
 
 
 def _positions(strategy: Strategy, ledger: Ledger) -> dict[str, Decimal]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.unit.perpetuals_at_hand import START, perpetuals
 from trader.cli import app
 from trader.config import PortfolioFile, kind_of
-from trader.errors import ConfigError
+from trader.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = (ROOT / "deploy" / "strategies" / "perp-carry-1d.toml").read_text()
@@ -99,6 +99,25 @@ def test_one_close_of_a_portfolio_is_decided_on_a_candle_file(tape: Path, strate
     assert len(found["forecast"]) == len(found["target"]) > 3
     assert {order["symbol"] for order in found["orders"]} == set(found["target"])
     assert "S04USDT" not in found["price"]
+
+
+def test_a_close_that_is_not_decided_is_not_counted_and_a_window_that_begins_with_one_is_refused(
+    strategy: str, tmp_path: Path
+) -> None:
+    """At a close at which no carry differs there is nothing to rank; the daemon counts what it decides as well."""
+    bars, path = perpetuals(7, 12, 30).drop("close_time"), tmp_path / "perpetuals_1d.parquet"
+    still = pl.col("open_time").is_between(START + timedelta(days=11), START + timedelta(days=12))
+    alike = pl.when(still).then(0.0001).otherwise(pl.col("funding_rate")).alias("funding_rate")
+    bars.with_columns(alike).write_parquet(path)
+    asked = ("backtest", "--strategy", strategy, "--candles", str(path))
+    closes = [close["close"][:10] for close in document(*asked, "--from", "2023-01-11", "--cycles", "4")["closes"]]
+    assert closes == ["2023-01-11", "2023-01-12", "2023-01-15", "2023-01-16"]
+    done = CliRunner().invoke(app, [*asked, "--from", "2023-01-13"])
+    assert isinstance(done.exception, DataError)
+    bars.filter(pl.col("symbol") == "S00USDT").write_parquet(path)
+    alone = CliRunner().invoke(app, list(asked))
+    assert isinstance(alone.exception, DataError)
+    assert "more symbols" in str(alone.exception)
 
 
 def test_a_portfolio_needs_candles_of_many_symbols(strategy: str) -> None:
