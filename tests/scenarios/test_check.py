@@ -178,6 +178,16 @@ def test_what_somebody_opened_by_hand_fails_until_it_is_adopted(testnet: Operate
     assert "20x cross" in found["modes"]["found"]
 
 
+def test_a_size_that_does_not_fit_is_a_warning_where_something_is_held(testnet: Operated) -> None:
+    testnet.strategy(exposure="1.999")
+    testnet.happens(do="order", symbol="ADAUSDT", side="BUY", type="MARKET", quantity="100")
+    margin = testnet.look()["margin"]
+    testnet.happens(do="order", symbol="ADAUSDT", side="SELL", type="MARKET", quantity="100", reduceOnly="true")
+    assert margin["verdict"] == "warned"
+    assert "the start is not refused and only reduces" in margin["found"]
+    assert "raise the leverage" in margin["remedy"]
+
+
 def test_an_exposure_that_leaves_no_margin_fails_here_and_at_the_start(testnet: Operated, hand: Any) -> None:
     testnet.strategy(exposure="1.999")
     assert "-2019" in testnet.failed("margin")

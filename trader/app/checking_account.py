@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
-from trader.app.checking_basket import BasketChecks
+from trader.app.checking_basket import BasketChecks, instead_of_refusing
 from trader.app.findings import Findings
 from trader.app.operating import compare, unknown
 from trader.app.strategies import Loaded, limits
@@ -194,20 +194,22 @@ class AccountChecks:
     def _sizes(self, account: Account, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> None:
         """Check sizes against minimum notional, brackets and margin, as the start does."""
         strategy, cap = self._strategy, self._limits.canary_notional
+        instead = instead_of_refusing(account)
         for size in sizes_of(strategy, account.equity, prices, cap):
             symbol = size.symbol
-            with self._findings.checking("size"):
-                require_least(size, rules[symbol])
+            with self._findings.checking("size", instead):
+                if not account.quantity(symbol):
+                    require_least(size, rules[symbol])
                 self._findings.passed(
                     "size", f"{size.notional:.2f} USDT of {symbol}, at least {rules[symbol].min_notional} are needed"
                 )
             leverage = rules[symbol].leverage(size.notional, strategy.leverage)
-            with self._findings.checking("brackets"):
+            with self._findings.checking("brackets", instead):
                 require_bracket(size, rules[symbol], leverage)
                 tiers = rules[symbol].brackets
                 most = f"up to {tiers and rules[symbol].bracket(size.notional).max_leverage}x" if tiers else "not told"
                 self._findings.passed("brackets", f"{size.notional:.2f} USDT of {symbol}: {most}")
-            with self._findings.checking("margin"):
+            with self._findings.checking("margin", instead):
                 free = require_margin(size, account.equity, leverage, self._costs)
                 said = f"{free:.2%} of the equity are free after a change of side"
                 if free < _TIGHT:
@@ -224,7 +226,7 @@ class AccountChecks:
         stop = self._limits.protective_stop
         if stop is None:
             return
-        with self._findings.checking("stop"):
+        with self._findings.checking("stop", instead_of_refusing(account)):
             margin = Margin(leverage, self._strategy.margin_mode == "isolated")
             away = require_stop(size, rules, account.equity, margin, stop)
             said = f"{size.symbol} is closed {stop:.2%} against its average price"

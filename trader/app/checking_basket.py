@@ -58,7 +58,7 @@ class BasketChecks:
     def sizes(self, account: Account, rules: Mapping[str, Instrument], prices: Mapping[str, Decimal]) -> None:
         """Check that orders of an even share are large enough for most symbols."""
         sizes = sizes_of(self._strategy, account.equity, prices, self._limits.canary_notional)
-        with self._findings.checking("size"):
+        with self._findings.checking("size", instead_of_refusing(account)):
             small = require_most(sizes, rules)
             said = f"{sizes[0].notional:.2f} USDT a symbol at the gross limit, shared alike"
             if small:
@@ -107,3 +107,9 @@ class BasketChecks:
                 f"decided now it would trade {traded:.2f} USDT in {len(decision.legs)} orders for {cost:.2f} USDT, out "
                 f"of a universe of {len(forecasts)}{unknown}",
             )
+
+
+def instead_of_refusing(account: Account) -> str:
+    """Say what a start does where sizes do not fit the account: nothing is left to itself that is held."""
+    held = any(one.quantity for one in account.positions.values())
+    return "as something is held, the start is not refused and only reduces" if held else ""

@@ -44,17 +44,21 @@ class Findings:
         self.items.append(Finding(check, "skipped", found))
 
     @contextmanager
-    def checking(self, check: str) -> Iterator[None]:
-        """Add a failure where the body is refused, in the words of the refusal: its last part is the remedy."""
+    def checking(self, check: str, instead: str = "") -> Iterator[None]:
+        """Add a failure where the body is refused, in the words of the refusal: its last part is the remedy.
+
+        Where a start does something `instead` of refusing, it is a warning that says so.
+        """
         try:
             yield
         except TraderError as error:
-            self.refused(check, error)
+            self.refused(check, error, instead)
 
-    def refused(self, check: str, error: TraderError) -> None:
-        """Add a failure in the words of a refusal."""
+    def refused(self, check: str, error: TraderError, instead: str = "") -> None:
+        """Add a failure in the words of a refusal, or a warning with what a start does instead of refusing."""
         found, _, remedy = str(error).rpartition("; ")
-        self.items.append(Finding(check, "failed", (found or remedy).rstrip("."), remedy if found else ""))
+        said = (found or remedy).rstrip(".") + (f"; {instead}" if instead else "")
+        self.items.append(Finding(check, "warned" if instead else "failed", said, remedy if found else ""))
 
     def document(self) -> dict[str, Any]:
         """Return all of it as the command line shows it."""

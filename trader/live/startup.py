@@ -7,14 +7,17 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.account import Account, Setup
-from trader.domain.decision import Limits, Margin
+from trader.domain.decision import Limits, Margin, State
+from trader.domain.instrument import Instrument
 from trader.errors import ConfigError, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
+from trader.live.control import Control
 from trader.live.leverage import expected_leverage
 from trader.live.ports import Clock, Gateway
 from trader.live.preflight import (
     NO_COSTS,
+    Size,
     require_bracket,
     require_fees_in_usdt,
     require_flat,
@@ -71,6 +74,7 @@ class Startup:
         self._journal = journal
         self._clock = clock
         self._recovery = recovery
+        self._control = Control(journal, clock, log)
         self._log = log
 
     async def run(self, *, adopt: bool) -> None:
@@ -80,7 +84,8 @@ class Startup:
             adopt: accept what is on the account as the baseline instead of refusing it.
 
         Raises:
-            ConfigError: position mode, margin or equity do not allow this strategy.
+            ConfigError: position mode, margin or equity do not allow this strategy; where something is held, margin and
+                equity only let the daemon reduce.
             Mismatch: the account holds something the journal does not explain, or the strategy does not trade any more.
             NotPermitted: the keys may not trade.
         """
@@ -188,32 +193,42 @@ class Startup:
         self._log.info("baseline", equity=str(account.equity), holds=words(held) or "nothing")
 
     async def _afford(self, account: Account) -> None:
-        """Refuse an account on which the strategy's orders would be too small, or larger than its margin."""
-        if not self._strategy.symbols:
-            await self._afford_some(account)
-            return
-        symbols = self._strategy.symbols
-        prices, instruments = await self._prices(symbols), await self._gateway.instruments(symbols)
-        for size in sizes_of(self._strategy, account.equity, prices, self._cap, len(symbols)):
-            symbol = size.symbol
-            if not account.quantity(symbol):
-                require_least(size, instruments[symbol])
-            leverage = instruments[symbol].leverage(size.notional, self._strategy.leverage)
-            require_bracket(size, instruments[symbol], leverage)
+        """Refuse an account on which the strategy's orders would be too small, or larger than its margin.
+
+        One that holds something is not left to itself for that: it may only reduce until a person has put it right.
+        """
+        strategy = self._strategy
+        if strategy.symbols:
+            symbols, prices = strategy.symbols, await self._prices(strategy.symbols)
+            rules = await self._gateway.instruments(symbols)
+        else:
+            listed, _ = await self._gateway.listed()
+            rules = {symbol: one for symbol, one in listed.items() if one.trading}
+            symbols = strategy.universe(rules)
+            prices = await self._prices(symbols)
+        sizes = sizes_of(strategy, account.equity, prices, self._cap, len(symbols))
+        try:
+            if strategy.symbols:
+                self._require_sizes(sizes, account, rules)
+            elif small := require_most(sizes, rules):
+                self._log.info("too small for an even share", symbols=", ".join(small))
+        except ConfigError as error:
+            if not any(one.quantity for one in account.positions.values()):
+                raise
+            why = f"{error} Until then what is held is only made smaller; put it right, then `trader resume`."
+            self._control.restrict(State.REDUCING, why, "start-up")
+
+    def _require_sizes(self, sizes: Sequence[Size], account: Account, rules: Mapping[str, Instrument]) -> None:
+        for size in sizes:
+            one = rules[size.symbol]
+            if not account.quantity(size.symbol):
+                require_least(size, one)
+            leverage = one.leverage(size.notional, self._strategy.leverage)
+            require_bracket(size, one, leverage)
             require_margin(size, account.equity, leverage, self._costs)
             if self._stop is not None:
                 margin = Margin(leverage, self._strategy.margin_mode == "isolated")
-                require_stop(size, instruments[symbol], account.equity, margin, self._stop)
-
-    async def _afford_some(self, account: Account) -> None:
-        """Refuse an account on which most orders of a portfolio would be too small."""
-        listed, _ = await self._gateway.listed()
-        open_now = {symbol: rules for symbol, rules in listed.items() if rules.trading}
-        universe = self._strategy.universe(open_now)
-        prices = await self._prices(universe)
-        small = require_most(sizes_of(self._strategy, account.equity, prices, self._cap, len(universe)), open_now)
-        if small:
-            self._log.info("too small for an even share", symbols=", ".join(small))
+                require_stop(size, one, account.equity, margin, self._stop)
 
     async def _prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return mark prices, and say of which there are none: what is not told keeps no other from being traded."""
