@@ -234,6 +234,31 @@ async def test_the_rules_of_every_captured_perpetual_can_be_read(shared: Path, c
     assert [bracket.floor for bracket in ada.brackets[1:]] == [bracket.cap for bracket in ada.brackets[:-1]]
 
 
+@pytest.mark.parametrize("capture", ["exchangeInfo_mainnet_2021-09-06.json", "exchangeInfo_testnet_2025-03-06.json"])
+async def test_what_is_no_usdt_perpetual_has_rules_to_be_closed_by_too(shared: Path, capture: str) -> None:
+    info = json.loads((shared / "binance" / capture).read_text())
+    brackets = json.loads((shared / "binance" / "leverageBracket_2024-10.json").read_text())
+    others = [row["symbol"] for row in info["symbols"] if "_" in row["symbol"] or row["quoteAsset"] != "USDT"]
+    gateway, _, _ = scripted(Reply(info), Reply(brackets), Reply(info))
+    with pytest.raises(ConfigError, match="not a USDT-margined perpetual"):
+        await gateway.instruments(others)
+    found, unusable = await gateway.any_instruments([*others, "ADAUSDT", "GONEUSDT"])
+    assert {*others, "ADAUSDT"} == found.keys()
+    assert len(others) > 2
+    assert all(one.tick > 0 and one.step > 0 for one in found.values())
+    assert unusable == {"GONEUSDT": "it is not listed on this venue"}
+
+
+async def test_what_cannot_be_read_of_one_symbol_to_be_closed_keeps_no_other_from_it() -> None:
+    broken = SYMBOL | {"symbol": "BROKEN", "filters": []}
+    quarter = SYMBOL | {"symbol": "ADAUSDT_240628", "contractType": "CURRENT_QUARTER"}
+    gateway, _, _ = scripted(Reply({"rateLimits": [LIMIT], "symbols": [broken, quarter]}), key="")
+    found, unusable = await gateway.any_instruments(["BROKEN", "ADAUSDT_240628"])
+    assert list(found) == ["ADAUSDT_240628"]
+    assert list(unusable) == ["BROKEN"]
+    assert "LOT_SIZE" in unusable["BROKEN"]
+
+
 FILTERS = [
     {"filterType": "PRICE_FILTER", "tickSize": "0.00010", "minPrice": "0.01", "maxPrice": "100"},
     {"filterType": "LOT_SIZE", "stepSize": "0.001", "minQty": "0.001", "maxQty": "1000"},

@@ -83,6 +83,10 @@ class PaperGateway:
         self._rules.update(found)
         return found, unusable
 
+    async def any_instruments(self, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        """Return today's rules of symbols of whatever kind, and whose cannot be used and why."""
+        return await self._market.any_instruments(symbols)
+
     async def prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return mark prices."""
         return await self._market.prices(symbols)

@@ -157,12 +157,34 @@ class Market:
             raise ExchangeError(f"{where} lists no USDT-margined perpetual that can be used; ask again.")
         return found, unusable
 
+    async def any_instruments(self, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        """Return today's rules of symbols of whatever kind, and by name whose cannot be used and why."""
+        rows = await self._contracts()
+        brackets = await self._leverage_brackets(()) if self.keyed else {}
+        where = endpoints.EXCHANGE_INFO.where
+        found: dict[str, Instrument] = {}
+        unusable: dict[str, str] = {}
+        for symbol in symbols:
+            if symbol not in rows:
+                unusable[symbol] = "it is not listed on this venue"
+                continue
+            try:
+                row = answers.read(answers.SYMBOL, rows[symbol], where)
+                found[symbol] = mapping.instrument_of(row, brackets.get(symbol, ()), where)
+            except ExchangeError as error:
+                unusable[symbol] = f"its rules cannot be used ({error})"
+        return found, unusable
+
     async def _perpetuals(self) -> Mapping[str, Mapping[str, object]]:
         """Return the raw rules of every USDT-margined perpetual."""
+        wanted = {"contractType": "PERPETUAL", "quoteAsset": "USDT", "marginAsset": "USDT"}
+        return {symbol: row for symbol, row in (await self._contracts()).items() if wanted.items() <= row.items()}
+
+    async def _contracts(self) -> Mapping[str, Mapping[str, object]]:
+        """Return the raw rules of everything that is listed."""
         info = await self._calls.ask(endpoints.EXCHANGE_INFO, {}, answers.EXCHANGE_INFO)
         self._limiter.learn(info.rate_limits)
-        wanted = {"contractType": "PERPETUAL", "quoteAsset": "USDT", "marginAsset": "USDT"}
-        return {str(row.get("symbol")): row for row in info.symbols if wanted.items() <= row.items()}
+        return {str(row.get("symbol")): row for row in info.symbols}
 
     async def funding_paid(self, symbols: Sequence[str], since: datetime) -> pl.DataFrame:
         """Return the funding stamps of symbols after `since` as `market.funding` reads them; needs no key.

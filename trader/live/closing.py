@@ -22,6 +22,9 @@ FLATTENING = "f"
 async def rules_of(gateway: Gateway, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
     """Return the trading rules of symbols, and of which the exchange tells none that can be used, and why.
 
+    What a person has adopted may be of a kind that no strategy trades, a perpetual in USDC or a quarterly: it is ours,
+    and is protected and closed as all else is.
+
     Raises:
         ExchangeError: the exchange could not be used.
     """
@@ -29,10 +32,7 @@ async def rules_of(gateway: Gateway, symbols: Sequence[str]) -> tuple[Mapping[st
         return await gateway.instruments(symbols) if symbols else {}, {}
     except (ConfigError, ExchangeError):
         # one that cannot be told fails the answer of all
-        listed, unusable = await gateway.listed()
-    told = {symbol: listed[symbol] for symbol in symbols if symbol in listed}
-    strange = "it is not listed as a USDT-margined perpetual of this venue"
-    return told, {symbol: unusable.get(symbol, strange) for symbol in symbols if symbol not in told}
+        return await gateway.any_instruments(symbols)
 
 
 class Rulebook:

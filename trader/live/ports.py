@@ -71,6 +71,13 @@ class Gateway(Protocol):
         """Return today's trading rules with leverage brackets."""
         ...
 
+    async def any_instruments(self, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        """Return today's rules of symbols of whatever kind, and by name whose cannot be used and why.
+
+        Nothing is opened by them: they are for what is held already, in another margin or until a delivery.
+        """
+        ...
+
     async def account(self) -> Account:
         """Return equity and positions; an incomplete answer raises."""
         ...

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import State
 from trader.domain.order import FOLLOW_UP, Order, follow_up_id
-from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import ConfigError, Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.execution.guards import Approved, Withheld
 from trader.execution.refusals import Action, action_of
 from trader.execution.remainder import Rules, Short, following, wanted
@@ -326,7 +326,7 @@ class Router:
         try:
             instrument = (await self._gateway.instruments([intent.symbol]))[intent.symbol]
             mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
-        except ExchangeError as error:
+        except (ConfigError, ExchangeError) as error:
             self._log.warning("nothing follows on the order", client_id=intent.client_id, why=str(error))
             return None
         found = following(short, self._rules, held, instrument, mark)

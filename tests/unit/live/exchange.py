@@ -21,7 +21,8 @@ from trader.errors import Denied, ExchangeError, NotSent, OutcomeUnknown, RateLi
 from trader.market.candles import with_close
 
 ADA = "ADAUSDT"
-PUBLIC = {"sync_clock", "candles", "funding_paid", "listed", "prices", "funding_rates", "instruments"}
+RULES = {"listed", "instruments", "any_instruments"}
+PUBLIC = {"sync_clock", "candles", "funding_paid", "prices", "funding_rates", *RULES}
 """What needs no key."""
 FOREVER = timedelta(days=36500)
 SILENT = OutcomeUnknown("POST /fapi/v1/order was sent and no usable answer came back.")
@@ -240,6 +241,11 @@ class FakeExchange:
     async def instruments(self, symbols: Sequence[str]) -> Mapping[str, Instrument]:
         await self._enter("instruments")
         return {symbol: self.rules[symbol] for symbol in symbols}
+
+    async def any_instruments(self, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
+        await self._enter("any_instruments")
+        told = {symbol: self.rules[symbol] for symbol in symbols if symbol in self.rules}
+        return told, {symbol: "it is not listed on this venue" for symbol in symbols if symbol not in told}
 
     async def account(self) -> Account:
         await self._enter("account")

@@ -16,6 +16,7 @@ from trader.domain.decision import State
 from trader.domain.instrument import Instrument
 from trader.domain.order import Order
 from trader.errors import ConfigError, ExchangeError, Mismatch, OutcomeUnknown, Rejected
+from trader.execution.remainder import Rules
 from trader.journal.rows import MISSING_STOP, Status
 
 THIRD = NEXT + INTERVAL.delta
@@ -236,22 +237,47 @@ async def test_a_basket_decides_on_though_one_of_its_symbols_can_have_no_stop(ne
     world.agree()
 
 
-def strange(world: World, symbol: str) -> None:
-    """Tell the rules of one symbol no more, as `exchange.public.Market` does of what it does not list."""
+def strange(world: World, symbol: str, *, listed: bool = False) -> None:
+    """Tell the rules of one symbol no more, as `exchange.public.Market` does; `listed` as something of another kind."""
     works = world.exchange.instruments
-    left = {name: rules for name, rules in world.exchange.rules.items() if name != symbol}
 
     async def instruments(symbols: Sequence[str]) -> dict[str, Instrument]:
         if symbol in symbols:
             raise ConfigError(f"{symbol} is not a USDT-margined perpetual of this venue; check the strategy's symbol.")
         return dict(await works(symbols))
 
-    async def listed() -> tuple[dict[str, Instrument], dict[str, str]]:
+    left = {name: rules for name, rules in world.exchange.rules.items() if name != symbol}
+
+    async def perpetuals() -> tuple[dict[str, Instrument], dict[str, str]]:
         await world.exchange._enter("listed")
         return left, {}
 
+    if not listed:
+        del world.exchange.rules[symbol]
     world.exchange.instruments = instruments  # type: ignore[method-assign]
-    world.exchange.listed = listed  # type: ignore[method-assign]
+    world.exchange.listed = perpetuals  # type: ignore[method-assign]
+
+
+async def test_a_position_of_another_kind_that_was_adopted_gets_a_stop_and_is_flattened(new_world: Made) -> None:
+    world = guard(new_world(symbols=(ADA, FOREIGN)))
+    strange(world, FOREIGN, listed=True)
+    world.strategy = FakeStrategy(symbols=(ADA,), wishes={CLOSE: 1.0, NEXT: -1.0})
+    world.exchange.trade("3", "by-hand", FOREIGN)
+    await world.run(adopt=True, end=NEXT)
+    assert world.state() is State.ACTIVE
+    assert world.exchange.position() == -5000
+    protected(world)
+    assert sorted(one.symbol for one in world.stops.waiting()) == [ADA, FOREIGN]
+    hook(world, "flatten")()
+    # what a first order leaves of it is closed by the next try, as no order follows without its rules
+    world.rules = Rules(top_up=True)
+    world.exchange.plan = [Reply(), Reply(share=Decimal("0.5"), status="EXPIRED")]
+    world.clock.patience = 100
+    await world.run(end=THIRD, poll=0.0)
+    assert [world.exchange.position(symbol) for symbol in (ADA, FOREIGN)] == [0, 0]
+    assert world.stops.waiting() == []
+    assert world.journal.pending_requests() == []
+    world.agree()
 
 
 async def test_a_symbol_without_rules_keeps_nothing_else_from_being_flattened_and_is_named(new_world: Made) -> None:
@@ -262,7 +288,7 @@ async def test_a_symbol_without_rules_keeps_nothing_else_from_being_flattened_an
         world.exchange.trade("1", "by-hand", symbol)
     await world.run(adopt=True, end=CLOSE)
     assert [one.symbol for one in world.stops.waiting()] == [ADA, BTC]
-    assert f"for {FOREIGN}: it is not listed as a USDT-margined perpetual" in world.journal.state().why
+    assert f"for {FOREIGN}: it is not listed on this venue" in world.journal.state().why
     assert f"close {FOREIGN} by hand" in world.journal.state().why
     hook(world, "flatten")()
     world.control.state()
