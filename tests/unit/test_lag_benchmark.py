@@ -57,14 +57,16 @@ def test_the_best_is_discounted_for_all_that_were_tried() -> None:
     ranking = benchmark(history(), (1, 2, 3), INTERVAL, largest=3)
     known = np.array([0.1, 0.02, -0.05, 0.07])
     best, deviation = ranking.entries[0].earned, float(known.std(ddof=1))
-    found = luck(ranking, known)
-    assert found.trials == 4
-    assert found.expected_maximum == pytest.approx(expected_maximum(4, deviation) * INTERVAL.per_year**0.5)
+    found = luck(ranking, known, 6)
+    assert found.trials == 6
+    assert found.expected_maximum == pytest.approx(expected_maximum(6, deviation) * INTERVAL.per_year**0.5)
     assert found.probabilistic == probabilistic_sharpe(best)
-    assert found.deflated == deflated_sharpe(best, 4, deviation)
+    assert found.deflated == deflated_sharpe(best, 6, deviation)
     assert (found.deflated or 0.0) < (found.probabilistic or 0.0)
-    alone = luck(ranking, known[:1])
+    alone = luck(ranking, known[:1], 1)
     assert (alone.expected_maximum, alone.deflated) == (None, alone.probabilistic)
+    # a fit whose ratio nobody knows was tried all the same
+    assert luck(ranking, known[:1], 3).deflated == deflated_sharpe(best, 3, (len(best) - 1) ** -0.5)
 
 
 def test_a_ranking_tells_the_store_what_each_fit_has_seen() -> None:

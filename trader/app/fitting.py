@@ -99,7 +99,8 @@ def rank(
     made = trials(ranking, history)
     store = trial_store(settings)
     new = store.record(made)
-    found = luck(ranking, sharpes(store.of(made[0].symbol), interval))
+    recorded = store.of(made[0].symbol)
+    found = luck(ranking, sharpes(recorded, interval), len(recorded))
     return _ranked(ranking, found, made[0].symbol, new)
 
 
@@ -116,7 +117,7 @@ def walk(settings: Settings, series: Series, walking: Walking, *, tell: Tell | N
     detail = f"walk forward {windows.scheme} {windows.train}/{windows.test}/{windows.step}{choice}"
     store = trial_store(settings)
     store.record([_rule(found, history, interval, lags, series.loss, detail)])
-    return _walked(found, symbol, interval, series.loss, len(sharpes(store.of(symbol), interval)))
+    return _walked(found, symbol, interval, series.loss, len(store.of(symbol)))
 
 
 def _rule(
@@ -174,7 +175,7 @@ def _entry(entry: Entry, ranking: Ranking) -> dict[str, Any]:
     }
 
 
-def _walked(found: Walk, symbol: str, interval: Interval, loss: str, known: int) -> dict[str, Any]:
+def _walked(found: Walk, symbol: str, interval: Interval, loss: str, recorded: int) -> dict[str, Any]:
     windows = found.windows
     return {
         "symbol": symbol,
@@ -185,7 +186,7 @@ def _walked(found: Walk, symbol: str, interval: Interval, loss: str, known: int)
         "test": windows.test,
         "step": windows.step,
         "fits": found.fits,
-        "trials": known,
+        "trials": recorded,
         "mean_ev": found.mean_ev,
         "positive": found.positive,
         "folds": [_fold(fold) for fold in found.folds],

@@ -152,7 +152,7 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     funding = document["costs"]["funding"]
     paid = "no funding was given, so none is counted" if funding is None else f"funding paid: {funding:+.3f}"
     notes.append(f"Log return by cost: {stress} ({document['costs']['per_side']:.4%} a side; {paid}).")
-    notes += _walked(document["walk_forward"])
+    notes += _walked(document["walk_forward"], fitted=document["no_bias"] is not None)
     if (beside := document.get("proportional")) is not None:
         notes.append(f"In proportion to the forecast it is {beside['verdict']}: {beside['reason']}")
     causality = document["causality"]
@@ -163,9 +163,10 @@ def _notes(document: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _walked(walk: Mapping[str, Any] | None) -> list[str]:
+def _walked(walk: Mapping[str, Any] | None, *, fitted: bool) -> list[str]:
     if walk is None:
-        return ["Nobody knows how it was fitted, so that it was not walked forward."]
+        why = "Nobody knows how it was fitted" if fitted else "Its history is shorter than a quarter"
+        return [f"{why}, so that it was not walked forward."]
     marks = "".join("[green]+[/]" if fold["net_ev"] > 0 else "[red]-[/]" for fold in walk["folds"])
     sentence = (
         f"Refitted every {walk['test']} candles to the {walk['train']} before them"

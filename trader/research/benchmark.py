@@ -141,17 +141,20 @@ def benchmark(
     )
 
 
-def luck(ranking: Ranking, known: Array) -> Luck:
-    """Discount the best entry for all fits of its symbol: `known` are their Sharpe ratios per candle."""
+def luck(ranking: Ranking, known: Array, count: int) -> Luck:
+    """Discount the best entry for all `count` fits of its symbol; `known` are their Sharpe ratios, as far as known."""
     best = ranking.entries[0].earned
     deviation = float(known.std(ddof=1)) if len(known) > 1 else None
+    if deviation is None and count > 1:
+        # what luck alone gives over as many candles
+        deviation = 1 / float(np.sqrt(len(best) - 1))
     year = float(np.sqrt(ranking.interval.per_year))
     return Luck(
-        trials=len(known),
+        trials=count,
         deviation=deviation,
-        expected_maximum=None if deviation is None else expected_maximum(len(known), deviation) * year,
+        expected_maximum=None if deviation is None else expected_maximum(count, deviation) * year,
         probabilistic=probabilistic_sharpe(best),
-        deflated=probabilistic_sharpe(best) if deviation is None else deflated_sharpe(best, len(known), deviation),
+        deflated=probabilistic_sharpe(best) if deviation is None else deflated_sharpe(best, count, deviation),
     )
 
 

@@ -78,6 +78,8 @@ def test_evidence_judges_a_portfolio_and_counts_the_settings_that_were_tried(
     assert found["no_bias"] is None
     assert found["gates"]["causality"]["passed"]
     assert document("evidence", strategy, "--candles", str(tape), code=1)["trials"] == 1
+    page = " ".join(said("evidence", strategy, "--candles", str(tape), code=1).split())
+    assert "Its history is shorter than a quarter, so that it was not walked forward." in page
     other = tmp_path / "other.toml"
     other.write_text(QUICK.replace("slope = 1.0", "slope = 3.0"))
     assert document("evidence", str(other), "--candles", str(tape), code=1)["trials"] == 2

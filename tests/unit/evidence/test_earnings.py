@@ -48,8 +48,15 @@ def test_funding_is_paid_by_who_holds_at_its_stamp() -> None:
     expected = [np.log(2.0) - 0.001 - 0.03, -np.log(2.0) - 0.002 + 0.04]
     assert net(long_then_short, candles, 0.001) == pytest.approx(expected)
     assert Candles.of(frame, INTERVAL, None).rates is None
-    inside = frame.with_columns(funding_rate=pl.Series([0.5, None, 0.04]))
-    assert Candles.of(inside, INTERVAL, None).rates == pytest.approx([0.0, 0.04])
+    inside = frame.with_columns(funding_rate=pl.Series([None, 0.03, 0.04]))
+    assert Candles.of(inside, INTERVAL, None).rates == pytest.approx([0.03, 0.04])
+
+
+def test_funding_that_a_candle_does_not_tell_is_not_known_and_not_nothing() -> None:
+    holed = frame_of([1.0, 2.0, 4.0, 3.0]).with_columns(funding_rate=pl.Series([0.5, None, 0.04, 0.02]))
+    candles = Candles.of(holed, INTERVAL, None)
+    assert candles.part(slice(None)).rates is None
+    assert candles.part(slice(1, None)).rates == pytest.approx([0.04, 0.02])
 
 
 def test_a_performance_counts_what_was_traded() -> None:
@@ -62,12 +69,18 @@ def test_a_performance_counts_what_was_traded() -> None:
 
 def test_funding_that_does_not_reach_over_the_window_is_refused() -> None:
     first, last = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
-    require_funding(funding((first, 0.1), (last, 0.1)), "ADAUSDT", first, last)
+    daily = [(first + timedelta(days=day), 0.1) for day in range(32)]
+    require_funding(funding((first - timedelta(days=99), 0.1), *daily), "ADAUSDT", first, last)
     for early, late in ((first + timedelta(days=2), last), (first, last - timedelta(days=2))):
         with pytest.raises(
             DataError, match=r"does not reach over the closes that are judged \(2025-01-01 to 2025-02-01"
         ):
             require_funding(funding((early, 0.1), (late, 0.1)), "ADAUSDT", first, last)
+    holed = funding((first, 0.1), (first + timedelta(days=9), 0.1), (last, 0.1))
+    with pytest.raises(DataError, match="nothing between 2025-01-01T00:00Z and 2025-01-10T00:00Z"):
+        require_funding(holed, "ADAUSDT", first, last)
+    with pytest.raises(DataError, match="nothing between 2025-01-10"):
+        require_funding(holed, "ADAUSDT", first + timedelta(days=9), last)
     with pytest.raises(DataError, match=r"The funding of BTCUSDT \(none\)"):
         require_funding(funding((first, 0.1)), "BTCUSDT", first, last)
 

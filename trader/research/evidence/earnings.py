@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,8 @@ class Candles:
     """What candles of one symbol returned: one row a candle, beginning with the second.
 
     `close_times` are UTC, `returns` the log of close over the close before, `rates` the funding that longs paid in the
-    candle (stamps in (open, close]), as a fraction of notional; None where nobody knows it.
+    candle (stamps in (open, close]), as a fraction of notional; None where nobody knows it, NaN where one candle's is
+    not known.
     """
 
     interval: Interval
@@ -45,12 +47,14 @@ class Candles:
         if funding is not None:
             rates = _summed(closes, interval, funding, str(frame["symbol"][0]))
         elif "funding_rate" in frame.columns:
-            rates = frame["funding_rate"][1:].fill_null(0.0).to_numpy()
+            rates = frame["funding_rate"][1:].cast(pl.Float64).fill_null(np.nan).to_numpy()
         return cls(interval, closes.to_list(), rows["return"].to_numpy(), rates)
 
     def part(self, rows: slice) -> "Candles":
-        """Return some of the candles."""
+        """Return some of the candles, whose funding is not known where that of one of them is not."""
         rates = None if self.rates is None else self.rates[rows]
+        if rates is not None and np.isnan(rates).any():
+            rates = None
         return Candles(self.interval, self.close_times[rows], self.returns[rows], rates)
 
 
@@ -102,7 +106,7 @@ def require_funding(funding: pl.DataFrame, symbol: str, first: datetime, last: d
     """Refuse funding that does not reach over a window: a cost that is missing is not a cost of zero.
 
     Raises:
-        DataError: the file begins too late or ends too early.
+        DataError: the file begins too late, ends too early, or has a hole.
     """
     stamps = funding.filter(pl.col("symbol") == symbol)["funding_time"].sort().to_list()
     if not stamps or stamps[0] > first + _SILENCE or stamps[-1] < last - _SILENCE:
@@ -111,6 +115,12 @@ def require_funding(funding: pl.DataFrame, symbol: str, first: datetime, last: d
             f"The funding of {symbol} ({span}) does not reach over the closes that are judged ({first:%Y-%m-%d} to "
             f"{last:%Y-%m-%d}); fetch all of it, or leave it out and be told so."
         )
+    for before, after in pairwise(stamps):
+        if after - before > _SILENCE and after > first and before < last:
+            raise DataError(
+                f"The funding of {symbol} has nothing between {before:%Y-%m-%dT%H:%MZ} and {after:%Y-%m-%dT%H:%MZ}; "
+                "fetch all of it, or leave it out and be told so."
+            )
 
 
 def _summed(closes: pl.Series, interval: Interval, funding: pl.DataFrame, symbol: str) -> Array:

@@ -178,7 +178,10 @@ def _luck(case: Case, cost: float, replications: int, seed: int, step: Callable[
     """Resample the model, its rivals and the simple rules together."""
     sides = np.column_stack([case.sides, case.rivals])
     candidates = np.column_stack([net(column, case.unseen, cost) for column in sides.T])
-    rules = {**simple_rules(len(case.sides)), "no_bias": case.no_bias}
+    # means are compared, and a tenth of the exposure earns a tenth: simple rules hold as much on average
+    size = float(np.abs(case.sides).mean())
+    simple = {name: size * sides for name, sides in simple_rules(len(case.sides)).items()}
+    rules = {**simple, "no_bias": case.no_bias}
     benchmarks = np.column_stack([net(rule, case.unseen, cost) for rule in rules.values()])
     own, mean = candidates[:, 0], float(candidates[:, 0].mean())
     block = max([block_length(own), *(block_length(own - rule) for rule in benchmarks.T)])
