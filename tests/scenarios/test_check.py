@@ -169,6 +169,24 @@ def test_hedge_mode_and_a_key_without_futures_fail_with_the_way_out(testnet: Ope
     assert "fee deduction in BNB" in said
 
 
+def test_a_venue_that_does_not_tell_how_fees_are_paid_is_warned_of_and_traded_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "data")
+    absent = {"do": "status", "status": 404, "code": -5000, "msg": "Path /fapi/v1/feeBurn, Method GET is invalid"}
+    plan = home.plan({"during": {"from": 0, "to": 10**15, "path": "GET /fapi/v1/feeBurn"}, **absent})
+    with serving(home, "--speed", "max", "--from", "2024-01-03", "--faults", plan) as hand:
+        found = Operated(home, hand, monkeypatch, tmp_path).look()
+        settings = {"TRADER_VENUE": "testnet", "TRADER_EXCHANGE__LOOPBACK": str(hand.ready["port"])}
+        done = home.run("run", "--cycles", "1", "--speed", "max", **settings)
+    assert list(found) == [*EVERYTHING[:12], "fees", *EVERYTHING[12:]]
+    assert found["fees"]["verdict"] == "warned"
+    assert "fee deduction in BNB is off" in found["fees"]["remedy"]
+    assert not [one for one in found.values() if one["verdict"] == "failed"]
+    assert done.returncode == 0, done.stderr
+    assert "the exchange does not tell whether fees are paid in BNB" in done.stderr
+
+
 def test_what_somebody_opened_by_hand_fails_until_it_is_adopted(testnet: Operated) -> None:
     testnet.happens(do="order", symbol="ADAUSDT", side="BUY", type="MARKET", quantity="100")
     found = testnet.look()

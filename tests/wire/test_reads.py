@@ -119,6 +119,32 @@ async def test_a_definite_no_is_not_asked_again(status: int, code: int | None) -
     assert len(session.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("reply", "burns"),
+    [
+        (Reply({"feeBurn": True}), True),
+        (Reply({"feeBurn": False}), False),
+        (Reply("<html>not found</html>", 404), None),
+        (Reply("", 405), None),
+        (Reply({"code": -5000, "msg": "Path /fapi/v1/feeBurn, Method GET is invalid"}, 404), None),
+        (Reply({"code": -1, "msg": "not supported"}, 400), None),
+    ],
+)
+async def test_a_venue_without_an_endpoint_for_it_does_not_tell_how_fees_are_paid(reply: Reply, burns: object) -> None:
+    gateway, session, _ = scripted(reply)
+    assert await gateway.burns_fees() is burns
+    assert len(session.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, -2015), (403, None), (451, None), (400, -1022), (400, -1121)])
+async def test_a_refusal_that_is_about_key_or_address_does_not_stand_for_an_absent_endpoint(
+    status: int, code: int | None
+) -> None:
+    gateway, _, _ = scripted(Reply({"code": code, "msg": "no"} if code else "<html/>", status))
+    with pytest.raises(Rejected):
+        await gateway.burns_fees()
+
+
 async def test_a_read_waits_as_long_as_the_exchange_asks() -> None:
     gateway, session, clock = scripted(Reply("slow", 429, {"Retry-After": "30"}), account())
     await gateway.account()

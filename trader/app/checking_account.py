@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
-from trader.app.checking_basket import BasketChecks, instead_of_refusing
+from trader.app.checking_basket import BasketChecks, check_fees, instead_of_refusing
 from trader.app.findings import Findings
 from trader.app.operating import compare, unknown
 from trader.app.strategies import Loaded, limits
@@ -26,7 +26,6 @@ from trader.live.ports import Gateway
 from trader.live.preflight import (
     Size,
     require_bracket,
-    require_fees_in_usdt,
     require_flat,
     require_least,
     require_margin,
@@ -152,7 +151,7 @@ class AccountChecks:
 
     async def _modes(self, gateway: Gateway, account: Account) -> None:
         with self._findings.checking("modes"):
-            require_fees_in_usdt(await gateway.burns_fees())
+            await check_fees(gateway, self._findings)
             for symbol in self._strategy.symbols:
                 with self._findings.checking("modes"):
                     setup = await gateway.setup(symbol)

@@ -15,7 +15,14 @@ from trader.journal.queries import Reader
 from trader.live.leverage import expected_leverage
 from trader.live.market import Lookout
 from trader.live.ports import Clock, Gateway
-from trader.live.preflight import require_fees_in_usdt, require_most, require_setup, sizes_of
+from trader.live.preflight import (
+    FEES_REMEDY,
+    FEES_UNTOLD,
+    require_fees_in_usdt,
+    require_most,
+    require_setup,
+    sizes_of,
+)
 from trader.live.record import last_forecasts
 
 _SHOWN = 5
@@ -42,7 +49,7 @@ class BasketChecks:
         held = sorted(symbol for symbol, one in account.positions.items() if one.quantity)
         asked = held or sorted((await gateway.listed())[0])[:1]
         strategy = self._strategy
-        require_fees_in_usdt(await gateway.burns_fees())
+        await check_fees(gateway, self._findings)
         for setup in await gateway.setups_of(asked):
             require_setup(setup, strategy.margin_mode)
             if not account.quantity(setup.symbol):
@@ -113,3 +120,10 @@ def instead_of_refusing(account: Account) -> str:
     """Say what a start does where sizes do not fit the account: nothing is left to itself that is held."""
     held = any(one.quantity for one in account.positions.values())
     return "as something is held, the start is not refused and only reduces" if held else ""
+
+
+async def check_fees(gateway: Gateway, findings: Findings) -> None:
+    """Refuse fees that are paid in BNB, and warn where the venue does not tell."""
+    require_fees_in_usdt(burns := await gateway.burns_fees())
+    if burns is None:
+        findings.warned("fees", FEES_UNTOLD, FEES_REMEDY)

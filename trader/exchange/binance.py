@@ -90,9 +90,14 @@ class BinanceGateway(Market, StopOrders):
         told = {row.symbol: row for row in rows}
         return [mapping.setup_of(known(told, symbol, endpoints.SYMBOL_CONFIG), config) for symbol in symbols]
 
-    async def burns_fees(self) -> bool:
-        """Whether the account pays its fees in BNB."""
-        return (await self._calls.ask(endpoints.FEE_BURN, {}, answers.FEE_BURN)).fee_burn
+    async def burns_fees(self) -> bool | None:
+        """Whether the account pays its fees in BNB, None where the venue does not tell."""
+        try:
+            return (await self._calls.ask(endpoints.FEE_BURN, {}, answers.FEE_BURN)).fee_burn
+        except Rejected as error:
+            if outcome.unsupported(error):
+                return None
+            raise
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage."""

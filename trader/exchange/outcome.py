@@ -19,6 +19,8 @@ TWIN_OPEN = -4116
 SAME_MARGIN_MODE = -4046
 
 _OVERLOADED = -1008
+# how a venue says that it has no such endpoint; the demo venue leaves out some of the real one's
+_ABSENT_CODES, _ABSENT_STATUSES = frozenset({-1, -5000}), frozenset({404, 405})
 _RATE_CODES = frozenset({-1003, -1015})
 _RATE_STATUSES = frozenset({418, 429})
 _BARRED = frozenset({403, 451})
@@ -154,6 +156,11 @@ def read_failure(error: BaseException, where: str, now: datetime, secrets: tuple
     return Unreached(
         f"{where} was answered with {said}; it may be asked again.", code=answer.code, status=answer.status
     )
+
+
+def unsupported(error: Rejected) -> bool:
+    """Whether a refusal says that the venue has no such endpoint."""
+    return error.code in _ABSENT_CODES or (error.code is None and error.status in _ABSENT_STATUSES)
 
 
 def retryable(error: BaseException) -> bool:

@@ -90,8 +90,8 @@ class Gateway(Protocol):
         """Return how the account is configured for each of some symbols."""
         ...
 
-    async def burns_fees(self) -> bool:
-        """Whether the account pays its fees in BNB."""
+    async def burns_fees(self) -> bool | None:
+        """Whether the account pays its fees in BNB, None where the exchange does not tell."""
         ...
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:

@@ -42,8 +42,14 @@ def require_setup(setup: Setup, margin_mode: MarginMode) -> None:
         raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")
 
 
-def require_fees_in_usdt(burns: bool) -> None:
+FEES_UNTOLD = "the exchange does not tell whether fees are paid in BNB, where no money can be counted in USDT"
+FEES_REMEDY = "see that the fee deduction in BNB is off (Binance: Futures > Preferences)"
+
+
+def require_fees_in_usdt(burns: bool | None) -> None:
     """Refuse an account whose fees are not paid in USDT, which is the only money that is counted.
+
+    A venue that does not tell is not refused for it: what is paid in another coin is warned of when it is booked.
 
     Raises:
         ConfigError: they are paid in BNB.

@@ -16,6 +16,8 @@ from trader.live.control import Control
 from trader.live.leverage import expected_leverage
 from trader.live.ports import Clock, Gateway
 from trader.live.preflight import (
+    FEES_REMEDY,
+    FEES_UNTOLD,
     NO_COSTS,
     Size,
     require_bracket,
@@ -94,7 +96,9 @@ class Startup:
         setups = await self._setups()
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
-        require_fees_in_usdt(await self._gateway.burns_fees())
+        require_fees_in_usdt(burns := await self._gateway.burns_fees())
+        if burns is None:
+            self._log.warning("fees not told", why=FEES_UNTOLD, remedy=FEES_REMEDY)
         if self._journal.has_baseline():
             beside = require_traded(self._journal, self._strategy.symbols)
             if beside:

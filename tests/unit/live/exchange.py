@@ -115,7 +115,7 @@ class FakeExchange:
         self.moved: Callable[[str], object] = lambda symbol: None
         self.conditional: Callable[[], list[Order]] = list
         self.accept_setup = True
-        self.burns = False
+        self.burns: bool | None = False
         self.account_lag = timedelta(0)
         self.publish_after = timedelta(0)
         self.candle_frames: list[pl.DataFrame] = []
@@ -271,7 +271,7 @@ class FakeExchange:
     async def setups_of(self, symbols: Sequence[str]) -> list[Setup]:
         return [await self.setup(symbol) for symbol in symbols]
 
-    async def burns_fees(self) -> bool:
+    async def burns_fees(self) -> bool | None:
         await self._enter("burns_fees")
         return self.burns
 

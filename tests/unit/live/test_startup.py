@@ -381,3 +381,12 @@ async def test_an_account_that_pays_its_fees_in_another_coin_is_refused_with_the
     assert not world.journal.has_baseline()
     world.exchange.burns = False
     await world.startup.run(adopt=False)
+
+
+async def test_a_venue_that_does_not_tell_how_fees_are_paid_is_started_on_with_a_warning(world: World) -> None:
+    world.boot()
+    world.exchange.burns = None
+    await world.startup.run(adopt=False)
+    (said,) = world.log.said("fees not told")
+    assert "fee deduction in BNB is off" in said["remedy"]
+    assert world.journal.has_baseline()
