@@ -89,22 +89,36 @@ def portfolio_text(settings: Settings) -> tuple[Path, str] | None:
         ConfigError: there is no such file, or it cannot be read.
     """
     path = places.strategy_path(settings.strategy)
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
+    text = _text_of(path)
     return (path, text) if kind_of(text) == "carry" else None
 
 
 def portfolio_named(name: str) -> tuple[Path, str] | None:
-    """Return a strategy file of a portfolio by path or shipped name; None where it names anything else."""
+    """Return a strategy file of a portfolio by path or shipped name; None where it names a model.
+
+    Raises:
+        ConfigError: the file cannot be read, or is a strategy's that trades by a model.
+    """
     beside = Path(name).expanduser()
     shipped = places.shipped() / "strategies" / f"{name}.toml"
     path = beside if beside.suffix == ".toml" and beside.is_file() else shipped
     if not path.is_file():
         return None
-    text = path.read_text()
-    return (path, text) if kind_of(text) == "carry" else None
+    text = _text_of(path)
+    if kind_of(text) == "carry":
+        return path, text
+    if path == beside:
+        raise ConfigError(
+            f"{path} trades by a model, and that is what has a verdict; name the model of its file instead."
+        )
+    return None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
 
 
 def compose_portfolio(text: str, where: str, symbols: Sequence[str]) -> Portfolio:

@@ -1,5 +1,6 @@
 """Train one network after another on the same candles, and set beside each other what they learned."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,6 +19,9 @@ from trader.research.recurrent import Recipe
 from trader.research.train_recurrent import train_recurrent
 
 Shape = tuple[int, int]  # layers, width
+
+_SHAPE = re.compile(r"([0-9]{1,3})x([0-9]{1,4})", re.ASCII)
+_MOST_LAYERS, _WIDEST = 8, 256  # as `train gru` has them
 
 _SHOWN = (
     "n",
@@ -42,10 +46,13 @@ def parse_shapes(text: str) -> list[Shape]:
     """
     shapes: list[Shape] = []
     for part in text.split(","):
-        layers, cross, width = part.strip().partition("x")
-        if not cross or not layers.isdecimal() or not width.isdecimal() or "0" in (layers, width):
-            raise ConfigError(f"{part.strip()!r} is no shape of a network; write layers by width, like 1x8,3x16.")
-        shapes.append((int(layers), int(width)))
+        match = _SHAPE.fullmatch(part.strip())
+        if match is None or not (1 <= int(match[1]) <= _MOST_LAYERS and 1 <= int(match[2]) <= _WIDEST):
+            raise ConfigError(
+                f"{part.strip()!r} is no shape of a network; write up to {_MOST_LAYERS} layers by a width of up to "
+                f"{_WIDEST}, like 1x8,3x16."
+            )
+        shapes.append((int(match[1]), int(match[2])))
     if len(set(shapes)) != len(shapes):
         raise ConfigError(f"{text!r} names a shape twice; name each once.")
     return shapes
@@ -113,6 +120,17 @@ def _row(model: Model) -> dict[str, Any]:
         **{period: {name: card.metrics[period].get(name) for name in _SHOWN} for period in card.metrics},
         "epochs": epochs_of(card),
     }
+
+
+def require_page(out: Path | None) -> None:
+    """Refuse a page that cannot be written, before anything is trained and counted.
+
+    Raises:
+        ConfigError: its folder is none, or it is one itself.
+    """
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        why = "it is a folder" if out.is_dir() else "its folder does not exist"
+        raise ConfigError(f"{out} cannot be written: {why}; choose another --out.")
 
 
 def draw_shapes(document: Mapping[str, Any], out: Path) -> None:

@@ -1,6 +1,7 @@
 """Fit, describe, check, import and export models in folders."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError
 from trader.execution.fills import Costs
-from trader.forecast.artifact import Model, dump, load
+from trader.forecast.artifact import CARD_FILE, WEIGHTS_FILE, Model, dump, load
 from trader.forecast.card import Card, Construction
 from trader.forecast.linear import LinearForecaster
 from trader.research.evidence.earnings import per_side
@@ -100,6 +101,7 @@ def train_to_folder(
 ) -> dict[str, Any]:
     """Fit a model to a file or to the store, record the fit, judge it where candles are left, and write its folder."""
     check_loss(loss)
+    _require_folder(out)
     chosen = parse_lags(lags)
     interval, candles = choice.history(settings)
     model = train_ar(candles, interval, chosen, loss, choice.test_size, name=_name(out), created=now())
@@ -119,6 +121,7 @@ def train_recurrent_to_folder(
     settings: Settings, choice: TrainingChoice, recipe: Recipe, split: datetime | None, out: Path, steps: Steps
 ) -> dict[str, Any]:
     """Train a recurrent model on candles as `train_to_folder` does, and add every pass to what is told of it."""
+    _require_folder(out)
     interval, candles = choice.history(settings)
     model = train_recurrent(
         candles, interval, recipe, choice.test_size, name=_name(out), created=now(), split=split, step=steps.learning
@@ -214,12 +217,28 @@ def _load(folder: Path) -> Model:
     return load(card, weights, construction=Construction.of(loaded.card.interval))
 
 
+def _require_folder(folder: Path) -> None:
+    """Refuse a folder that no model can be written to, before anything is fitted and counted.
+
+    Raises:
+        ConfigError: it, or what it would be made in, is no folder or may not be written.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        why = "may not be written" if there.is_dir() else "is no folder"
+        raise ConfigError(f"The model folder {folder} cannot be written: {there} {why}; choose another.")
+
+
 def _write(model: Model, folder: Path) -> None:
     card, weights = dump(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "weights.safetensors").write_bytes(weights)
-        (folder / "card.json").write_bytes(card)
+        # both are whole before either takes the place of an earlier model's
+        fresh = [(folder / name, folder / f"{name}.new") for name in (WEIGHTS_FILE, CARD_FILE)]
+        for (_, new), content in zip(fresh, (weights, card), strict=True):
+            new.write_bytes(content)
+        for kept, new in fresh:
+            new.replace(kept)
     except OSError as error:
         raise ConfigError(f"The model folder {folder} cannot be written: {error.strerror}; choose another.") from error
 

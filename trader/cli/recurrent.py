@@ -129,7 +129,7 @@ def train_shapes(
     """
     from trader.app.judging import costs_of
     from trader.app.settings import load_settings, money
-    from trader.app.shapes import compare_shapes, draw_shapes, parse_shapes, said
+    from trader.app.shapes import compare_shapes, draw_shapes, parse_shapes, require_page, said
     from trader.app.training import TrainingChoice, recipe_for
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
@@ -143,6 +143,7 @@ def train_shapes(
         seed=seed,
     )
     choice, wanted = TrainingChoice(candles, interval, test_size, symbol, until, None), parse_shapes(shapes)
+    require_page(out)
     with progress_of_several({said(shape): epochs for shape in wanted}) as steps:
         document = compare_shapes(settings, choice, recipe, wanted, split, steps)
     if out is not None:

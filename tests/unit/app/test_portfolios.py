@@ -122,6 +122,14 @@ def test_a_close_that_is_not_decided_is_not_counted_and_a_window_that_begins_wit
     assert "more symbols" in str(alone.exception)
 
 
+def test_a_verdict_on_a_file_that_is_no_portfolio_is_refused_with_what_has_one(tape: Path, tmp_path: Path) -> None:
+    for text, why in ((b"name = '\xff'", "cannot be read"), (b'kind = "ar"', "name the model of its file")):
+        (tmp_path / "other.toml").write_bytes(text)
+        done = CliRunner().invoke(app, ["evidence", str(tmp_path / "other.toml"), "--candles", str(tape)])
+        assert isinstance(done.exception, ConfigError)
+        assert why in str(done.exception)
+
+
 def test_a_portfolio_needs_candles_of_many_symbols(strategy: str) -> None:
     done = CliRunner().invoke(app, ["backtest", "--strategy", strategy])
     assert isinstance(done.exception, ConfigError)

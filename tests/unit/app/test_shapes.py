@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.unit.forecast_frames import frame_of
 from trader.app.shapes import compare_shapes, parse_shapes
 from trader.app.training import TrainingChoice
+from trader.cli import app
 from trader.config import Settings
 from trader.errors import ConfigError
 from trader.research.evidence.trials import TrialStore
@@ -48,8 +50,32 @@ def test_every_shape_is_trained_by_the_one_recipe_and_counted_once(tmp_path: Pat
     assert alone.card.expires == candles["close_time"][-1] + LIFE
 
 
-@pytest.mark.parametrize("text", ["", "1", "1x", "0x8", "1x8,1x8", "1x8x2", "ax8", "-1x8"])
+@pytest.mark.parametrize("text", ["", "1", "1x", "0x8", "1x8,1x8", "1x8x2", "ax8", "-1x8", "9x8", "1x257", "٣x8"])
 def test_what_names_no_shapes_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="shape"):
         parse_shapes(text)
     assert parse_shapes("1x8, 3x16") == [(1, 8), (3, 16)]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_fitted_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADER_DATA_DIR", str(tmp_path / "data"))
+    choice(tmp_path)
+    file = tmp_path / "file"
+    file.touch()
+    given = ("--candles", str(tmp_path / "candles.parquet"), "--symbol", "ADAUSDT", "--interval", "16h")
+    quick = (*given, "--window", "8", "--epochs", "1")
+    for words in (
+        ("train", "ar", *given, "--out", str(file)),
+        ("train", "ar", *given, "--out", str(file / "model")),
+        ("train", "gru", *quick, "--out", str(file)),
+        ("train", "shapes", *quick, "--shapes", "1x2", "--out", str(tmp_path / "none" / "page.html")),
+        ("train", "shapes", *quick, "--shapes", "1x2", "--out", str(tmp_path)),
+    ):
+        done = CliRunner().invoke(app, list(words))
+        assert isinstance(done.exception, ConfigError), words
+        assert "cannot be written" in str(done.exception)
+    assert not (tmp_path / "data" / "store").exists()
+    assert CliRunner().invoke(app, ["train", "ar", *given, "--out", str(tmp_path / "m" / "n")]).exit_code == 0
+    assert sorted(one.name for one in (tmp_path / "m" / "n").iterdir()) == ["card.json", "weights.safetensors"]
