@@ -116,3 +116,6 @@ def test_a_crash_takes_the_whole_basket_and_every_cent_of_it_is_somebody_s() -> 
     whole = by_cause(parts)
     assert whole["net"] == -result.start_equity
     assert whole["other"] == sum(result.cleared.values()) != 0
+    # what was taken met the price of its bar: that is no slippage of an order, though the bar ends at a close
+    ordered = sum(abs(execution.quantity) * execution.price for _, execution in result.fills)
+    assert 0 < -whole["slippage"] < ordered * Decimal("0.0004")

@@ -100,12 +100,15 @@ def weighed(
     since: datetime | None = None,
     step: Callable[[], object] | None = None,
 ) -> Evidence:
-    """Judge a portfolio, and record its settings as a trial; the same settings on the same candles count once."""
+    """Judge a portfolio, and record its settings as a trial; the same settings on the same candles count once.
+
+    Another interval is another setting of the same rule.
+    """
     strategy = portfolio.strategy
     candles = market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
     candles = resample(candles, market.source, strategy.interval)
     own = Trial(
-        symbol=f"{portfolio.file.kind} {strategy.interval}",
+        symbol=portfolio.file.kind,
         interval=strategy.interval,
         lags=(),
         loss="",

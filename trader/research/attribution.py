@@ -78,9 +78,9 @@ def shares(
     found = []
     for symbol in symbols:
         own = [(at, execution) for at, execution in executions if execution.symbol == symbol]
-        slippage = sum(
-            (-e.quantity * (e.price - first_price[at, symbol]) for at, e in own if (at, symbol) in first_price), _ZERO
-        )
+        # what was taken met its price inside a bar, also where that bar ends at a close
+        asked = [(at, e) for at, e in fills if e.symbol == symbol and (at, symbol) in first_price]
+        slippage = sum((-e.quantity * (e.price - first_price[at, symbol]) for at, e in asked), _ZERO)
         earned = sum((e.realised for _, e in own), _ZERO) + _unrealised(own, reports[-1].prices.get(symbol))
         found.append(
             Share(

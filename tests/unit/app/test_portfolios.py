@@ -83,6 +83,8 @@ def test_evidence_judges_a_portfolio_and_counts_the_settings_that_were_tried(
     other = tmp_path / "other.toml"
     other.write_text(QUICK.replace("slope = 1.0", "slope = 3.0"))
     assert document("evidence", str(other), "--candles", str(tape), code=1)["trials"] == 2
+    other.write_text(QUICK.replace('interval = "1d"', 'interval = "2d"'))
+    assert document("evidence", str(other), "--candles", str(tape), code=1)["trials"] == 3
 
 
 def test_the_report_of_a_portfolio_is_one_page_with_its_verdict(tape: Path, strategy: str, tmp_path: Path) -> None:
