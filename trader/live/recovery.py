@@ -142,46 +142,46 @@ class Recovery:
         """Return the account as it was at one look at which the journal explains both its positions and its wallet.
 
         Money that comes in between two looks raises the peak by the one and the equity only by the other, which makes a
-        drawdown that never was.
+        drawdown that never was; what somebody trades between them is seen by the second.
 
         Raises:
             Mismatch: as `reconcile` and `require_wallet`.
-            ExchangeError: the wallet does not come to rest; the close is tried again.
+            ExchangeError: the account does not come to rest; the close is tried again.
         """
         for _ in range(_LOOKS):
-            account = await self.reconcile()
-            await self.require_wallet()
-            if self._gap(account) is None:
+            await self.reconcile()
+            account = await self.require_wallet()
+            if not differences(self._journal.positions(), account):
                 return account
-        raise ExchangeError("The account's wallet changes with every look; it is looked at again.")
+        raise ExchangeError("The account changes with every look; it is looked at again.")
 
-    async def require_wallet(self, *, looks: int = _LOOKS) -> None:
-        """Check that the journal's bookings make the account's wallet: another account, or a reset one, has another.
+    async def require_wallet(self, *, looks: int = _LOOKS) -> Account:
+        """Return the account once the journal's bookings make its wallet: another, or a reset one, has another.
 
         Raises:
             Mismatch: they still do not after a few looks; bookings are told late.
         """
         pause = _PAUSE
         for _ in range(looks - 1):
-            if await self._wallet_gap() is None:
-                return
+            account, gap = await self._booked()
+            if gap is None:
+                return account
             await self._clock.sleep_until(self._clock.now() + pause)
             pause *= 2
-        gap = await self._wallet_gap()
+        account, gap = await self._booked()
         if gap is not None:
             raise Mismatch(
                 f"{gap.text[0].upper()}{gap.text[1:]}: this is another account, or one that was reset; use the account "
                 "the journal belongs to, another TRADER_DATA_DIR, or accept this one as the baseline with "
                 "`trader run --adopt`."
             )
+        return account
 
-    async def _wallet_gap(self) -> Finding | None:
-        """Compare every booking since the baseline with the account's wallet."""
+    async def _booked(self) -> tuple[Account, Finding | None]:
+        """Compare every booking since the baseline with the wallet of the account, which is returned too."""
         await self.book_incomes()
-        return self._gap(await self._gateway.account())
-
-    def _gap(self, account: Account) -> Finding | None:
-        return wallet_gap(self._journal.wallet(), account.wallet)
+        account = await self._gateway.account()
+        return account, wallet_gap(self._journal.wallet(), account.wallet)
 
     async def reconcile(self, *, looks: int = _LOOKS) -> Account:
         """Return the account once the journal explains every position on it.

@@ -11,7 +11,6 @@ from tests.unit.execution_world import instrument
 from tests.unit.live.exchange import ADA, REPLIES, flat_candles
 from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.world import CLOSE, INTERVAL, FakeStrategy, World, hook
-from trader.domain.account import Income
 from trader.domain.decision import Limits, State
 from trader.errors import DataError, ExchangeError, JournalError, Mismatch
 from trader.journal.rows import Status
@@ -214,35 +213,6 @@ async def test_a_drawdown_closes_everything_and_halts(world: World) -> None:
     assert (report.state, report.positions) == (State.HALTED, {ADA: 0})
     assert (world.state(), world.journal.state().by) == (State.HALTED, "guard")
     assert world.exchange.position() == 0
-
-
-def pays_in(world: World, amount: int) -> Callable[[], None]:
-    def pay() -> None:
-        number = str(len(world.exchange.bookings) + 1)
-        world.exchange.bookings.append(Income(number, "TRANSFER", "", Decimal(amount), world.clock.now(), ""))
-
-    return pay
-
-
-async def test_money_paid_in_between_two_looks_is_no_drawdown(world: World) -> None:
-    world.limits = Limits(Decimal("0.3"), Decimal(1000))
-    world.boot().begin("10")
-    world.journal.put("peak", "10000")
-    world.take_steps(Steps(hooks={("incomes", 0): pays_in(world, 10_000)}))
-    report = await world.cycle.run(CLOSE)
-    assert report is not None
-    assert report.state is State.ACTIVE
-    assert report.equity == world.journal.peak_equity() == 20_000
-    assert report.positions == {ADA: 10_000}
-
-
-async def test_a_wallet_that_never_comes_to_rest_leaves_the_close_to_be_run_again(world: World) -> None:
-    world.boot().begin()
-    world.take_steps(Steps(hooks={("incomes", turn): pays_in(world, 5) for turn in range(7)}))
-    with pytest.raises(ExchangeError, match="changes with every look"):
-        await world.cycle.run(CLOSE)
-    assert world.state() is State.ACTIVE
-    assert (await world.cycle.run(CLOSE)) is not None
 
 
 async def test_the_peak_is_the_highest_equity_at_a_close_and_a_resume_begins_a_new_one(world: World) -> None:
