@@ -62,8 +62,8 @@ def describe(path: Path) -> dict[str, Any]:
 def put_back(source: Path, path: Path, at: datetime) -> Path | None:
     """Put a copy in a journal's place; what was there is kept beside it, under the name that is returned.
 
-    Where that allows less than the copy, or has a higher peak, the copy takes it over: a restore lifts no halt. Where
-    it cannot be read, the copy is halted.
+    Where that allows less than the copy, or has a higher peak, the copy takes it over, and so it does with a halt or a
+    flatten that nobody has obeyed yet: a restore lifts no halt. Where it cannot be read, the copy is halted.
 
     Raises:
         JournalError: something cannot be written; then the journal is as it was, or lies under that name.
@@ -88,18 +88,21 @@ def put_back(source: Path, path: Path, at: datetime) -> Path | None:
 
 
 def _take_over(path: Path, fresh: Path, at: datetime) -> None:
-    """Write into a copy what the journal that it replaces says of the state and the peak, where that is stricter."""
+    """Write into a copy what the journal that it replaces says of state, requests and peak, where that is stricter."""
     with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
         state, _, peak = _stance(copy)
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as replaced:
                 then, because, highest = _stance(replaced)
                 highest -= _moved_in(replaced) - _moved_in(copy)
+                asked = [row for row in _asked(replaced) if row not in _asked(copy)]
         except (sqlite3.Error, ValueError, ArithmeticError):
             then, because, highest = State.HALTED, "the journal that was replaced could not be read", peak
+            asked = []
         if STRICTNESS[then] > STRICTNESS[state]:
             row = (then.value, f"kept by a restore: {because}", "restore", schema.to_milliseconds(at))
             copy.execute('INSERT INTO states (state, why, "by", at) VALUES (?, ?, ?, ?)', row)
+        copy.executemany("INSERT INTO requests (kind, at) VALUES (?, ?)", asked)
         if highest > peak:
             copy.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (PEAK, format(highest, "f")))
 
@@ -110,6 +113,12 @@ def _stance(connection: sqlite3.Connection) -> tuple[State, str, Decimal]:
     peak = connection.execute("SELECT value FROM meta WHERE key = ?", (PEAK,)).fetchone()
     state, why = row or (State.ACTIVE, "")
     return State(state), str(why), Decimal(peak[0]) if peak else Decimal(0)
+
+
+def _asked(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Return the halts and flattens that were asked for and are not done; a resume is for whoever knew its halt."""
+    asked = "SELECT kind, at FROM requests WHERE done_at IS NULL AND kind != 'resume' ORDER BY id"
+    return [(str(kind), int(at)) for kind, at in connection.execute(asked)]
 
 
 def _moved_in(connection: sqlite3.Connection) -> Decimal:

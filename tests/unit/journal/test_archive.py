@@ -300,6 +300,20 @@ def test_a_restore_lifts_no_halt(before: State, after: State, found: State, jour
         assert (reader.state().why == "kept by a restore: a drawdown") is (found is not before)
 
 
+def test_a_restore_loses_no_halt_that_nobody_has_obeyed_yet(journal: Journal, target: Path) -> None:
+    begin(journal, RESTORED, {}, {})
+    journal.request("halt", RESTORED)
+    archive.copy(journal.path, target)
+    done = journal.request("flatten", RESTORED)
+    journal.complete_request(done, "nothing was held", RESTORED)
+    for kind in ("resume", "flatten"):
+        journal.request(kind, RESTORED)
+    journal.close()
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert [one.kind for one in reader.pending_requests()] == ["halt", "flatten"]
+
+
 def test_a_restore_keeps_a_higher_peak_without_what_is_to_be_told_again(journal: Journal, target: Path) -> None:
     begin(journal, RESTORED, {}, {})
     archive.copy(journal.path, target)
