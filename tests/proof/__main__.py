@@ -13,11 +13,9 @@ from pathlib import Path
 # one thread a worker: frames here have two rows, and handing them to other threads costs more than they do
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
+from tests.proof.bugs import EVERY
 from tests.proof.market import BASKET, SYMBOL
 from tests.proof.plan import Plan
-from tests.proof.planted import BUGS
-from tests.proof.planted_in_a_basket import BASKET_BUGS
-from tests.proof.planted_stops import STOP_BUGS
 from tests.proof.processes import process_tasks, run_process_task
 from tests.proof.search import Search
 from tests.proof.stage import new_stage
@@ -31,7 +29,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--closes", type=int, default=1, help="closes of a replayed plan")
     parser.add_argument("--basket", action="store_true", help="replay on the market of a basket")
     parser.add_argument("--stops", action="store_true", help="replay where every position has a protective stop")
-    parser.add_argument("--bug", choices=sorted(BUGS | BASKET_BUGS | STOP_BUGS), help="replay with a planted bug")
+    parser.add_argument("--bug", choices=sorted(EVERY), help="replay with a planted bug")
     parser.add_argument(
         "--only", action="append", choices=[*PHASES, *SHORT, "processes"], help="a phase, may be repeated"
     )

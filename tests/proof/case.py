@@ -5,7 +5,7 @@ Like the checker it imports nothing of the product.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -23,6 +23,7 @@ class Terms:
         max_delay: milliseconds after a close until which it may be decided.
         closes: by symbol the close price of every whole candle by its close time, built from the tape.
         limit: the largest notional of a position, in USDT.
+        span: the lowest and the highest price of a symbol from about one moment to another.
     """
 
     instance: str
@@ -30,6 +31,7 @@ class Terms:
     max_delay: int
     closes: Mapping[str, Mapping[int, float]]
     limit: Decimal
+    span: Callable[[str, int, int], tuple[float, float]] = lambda symbol, since, until: (0.0, float("inf"))
 
 
 @dataclass
@@ -44,7 +46,6 @@ class Case:
     equity_start: Decimal
     journal: dict[str, list[dict[str, Any]]]
     posted: Sequence[Any] = ()
-    foreign: Sequence[int] = ()
     outside: frozenset[str] = frozenset()
     restricted: Mapping[str, str] = field(default_factory=dict)
     undying: bool = True
@@ -53,18 +54,46 @@ class Case:
     algos: Sequence[Mapping[str, Any]] = ()
     stops: bool = False
     ended_well: bool = True
+    asked: Sequence[Any] = ()
+    outages: Sequence[tuple[str, int, int]] = ()
+    put_back_at: int | None = None
+    looks: Sequence[tuple[int, int]] = ()
+    dealt: Sequence[tuple[str, str]] = ()
+    ends: Sequence[str] = ()
     due: Sequence[int] = ()
     canaries: Sequence[str] = ()
     written: Mapping[str, bytes] = field(default_factory=dict)
     terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
+
+    @property
+    def foreign(self) -> list[dict[str, Any]]:
+        """Return what somebody traded by hand."""
+        by_hand = {row["order_id"] for row in self.orders if row["client_id"].startswith(BY_HAND)}
+        return [row for row in self.trades if row["order_id"] in by_hand]
 
     def client(self, order_id: int) -> str:
         """Return the client id of an order."""
         return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)
 
 
+BY_HAND = "web_"
+"""How the exchange names orders that are sent from its own pages."""
+
 PACKED = ("transcripts", "blocks")
-TABLES = (*PACKED, "decisions", "orders", "stops", "fills", "incomes", "baselines", "positions", "states", "equity")
+TABLES = (
+    *PACKED,
+    "decisions",
+    "orders",
+    "stops",
+    "fills",
+    "incomes",
+    "baselines",
+    "positions",
+    "states",
+    "equity",
+    "requests",
+    "meta",
+)
 
 
 def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:

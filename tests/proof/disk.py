@@ -4,10 +4,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.proof.plan import STALLS, argument
 from tests.proof.wire import Crash
+from trader.journal import archive
 
 
 class Disk(sqlite3.Connection):
@@ -19,6 +22,7 @@ class Disk(sqlite3.Connection):
     path: str = ""
     dead: Callable[[], bool]
     left: bytes | None = None
+    history: list[bytes] | None = None
     _tail: deque[bytes]
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
@@ -42,6 +46,8 @@ class Disk(sqlite3.Connection):
                 raise _failure("disk I/O error", "SQLITE_IOERR_WRITE")
         self._remember_what_is_not_synced()
         done = super().execute(sql)
+        if self.history is not None:
+            self.history.append(self._bytes())
         if kind == "power":
             # what a power loss leaves of a file that is not synced lags some commits behind; FULL syncs every one
             self.left = self._tail[0] if self._tail else None
@@ -55,8 +61,25 @@ class Disk(sqlite3.Connection):
     def _remember_what_is_not_synced(self) -> None:
         (level,) = super().execute("PRAGMA synchronous").fetchone()
         if level < 2:
-            with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as other:
-                self._tail.append(other.serialize())
+            self._tail.append(self._bytes())
+
+    def _bytes(self) -> bytes:
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as other:
+            return other.serialize()
+
+    def put_back(self, back: int, *, by_command: bool, at: datetime) -> None:
+        """Leave what the file was so many commits ago, as `trader journal restore` or a plain copy would."""
+        assert self.history is not None
+        self.left = self.history[-1 - back] if back < len(self.history) else self.history[0]
+        if by_command:
+            copy, path = Path(f"{self.path}.copy"), Path(f"{self.path}.replaced")
+            copy.write_bytes(self.left)
+            path.write_bytes(self._bytes())
+            aside = archive.put_back(copy, path, at)
+            self.left = path.read_bytes()
+            for one in (copy, path, aside):
+                if one is not None:
+                    one.unlink()
 
     def begin_again(self, data: bytes) -> None:
         """Make the file what these bytes are, which is much faster than opening another one."""
@@ -67,6 +90,8 @@ class Disk(sqlite3.Connection):
             source.backup(self)
         self._tail = deque(maxlen=3)
         self.left = None
+        if self.history is not None:
+            self.history.append(data)
 
 
 def _failure(words: str, name: str) -> sqlite3.OperationalError:

@@ -33,6 +33,11 @@ def turn(symbol: str) -> int:
     return BASKET.index(symbol) if symbol in BASKET else 0
 
 
+@cache
+def _opens(symbol: str) -> list[float]:
+    return opens(symbol)
+
+
 def opens(symbol: str) -> list[float]:
     """Return the open of every hour."""
     apart = turn(symbol)
@@ -44,6 +49,13 @@ def close_prices(symbol: str) -> dict[int, float]:
     begin, hours = round(BEGIN.timestamp() * 1000), opens(symbol)
     times = {begin + hour * 3_600_000: hours[hour] for hour in range(1, HOURS + 1)}
     return {time: price for time, price in times.items() if time % (16 * 3_600_000) == 0}
+
+
+def span(symbol: str, since: int, until: int) -> tuple[float, float]:
+    """Return the lowest and the highest price of the bars about a span of moments, in milliseconds."""
+    first, last = ((moment - round(BEGIN.timestamp() * 1000)) // 3_600_000 for moment in (since, until))
+    prices = _opens(symbol)[max(first - 1, 0) : last + 3]
+    return min(prices) - 0.0005, max(prices) + 0.0005
 
 
 @cache

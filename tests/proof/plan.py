@@ -4,11 +4,15 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
+
+from tests.proof.odd import OUTAGES, RESTORES, is_odd, puts_back
 
 ORDER = "POST /fapi/v1/order"
 PLACE = "POST /fapi/v1/algoOrder"
 KLINES = "GET /fapi/v1/klines"
+LOOK = "GET /fapi/v3/account"
 COMMIT = "commit"
 
 RESTRICTING = {
@@ -135,6 +139,10 @@ KEPT = (
     (1, {Where(ORDER, 1, -1): "stall:13", Where(ORDER, 1, 2): "late:4900"}),
     (1, {Where(ORDER, 1, -1): "stall:13", Where(ORDER, 1, 2): "die_late:4900"}),
     (1, {Where(ORDER, 1, -1): "stall:6000"}),
+    (1, {Where(LOOK, 1): "hand:37"}),
+    (2, {Where(LOOK, 2, 1): "deposit:-1900"}),
+    (2, {Where(KLINES, 0): "halt", Where(KLINES, 0, 1): "restored:9"}),
+    (2, {Where(ORDER, 0, -4): "hand:-9947", Where(ORDER, 0): "die_hidden:8000"}),
 )
 """Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
 
@@ -153,7 +161,7 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "fills_not_awaited": ((Where(ORDER, 1), "hidden:8000"),),
     "guard_after_send": ((Where(ORDER, 1, -3), "halt"),),
     "reconcile_skipped": ((Where(COMMIT, 0), "hand:37"),),
-    "empty_is_flat": ((Where("GET /fapi/v3/account", 0), "no_positions"),),
+    "empty_is_flat": ((Where(LOOK, 2), "no_positions"),),
     "unknown_is_rejected": ((Where(ORDER, 1), "lose_answer"),),
     "written_after_the_post": (),
     "full_disk_ignored": ((Where(ORDER, 1, -1), "full"),),
@@ -171,6 +179,17 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "stop_taken_for_a_person_s": ((Where(ORDER, 0, -3), STOP),),
     "stop_shrugged_off": ((Where(ORDER, 0, -3), STOP),),
     "stop_not_written_down": (),
+    "looked_at_twice": ((Where(LOOK, 1), "deposit:1900"),),
+    "withdrawal_is_a_loss": ((Where(LOOK, 2, 1), "deposit:-1900"),),
+    "fee_must_be_usdt": ((Where(ORDER, 0), "bnb"),),
+    "fee_taken_for_usdt": ((Where(ORDER, 0), "bnb_once"),),
+    "resume_lifts_all": ((Where(KLINES, 0), "resume_adl"),),
+    "traces_not_looked_for": ((Where(COMMIT, 0), "hand_round:37"),),
+    "resting_order_ignored": ((Where(COMMIT, 0), "hand_rest:37"),),
+    "unsent_sent_unseen": ((Where(ORDER, 1, 1), "restored:1"),),
+    "restore_forgets": ((Where(ORDER, 0, -3), "halt"), (Where(ORDER, 0, 1), "restored:9")),
+    "stops_before_everything": ((Where(COMMIT, 0), "out_post:122400"),),
+    "missing_stop_shrugged_off": ((Where(PLACE, 0), "out_down:64800"),),
 }
 """The faults that find each planted bug, and where they have to strike; none where every run does."""
 
@@ -219,11 +238,13 @@ class Dealer:
         self._dice = None if plan.seed is None else random.Random(plan.seed)
         self.dealt: dict[int, str] = {}
         self.over = False
+        self.puts_back = any(puts_back(kind) for kind in plan.faults.values())
         if self._dice is not None:
             self._rate = self._dice.choice((0.02, 0.05, 0.1, 0.25))
             self._order_rate = self._dice.choice((0.2, 0.5, 0.8))
             self._left = self._dice.choice((1, 2, 3, 3, 4, 6))
             self._outside = self._dice.random() < 0.3
+            self.puts_back = self._dice.random() < 0.1
 
     def deal(self, step: int, name: str) -> str | None:
         """Return what happens to a step."""
@@ -244,6 +265,8 @@ class Dealer:
         if self._left == 0 or self._dice.random() >= rate:
             return None
         self._left -= 1
+        if self.puts_back and self._dice.random() < 0.3:
+            return self._dice.choice(RESTORES)
         if self._outside and self._dice.random() < 0.4:
             return self._dice.choice(self._events)
         return self._dice.choice(kinds_of(name))
@@ -294,6 +317,20 @@ def legs(trace: Sequence[str]) -> Iterator[Plan]:
             yield Plan({steps[number * _STRIDE % len(steps)]: kind})
 
 
+def before_restores(steps: Sequence[int]) -> Iterator[Plan]:
+    """Give every plan of a halt or a flatten that is asked for a little before an older journal is put back."""
+    for step in steps:
+        for asked, later, way in product(("halt", "flatten"), (1, 4, 13), ("restored", "rolled")):
+            yield Plan({step: asked, step + later: f"{way}:9"})
+
+
+def during_outages(steps: Sequence[int]) -> Iterator[Plan]:
+    """Give every plan of an outage of the stop service in which something else happens at a later step."""
+    for step in steps:
+        for mode, (kind, later) in product(OUTAGES[1::9], (("die_before", 5), ("flatten", 17), ("halt", 3), (STOP, 2))):
+            yield Plan({step: mode, step + later: kind})
+
+
 def near_stops(trace: Sequence[str], events: Sequence[str]) -> Iterator[Plan]:
     """Give those plans of one fault that strike from the first look at a stop until one is placed, or trigger one."""
     first = next(step for step, name in enumerate(trace) if name.endswith("/algoOrder"))
@@ -321,12 +358,12 @@ def firsts(trace: Sequence[str]) -> Iterator[Plan]:
 
 def is_event(kind: str) -> bool:
     """Whether somebody outside did it: after such a thing a halt is the right answer."""
-    return kind in EVENTS or kind in SKEWS or kind == STOP
+    return kind in EVENTS or kind in SKEWS or kind == STOP or (is_odd(kind) and not puts_back(kind))
 
 
 def ends_a_life(kind: str) -> bool:
     """Whether a process dies of it, or its journal cannot be written."""
-    return kind in COMMIT_KINDS or kind.startswith("die")
+    return kind in COMMIT_KINDS or kind.startswith("die") or puts_back(kind)
 
 
 def argument(kind: str) -> tuple[str, Any]:

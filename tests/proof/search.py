@@ -7,12 +7,30 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.proof.plan import KEPT, KNOWN, Plan, basket, firsts, legs, near_stops, seconds, singles
-from tests.proof.planted import BUGS, OPENED_WITH
-from tests.proof.planted_in_a_basket import BASKET_BUGS
-from tests.proof.planted_stops import STOP_BUGS
+from tests.proof.bugs import EVERY, ODD_BUGS, closes_of
+from tests.proof.odd import ASKED, ODD, OUTAGES, RESTORES
+from tests.proof.plan import (
+    KEPT,
+    KNOWN,
+    Plan,
+    basket,
+    before_restores,
+    during_outages,
+    firsts,
+    legs,
+    near_stops,
+    seconds,
+    singles,
+)
+from tests.proof.planted import OPENED_WITH
 from tests.proof.stage import Stage, new_stage
 from tests.proof.world import Told, World, beginning
+
+_EVERY = {False: 53, True: 67}
+"""Of how many odd plans the short form has one, without and with stops; neither divides the kinds, so all are met."""
+
+STARTING = "GET /fapi/v1/feeBurn"
+"""What only a start asks, as its fourth step."""
 
 REPLAY = "python -m tests.proof --plan"
 
@@ -104,6 +122,19 @@ class Search:
         """Give the plans of one fault in the close of a basket: one of each kind, or all of them."""
         return legs(self.trace()) if short else basket(self.trace())
 
+    def odd(self, *, short: bool = False) -> list[tuple[Plan, int]]:
+        """Give every odd thing at every step of two closes, with their closes; of the short form a sample of all."""
+        trace = self.trace(2)
+        steps = range(len(trace))
+        if self.stage.stops:
+            # what follows on the two closes is the start after them, which a longer story has elsewhere
+            steps = range(trace.index(STARTING) - 3)
+            kinds, closes, more = OUTAGES, 5, list(during_outages(steps))
+        else:
+            kinds, closes, more = (*ASKED, *ODD, *RESTORES), 2, list(before_restores(steps))
+        plans = [Plan({step: kind}) for step in steps for kind in kinds] + more
+        return [(plan, closes) for plan in plans[:: _EVERY[self.stage.stops] if short else 1]]
+
     def kept(self) -> list[tuple[Plan, int]]:
         """Give the plans that once broke a promise, with their closes."""
         trace = self.trace()
@@ -120,10 +151,11 @@ class Search:
     def hunt(self, name: str, plans: Iterable[Plan] | None = None) -> Found:
         """Look for a planted bug with the plans everybody gets, in an order drawn once."""
         begun, before = time.monotonic(), self.plans
-        given = plans if plans is not None else self._hunting_plans()
-        with (BUGS | BASKET_BUGS | STOP_BUGS)[name](), self._own_stage(name):
+        given = plans if plans is not None else self._hunting_plans(odd=name in ODD_BUGS)
+        closes = closes_of(name)
+        with EVERY[name](), self._own_stage(name):
             for number, plan in enumerate(given, 1):
-                _, violation = self.judge(plan, 1)
+                _, violation = self.judge(plan, closes)
                 if violation is not None:
                     took = time.monotonic() - begun
                     return Found(name, str(violation.plan), violation.said, number, took)
@@ -132,14 +164,17 @@ class Search:
     def known(self, name: str) -> Plan:
         """Return the plan that is known to find a bug, which must find nothing without it."""
         plan = Plan.at(dict(KNOWN[name]), self.trace())
-        if clean := self.run(plan).violations:
+        if clean := self.run(plan, closes_of(name)).violations:
             raise AssertionError(f"{plan} breaks a promise without {name}: {clean}")
         return plan
 
-    def _hunting_plans(self) -> list[Plan]:
-        plans = list(self.basket(short=False) if self._many else self.singles())
+    def _hunting_plans(self, *, odd: bool) -> list[Plan]:
+        if odd:
+            plans = [plan for plan, _ in self.odd()]
+        else:
+            plans = list(self.basket(short=False) if self._many else self.singles())
         random.Random(2026).shuffle(plans)
-        if self._many:
+        if self._many or odd:
             return [Plan(), *plans]
         kept = [] if self.stage.stops else [plan for plan, closes in self.kept() if closes == 1]
         return [Plan(), *plans, *kept, *(Plan(seed=seed) for seed in range(2000))]

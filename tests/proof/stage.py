@@ -18,6 +18,7 @@ from tests.proof import market
 from tests.proof.case import Terms
 from tests.proof.disk import Disk, opened_on
 from tests.proof.flipping import Flipping, Growing
+from tests.proof.odd import ODD, OUTAGES
 from tests.proof.plan import EVENTS, STOP
 from trader import log
 from trader.app import assembly
@@ -36,6 +37,8 @@ KEY = "canaryKEYcanaryKEYcanaryKEYcanaryKEYcanaryKEYcanaryKEYcanary0001"
 SECRET = "canarySECRETcanarySECRETcanarySECRETcanarySECRETcanarySECRET0002"
 CANARIES = (KEY, SECRET)
 LIMIT = Decimal(6000)
+LOSS = Decimal("0.15")
+"""The drawdown, and the loss of a day, at which everything is closed."""
 BEFORE = timedelta(seconds=20)
 """How long before a close a story begins."""
 
@@ -59,6 +62,7 @@ class Stage:
         self.folder = folder
         self.stops = stops
         self.events = (*EVENTS, STOP) if stops else EVENTS
+        self.drawn = (*self.events, *ODD, *(OUTAGES[::3] if stops else ()))
         self.symbols = symbols
         self.tape = market.tape(folder, symbols)
         self.listing = default_listing(self.tape)
@@ -67,7 +71,12 @@ class Stage:
         log.configure(LogSettings(level="INFO", format="json"), self.output)
         sys.excepthook = hook  # what goes wrong in the machine itself is for whoever runs it
         log.register_secret(KEY, SECRET)
-        risk = {"max_notional": LIMIT, "protective_stop": Decimal("0.2") if stops else None}
+        risk = {
+            "max_notional": LIMIT,
+            "max_drawdown": LOSS,
+            "max_daily_loss": LOSS,
+            "protective_stop": Decimal("0.2") if stops else None,
+        }
         self.settings = Settings(venue="sim", data_dir=folder, api_key=KEY, api_secret=SECRET, risk=risk)  # type: ignore[arg-type]
         real = load_strategy(self.settings)
         self.strategy = Growing() if stops else Flipping() if len(symbols) == 1 else Flipping(symbols=())
@@ -86,6 +95,7 @@ class Stage:
             max_delay=market.INTERVAL.minutes * 6_000,
             closes={symbol: market.close_prices(symbol) for symbol in symbols},
             limit=LIMIT,
+            span=market.span,
         )
         clocks._PIECE = 1e9  # the virtual loop has no suspends that a long sleep would miss: they are events of a plan
         burst.frame_of = cached_frames(burst.frame_of)

@@ -5,20 +5,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.proof import market
+from tests.proof.bugs import EVERY, IN_A_BASKET, WITH_STOPS
 from tests.proof.plan import Plan
-from tests.proof.planted import BUGS
-from tests.proof.planted_in_a_basket import BASKET_BUGS
-from tests.proof.planted_stops import STOP_BUGS
 from tests.proof.search import Found, Search
 from tests.proof.stage import new_stage
 
 SEEDS_A_TASK = 200
 SINGLES, LEGS, BASKET = 16, 4, 80
 """Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form."""
-PHASES = ("planted", "kept", "singles", "stops", "basket", "pairs", "seeds", "stop_seeds")
-SHORT = ("known", "near_stops", "legs")
+ODD = {"odd": 32, "outages": 32, "some_odd": 2, "some_outages": 2}
+"""Into how many those of an odd thing are cut."""
+PHASES = ("planted", "kept", "singles", "odd", "stops", "outages", "basket", "pairs", "seeds", "stop_seeds")
+SHORT = ("known", "near_stops", "legs", "some_odd", "some_outages")
 """Beside these there are `known`, each planted bug with the one plan that is known to find it, `near_stops`, the part
-of `stops` that is about them, and `legs`, every kind of fault in one leg of a basket."""
+of `stops` that is about them, `legs`, every kind of fault in one leg of a basket, and some of `odd` and `outages`."""
 STOPPED = 10
 """For every so many random plans there is one more on a stage with protective stops."""
 
@@ -48,11 +48,13 @@ def tasks(phase: str, firsts: int, seeds: int) -> Iterator[Task]:
     """Cut a phase into tasks."""
     match phase:
         case "planted" | "known":
-            yield from (Task(phase, name) for name in (*BUGS, *BASKET_BUGS, *STOP_BUGS))
+            yield from (Task(phase, name) for name in EVERY)
         case "kept":
             yield Task(phase, "0")
         case "singles" | "stops" | "near_stops":
             yield from (Task(phase, str(part)) for part in range(SINGLES))
+        case "odd" | "outages" | "some_odd" | "some_outages":
+            yield from (Task(phase, str(part)) for part in range(ODD[phase]))
         case "basket" | "legs":
             yield from (Task(phase, str(part)) for part in range(BASKET if phase == "basket" else LEGS))
         case "pairs":
@@ -67,8 +69,8 @@ _search: Search | None = None
 
 def work(task: Task, seeds: int) -> Outcome:
     """Do a task in this process."""
-    of_many = task.phase in ("basket", "legs") or task.which in BASKET_BUGS
-    stops = task.phase in ("stops", "near_stops", "stop_seeds") or task.which in STOP_BUGS
+    of_many = task.phase in ("basket", "legs") or task.which in IN_A_BASKET
+    stops = task.phase in ("stops", "near_stops", "stop_seeds", "outages", "some_outages") or task.which in WITH_STOPS
     search = _on_stage(market.BASKET if of_many else (market.SYMBOL,), stops=stops)
     if task.phase in ("planted", "known"):
         plans = [search.known(task.which)] if task.phase == "known" else None
@@ -102,6 +104,8 @@ def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]
             yield from ((plan, 1) for plan in list(search.near_stops())[number::SINGLES])
         case "singles" | "stops":
             yield from ((plan, 1) for plan in list(search.singles())[number::SINGLES])
+        case "odd" | "outages" | "some_odd" | "some_outages":
+            yield from search.odd(short=task.phase.startswith("some"))[number :: ODD[task.phase]]
         case "legs":
             yield from ((plan, 1) for plan in list(search.basket(short=True))[number::LEGS])
         case "basket":

@@ -63,6 +63,12 @@ def test_no_fault_around_a_protective_stop_breaks_a_promise(part: int, tmp_path:
     assert said["plans"] > 100
 
 
+def test_nothing_odd_and_no_outage_of_the_stops_breaks_a_promise(tmp_path: Path, root: Path) -> None:
+    said = proof(tmp_path, root, "--only", "some_odd", "--only", "some_outages")
+    assert said["violations"] == 0
+    assert said["plans"] > 80
+
+
 @pytest.mark.fault(17, 18, 20, 27, 54, 59)
 def test_no_plan_that_once_broke_a_promise_breaks_it_again(tmp_path: Path, root: Path) -> None:
     said = proof(tmp_path, root, "--only", "kept")

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from tests.proof import checker, market
 from tests.proof.case import read
+from tests.proof.happenings import Happenings
+from tests.proof.odd import is_innocent, leaves_closes_due, puts_back
 from tests.proof.plan import (
     COMMIT,
+    LOOK,
     OF_ALL,
     ORDER,
     PLACE,
@@ -46,7 +49,7 @@ POLL = 4 * 3600.0
 SHORT_PAUSE, LONG_PAUSE = 4.0, 7200.0
 BOOT = -1
 """The step before the first one, at which a machine may be set up wrongly."""
-LIVES = 12
+LIVES, REMEDIES = 12, 4
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Posted:
     asked: list[str]
     quantity: Decimal
     held: Decimal
+    trades: int
 
 
 @dataclass
@@ -87,13 +91,14 @@ class World:
 
     def __init__(self, stage: Stage, begin: Snapshot, plan: Plan) -> None:
         self.stage = stage
-        self.dealer: Dealer = plan.dealer(stage.events)
+        self.dealer: Dealer = plan.dealer(stage.drawn)
         self.trace: list[str] = []
         self.posted: list[Posted] = []
         self.ends: list[str] = []
         self.raised: list[str] = []
-        self.foreign: list[int] = []
-        self.asked: list[tuple[int, str, int]] = []
+        self.looks: list[tuple[int, int]] = []
+        self.put_back_at: int | None = None
+        self.by_command = False
         self.internal: str | None = None
         self.dead = False
         self.pause = SHORT_PAUSE
@@ -104,6 +109,7 @@ class World:
         stage.output.truncate()
         disk = stage.disk
         disk.step = None
+        disk.history = [] if self.dealer.puts_back else None
         disk.begin_again(begin.journal)
         disk.step, disk.die, disk.dead = self.step, self.die, lambda: self.dead
         ledger = Ledger(Path(":memory:"))
@@ -114,8 +120,9 @@ class World:
         clock = Clock(begin.now, stage.tape.end, 1.0, self.time.elapsed)
         self.exchange = Exchange(stage.tape, stage.listing, Terms(), ledger, clock, Keys(KEY, SECRET))
         self.session = Session(self.exchange, self.step, self.die, self._witness)
+        self.beside = Happenings(stage, self.exchange, self.time, lambda: len(self.trace) - 1, self._wake)
         if (skew := self.dealer.deal(BOOT, "boot")) is not None:
-            self._happen(skew)
+            self.beside.happen(skew)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -126,13 +133,18 @@ class World:
         number = len(self.trace)
         self.trace.append(name)
         kind = self.dealer.deal(number, name)
+        self.beside.settle_fees()
+        if kind is not None and puts_back(kind):
+            self._put_back(kind)
         if kind is not None and is_event(kind):
             if name.startswith(COMMIT):
-                self.loop.call_soon(self._happen, kind)
+                self.loop.call_soon(self.beside.happen, kind)
             else:
-                self._happen(kind)
-            return None
-        return kind
+                self.beside.happen(kind)
+            kind = None
+        if name == LOOK:
+            self.looks.append((self.time.now(), self.exchange.venue.next_trade))
+        return kind or self.beside.fault_of(name)
 
     def die(self, long: bool) -> None:
         """End the process here and now; a long death is noticed late."""
@@ -140,56 +152,18 @@ class World:
         self.pause = LONG_PAUSE if long else SHORT_PAUSE
         raise Crash("killed")
 
-    def _happen(self, kind: str) -> None:
-        name, number = argument(kind)
-        match name:
-            case "hand":
-                self._trade_by_hand(Decimal(int(number)))
-            case "halt" | "flatten":
-                self._ask(name)
-            case "halt_resume":
-                self._ask("halt")
-                self._ask("resume")
-            case "deposit":
-                self._outside({"do": "transfer", "amount": number})
-            case "leverage":
-                self._outside({"do": "leverage", "symbol": self.stage.symbols[0], "leverage": int(number)})
-            case "adl" | "liquidate" | "stop":
-                self._outside({"do": "trigger" if name == STOP else name, "symbol": self.stage.symbols[0]})
-            case "rule":
-                self._outside({"do": "rule", "code": int(number), "msg": "Quantitative rules violated."})
-            case "key":
-                self._outside({"do": "key", "revoked": True})
-            case "clock":
-                self.time.skew += timedelta(seconds=number)
-            case "suspend":
-                self.time.suspend(number)
-            case "wake" if self.daemon is not None:
-                waking = self.loop.create_task(self.daemon._wake())
-                waking.add_done_callback(lambda task: task.cancelled() or task.exception())
+    def _wake(self) -> None:
+        """Wake the daemon a second time, as a second job would."""
+        if self.daemon is not None:
+            waking = self.loop.create_task(self.daemon._wake())
+            waking.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    def _trade_by_hand(self, quantity: Decimal) -> None:
-        side = "BUY" if quantity > 0 else "SELL"
-        order = {
-            "do": "order",
-            "symbol": self.stage.symbols[0],
-            "side": side,
-            "type": "MARKET",
-            "quantity": str(abs(quantity)),
-        }
-        self._outside(order)
-        self.foreign.append(self.time.now())
-
-    def _outside(self, event: dict[str, Any]) -> None:
-        """Let something happen on the exchange that nobody asked the daemon for."""
-        self.exchange.happen([event])
-
-    def _ask(self, kind: str) -> None:
-        """Ask as `trader halt` does, from another process."""
-        at = round(self.time.wall().timestamp() * 1000)
-        asked = "INSERT INTO requests (kind, at, seen) SELECT ?, ?, max(id) FROM states"
-        number = self.stage.look.execute(asked, (kind, at)).lastrowid
-        self.asked.append((number or 0, kind, len(self.trace) - 1))
+    def _put_back(self, kind: str) -> NoReturn:
+        """End the process, and let its journal be what it was some commits ago."""
+        name, back = argument(kind)
+        self.put_back_at, self.by_command = self.time.now(), name == "restored"
+        self.stage.disk.put_back(int(back), by_command=self.by_command, at=self.time.wall())
+        self.die(False)
 
     def _witness(self, request: Request) -> None:
         parameters: Params = read_params(request)
@@ -202,12 +176,13 @@ class World:
         pending = {row[0] for row in look.execute("SELECT id FROM requests WHERE done_at IS NULL AND kind != 'resume'")}
         # the commit just before the post marks it as sent; whoever asks later is too late for this one
         marked = len(self.trace) - 2
-        asked = [kind for number, kind, step in self.asked if number in pending and step < marked]
+        asked = [one.kind for one in self.beside.asked if one.number in pending and one.step < marked]
         quantity = Decimal(parameters.get("quantity", "0")) * (1 if parameters["side"] == "BUY" else -1)
         held = sum((each.quantity for each in self.exchange.venue.account.of(parameters["symbol"])), Decimal(0))
         reduce_only = "true" in (parameters.get("reduceOnly"), parameters.get("closePosition"))
         now, signed, known = self.time.now(), int(parameters["timestamp"]), state[0] if state else "ACTIVE"
-        self.posted.append(Posted(name, reduce_only, now, signed, durable, known, asked, quantity, held))
+        self.posted.append(Posted(name, reduce_only, now, signed, durable, known, asked, quantity, held,
+                                  self.exchange.venue.next_trade))  # fmt: skip
 
     # --- lives -------------------------------------------------------------------------------------------------------
 
@@ -229,14 +204,29 @@ class World:
             self.time.suspend(self.pause)
         if audit or len(self.ends) > 1 or self.dealer.dealt:
             self.dealer.over = True
-            self.time.suspend(SHORT_PAUSE)
+            self.time.suspend(max(SHORT_PAUSE, self.beside.outage_left()))
             self.live(closes + 1)
-        if "--adopt" in self.ends[-1] and any(is_event(kind) for kind in self.dealer.dealt.values()):
+        if any(is_event(kind) or puts_back(kind) for kind in self.dealer.dealt.values()):
             # what a person is told to do has to work
-            self.live(closes + 1, adopt=True)
+            for _ in range(REMEDIES):
+                told = self.ends[-1]
+                if not self._do_as_told(closes + 1) or self.ends[-1] == told:
+                    break
         if self._restricted() and self.ends[-1] == "done" and not self._outside_kinds():
             self._resume(closes + 2)
         return self
+
+    def _do_as_told(self, closes: int) -> bool:
+        """Do what an end names as its remedy, and start again; False where it names none that there is."""
+        told = self.ends[-1]
+        if "fees in BNB" in told:
+            self.beside.burn(on=False)
+        elif "cancel" in told:
+            self.beside.take_back_orders()
+        elif "--adopt" not in told:
+            return False
+        self.live(closes, adopt="--adopt" in told)
+        return True
 
     def _restricted(self) -> dict[str, str]:
         """Return the refusals that were dealt and only a person can mend, with the state that has to follow on each."""
@@ -244,12 +234,13 @@ class World:
 
     def _outside_kinds(self) -> frozenset[str]:
         """Return what somebody outside did."""
-        return frozenset(kind for kind in self.dealer.dealt.values() if is_event(kind))
+        kinds = self.dealer.dealt.values()
+        return frozenset(kind for kind in kinds if (is_event(kind) and not is_innocent(kind)) or puts_back(kind))
 
     def _resume(self, closes: int) -> None:
         """Do what a refusal asks of a person, after which one more close has to be decided and carried."""
         self.time.suspend(SHORT_PAUSE)
-        self._ask("resume")
+        self.beside.ask("resume")
         self.live(closes)
         self.resumed = market.closes(closes)[-1]
 
@@ -275,6 +266,7 @@ class World:
         self.loop.clear()
         if self.stage.disk.left is not None:
             self.stage.disk.begin_again(self.stage.disk.left)
+            self.beside.forget(lost=not self.by_command, since=len(self.trace) - 1)
         self.ends.append(end)
 
     def _raised(self, error: Exception) -> str:
@@ -302,10 +294,6 @@ class World:
         self.stage.journal._summed = None
         return assembly._wire(self.stage.settings, self.stage.loaded, venue, self.stage.journal, cast(Any, None))
 
-    def _only_set_up_wrongly(self) -> bool:
-        """Whether nothing went wrong but the machine's clock, which is no reason to miss a close."""
-        return all(kind in SKEWS for kind in self.dealer.dealt.values())
-
     def _of_one_leg(self) -> bool:
         """Whether all that went wrong is one order's matter."""
         struck = [(self.trace[step], kind) for step, kind in self.dealer.dealt.items() if step != BOOT]
@@ -332,13 +320,20 @@ class World:
             "the journal's file": self.stage.serialize(),
         }
         outside = self._outside_kinds()
-        due = [*self.due] if self._only_set_up_wrongly() else []
+        due = (
+            [*self.due] if all(kind in SKEWS or leaves_closes_due(kind) for kind in self.dealer.dealt.values()) else []
+        )
         due += [self.resumed] if self.resumed is not None else []
         case = read(
             self.exchange.ledger._db,
             self.stage.path,
             posted=self.posted,
-            foreign=self.foreign,
+            asked=self.beside.asked,
+            outages=self.beside.outages,
+            put_back_at=self.put_back_at,
+            looks=self.looks,
+            dealt=[(self.trace[step] if step != BOOT else "boot", kind) for step, kind in self.dealer.dealt.items()],
+            ends=self.ends,
             outside=outside,
             restricted=self._restricted(),
             alone=self._of_one_leg(),
