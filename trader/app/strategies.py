@@ -16,11 +16,13 @@ from trader.decide import Strategy
 from trader.domain.decision import Limits
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, ModelError
+from trader.execution.fills import Costs
 from trader.execution.guards import WireLimits
 from trader.execution.remainder import Rules
 from trader.forecast.artifact import Model, load
 from trader.forecast.card import Construction
 from trader.research.drift import DriftLimits
+from trader.research.evidence.earnings import per_side
 from trader.strategies.carry import CarryStrategy
 
 _SHORTEST_DELAY = timedelta(seconds=60)
@@ -78,7 +80,8 @@ def load_strategy(settings: Settings) -> Loaded:
     if kind_of(text) == "carry":
         file = PortfolioFile.parse(text, str(path))
         found = compose_portfolio(text, file)
-        judged = verdicts(settings).of(file, compositions.carry(file).forecaster)
+        cost = per_side(Costs(settings.sim.fee, settings.sim.slippage, settings.sim.spread))
+        judged = verdicts(settings).of(file, compositions.carry(file).forecaster, cost)
         worth = of_rule(file.name, found.hash, judged)
         return replace(found, worth=worth, card=worth.card.encode())
     one = StrategyFile.parse(text, str(path))

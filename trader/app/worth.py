@@ -16,7 +16,8 @@ from trader.forecast.carry import CarryForecaster
 _UNWEIGHED = (
     "its card says what its direction is worth and nothing of a position in proportion to the forecast; train it again"
 )
-UNJUDGED = "nothing has judged this rule in this data directory yet; `trader evidence` does"
+UNJUDGED = "nothing has judged this rule at these costs in this data directory yet; `trader evidence` does"
+_SAME = 1e-9  # of a cost, which is written in ten digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def rule_hash(file: PortfolioFile) -> str:
 class Verdicts:
     """The last verdict on every rule, a file each, in a folder that need not exist yet.
 
-    A verdict holds for the settings and for the code that was judged: the forecaster's own answer to a panel that never
-    changes tells one code from another.
+    A verdict holds for the settings and for the code that was judged, at costs no lower than those that are expected:
+    the forecaster's own answer to a panel that never changes tells one code from another.
     """
 
     def __init__(self, store: Path) -> None:
@@ -88,6 +89,7 @@ class Verdicts:
             "gates": evidence["gates"],
             "horizon": evidence["horizon"],
             "at": at.isoformat(),
+            "per_side": evidence["costs"]["per_side"],
             "code": forecaster.signature(),
         }
         path = self._folder / f"{rule_hash(file)}.json"
@@ -102,8 +104,10 @@ class Verdicts:
                 "this user may write."
             ) from error
 
-    def of(self, file: PortfolioFile, forecaster: CarryForecaster) -> Mapping[str, Any] | None:
-        """Return the last verdict on a rule, None where it was never judged as it is computed now.
+    def of(self, file: PortfolioFile, forecaster: CarryForecaster, cost: float) -> Mapping[str, Any] | None:
+        """Return the last verdict on a rule, None where it was never judged as it is computed now, or at a lower cost.
+
+        `cost` is what one unit of notional is expected to cost to trade.
 
         Raises:
             ConfigError: what was written cannot be read.
@@ -111,7 +115,7 @@ class Verdicts:
         path = self._folder / f"{rule_hash(file)}.json"
         try:
             kept: dict[str, Any] = json.loads(path.read_text())
-            current = kept["code"] == forecaster.signature()
+            current = kept["code"] == forecaster.signature() and kept.get("per_side", 0.0) >= cost * (1 - _SAME)
             return {name: kept[name] for name in ("verdict", "reason", "gates", "horizon", "at")} if current else None
         except FileNotFoundError:
             return None

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def judged(verdict: str, folder: Path, **changed: float) -> Loaded:
     text = (Path(__file__).resolve().parents[3] / "deploy" / "strategies" / "perp-carry-1d.toml").read_text()
     file = PortfolioFile.parse(text, "shipped")
     evidence = {"verdict": verdict, "reason": "Because.", "gates": {}, "horizon": {"closes": 300}}
+    evidence |= {"costs": {"per_side": 0.0007}}
     Verdicts(folder / "store").keep(file, carry(file).forecaster, evidence, datetime.now(UTC))
     for name, value in changed.items():
         text, found = re.subn(rf"^{name} = [0-9.]+", f"{name} = {value}", text, flags=re.MULTILINE)
@@ -121,6 +123,15 @@ def test_live_money_refuses_any_other_rule_unless_it_is_named(verdict: str, tmp_
 def test_a_verdict_holds_for_the_settings_it_was_made_for_whatever_guards_them(tmp_path: Path) -> None:
     assert judged("GO", tmp_path, max_drawdown=0.1).worth.verdict == "GO"
     assert judged("GO", tmp_path, turnover=0.2).worth.verdict == "UNJUDGED"
+
+
+def test_a_verdict_at_lower_costs_than_are_expected_is_none(tmp_path: Path) -> None:
+    """Somebody who asks what a rule earned before costs does not let it trade."""
+    judged("GO", tmp_path)
+    for fee, verdict in (("0.0005", "GO"), ("0.0002", "GO"), ("0.0006", "UNJUDGED")):
+        sim = {"fee": Decimal(fee)}
+        found = load_strategy(settings(strategy=str(tmp_path / "mine.toml"), data_dir=tmp_path, sim=sim))
+        assert found.worth.verdict == verdict
 
 
 def test_a_verdict_on_other_code_is_none(tmp_path: Path) -> None:
