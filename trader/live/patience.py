@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
@@ -21,6 +22,7 @@ Begin = Callable[[], Coroutine[Any, Any, bool]]
 FIRST, LONGEST = 2.0, 60.0
 """Seconds between two tries: each pause is twice the one before it, up to the longest."""
 _SPREAD = 0.2
+_WALL = partial(datetime.now, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,6 @@ class Outage:
     tries: int
     why: str
     again: datetime
-
-
-def _wall() -> datetime:
-    return datetime.now(UTC)
 
 
 class Patience:
@@ -60,7 +58,7 @@ class Patience:
         log: FilteringBoundLogger,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
-        wall: Callable[[], datetime] = _wall,
+        wall: Callable[[], datetime] = _WALL,
     ) -> None:
         self._told = told
         self._idle = idle
