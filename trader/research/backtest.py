@@ -98,7 +98,7 @@ def run_backtest(
     A close at which nothing is forecast, because no symbol differs from another, is not decided and not recorded.
 
     Raises:
-        DataError: the window holds no close, or nothing is forecast at its first one.
+        DataError: the window holds no close that can be decided, or that of one symbol does not begin with one.
     """
     tapes = {symbol: Tape.of(candles, funding, symbol, source) for symbol in strategy.symbols}
     result = Backtest(terms.equity)
@@ -147,37 +147,28 @@ def _forecast_closes(
     What is counted are closes that are decided, as in the daemon: one at which nothing is forecast is passed over.
 
     Raises:
-        DataError: the window holds no close, or nothing is forecast at its first one.
+        DataError: the window holds no close that is forecast, or that of one symbol does not begin with one.
     """
     every = _closes(strategy, tapes, terms)
     wanted = count = terms.cycles or len(every)
     while True:
         closes = every[:count]
         forecasts, candle_closes = _forecast(strategy, _needed(strategy, candles, closes), source, funding)
-        _require_warm(strategy, closes[0], forecasts)
+        if strategy.least is None and closes[0] not in forecasts:
+            raise DataError(
+                f"No forecast at {closes[0].isoformat()}: the candles before it are fewer than the model's warm-up; "
+                "start the window later or give more history."
+            )
         missing = wanted - sum(close in forecasts for close in closes)
         if not missing or len(closes) == len(every):
-            return closes, forecasts, candle_closes
+            break
         count += missing
-
-
-def _require_warm(strategy: Strategy, first: datetime, forecasts: Mapping[datetime, object]) -> None:
-    """Refuse a window at whose first close nothing is forecast; a later one passes, undecided as in the daemon.
-
-    Raises:
-        DataError: it does not begin with a forecast.
-    """
-    if first in forecasts:
-        return
-    if strategy.least is None:
+    if not any(close in forecasts for close in closes):
         raise DataError(
-            f"No forecast at {first.isoformat()}: the candles before it are fewer than the model's warm-up; "
-            "start the window later or give more history."
+            f"No forecast from {closes[0].isoformat()} to {closes[-1].isoformat()}: no two symbols of its universe are "
+            "old enough and differ in carry; give more history, of more symbols, with their funding."
         )
-    raise DataError(
-        f"No forecast at {first.isoformat()}: no two symbols of its universe are old enough and differ in carry; start "
-        "the window later, or give more history, of more symbols, with their funding."
-    )
+    return closes, forecasts, candle_closes
 
 
 def _day_equity(closes: Sequence[CloseReport], close: datetime) -> Decimal | None:

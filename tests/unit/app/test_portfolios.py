@@ -105,7 +105,7 @@ def test_one_close_of_a_portfolio_is_decided_on_a_candle_file(tape: Path, strate
     assert "S04USDT" not in found["price"]
 
 
-def test_a_close_that_is_not_decided_is_not_counted_and_a_window_that_begins_with_one_is_refused(
+def test_a_close_that_is_not_decided_is_not_counted_and_a_window_of_nothing_else_is_refused(
     strategy: str, tmp_path: Path
 ) -> None:
     """At a close at which no carry differs there is nothing to rank; the daemon counts what it decides as well."""
@@ -116,7 +116,9 @@ def test_a_close_that_is_not_decided_is_not_counted_and_a_window_that_begins_wit
     asked = ("backtest", "--strategy", strategy, "--candles", str(path))
     closes = [close["close"][:10] for close in document(*asked, "--from", "2023-01-11", "--cycles", "4")["closes"]]
     assert closes == ["2023-01-11", "2023-01-12", "2023-01-15", "2023-01-16"]
-    done = CliRunner().invoke(app, [*asked, "--from", "2023-01-13"])
+    late = document(*asked, "--from", "2023-01-13", "--cycles", "1")["closes"]
+    assert [close["close"][:10] for close in late] == ["2023-01-15"]
+    done = CliRunner().invoke(app, [*asked, "--from", "2023-01-13", "--to", "2023-01-14"])
     assert isinstance(done.exception, DataError)
     bars.filter(pl.col("symbol") == "S00USDT").write_parquet(path)
     alone = CliRunner().invoke(app, list(asked))
