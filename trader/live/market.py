@@ -79,14 +79,14 @@ class Lookout:
     def _has_candle(self, rules: Instrument, close: datetime) -> bool:
         """Whether a symbol has a candle that ends at a close, and may be held until the next one.
 
-        One that has just ended is still ranked by its last candle; one that is to end before the next close is in no
-        universe any more, so that it is sold while it can be.
+        One that has just ended is still ranked by its last candle, if that is a whole one; one that is to end before
+        the next close is in no universe any more, so that it is sold while it can be.
         """
         length = self._strategy.interval.delta
         if rules.trading:
             listed = rules.begins is None or rules.begins < close
             return listed and (rules.ends is None or rules.ends > close + length)
-        return rules.status in _ENDING and rules.ends is not None and close - length < rules.ends <= close
+        return rules.status in _ENDING and rules.ends == close
 
     async def _funded(self, market: Market, close: datetime) -> Market:
         """Join what funding came to in the last candle, which is told a little after its stamps."""

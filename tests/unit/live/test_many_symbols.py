@@ -119,6 +119,17 @@ async def test_a_symbol_that_is_being_settled_is_still_ranked_by_its_last_candle
     assert FIRST not in (await decide(world, 1)).forecasts
 
 
+async def test_a_symbol_that_ended_inside_a_candle_has_no_whole_one_and_is_given_up(world: World) -> None:
+    world.boot().begin()
+    assert (await decide(world)).positions[FIRST]
+    world.exchange.rules[FIRST] = replace(
+        world.exchange.rules[FIRST], status="SETTLING", ends=CLOSE + world.strategy.interval.delta / 2
+    )
+    after = await decide(world, 1)
+    assert FIRST not in after.forecasts
+    assert not after.positions.get(FIRST, 0)
+
+
 async def test_a_symbol_that_is_listed_at_the_close_has_no_candle_to_ask_for(world: World) -> None:
     world.boot().begin()
     world.exchange.rules[FIRST] = replace(world.exchange.rules[FIRST], begins=CLOSE)
