@@ -119,7 +119,11 @@ class CarryForecaster:
 
     def section(self, panel: Panel) -> Section:
         """Score every close of a panel at once; `forecast` lists what this lays side by side."""
-        members = self.universe(panel)
+        return self.scored(panel, self.universe(panel))
+
+    def scored(self, panel: Panel, universe: Mask) -> Section:
+        """Score those who may be held; a panel without whoever never may is scored the same, bit for bit."""
+        members = universe.copy()
         score = standardised(winsorised(panel.paid.carry, members, self.winsor), members)
         members &= np.isfinite(score)
         rounded = np.full(score.shape, np.nan)

@@ -68,6 +68,19 @@ class Panel:
         """Where a symbol has a candle."""
         return np.isfinite(self.close)
 
+    def only(self, columns: NDArray[np.int64]) -> "Panel":
+        """Return the panel of some of its symbols."""
+        return Panel(
+            interval=self.interval,
+            symbols=tuple(self.symbols[column] for column in columns),
+            close_times=self.close_times,
+            high=self.high[:, columns],
+            low=self.low[:, columns],
+            close=self.close[:, columns],
+            dollar_volume=self.dollar_volume[:, columns],
+            paid=PaidByLongs(self.paid.rates[:, columns]),
+        )
+
     def returns(self) -> Array:
         """Return log returns, close over the close before; NaN at a symbol's first candle."""
         found = np.full(self.close.shape, np.nan)
@@ -93,13 +106,17 @@ def panel_of(candles: pl.DataFrame, interval: Interval) -> Panel:
     column = np.repeat(np.arange(len(names)), runs.field("len").to_numpy())
     closes = candles["close_time"].dt.timestamp("ms").to_numpy()
     first = int(closes.min())
-    row = (closes - first) // interval.milliseconds
-    shape = (int(row.max()) + 1, len(names))
-    place = row * len(names) + column
+    # in one piece of memory: rows first, and then places row by row
+    place = closes - first
+    place //= interval.milliseconds
+    shape = (int(place.max()) + 1, len(names))
+    place *= len(names)
+    place += column
 
     def laid(values: pl.Series) -> Array:
         matrix = np.full(shape[0] * shape[1], np.nan)
-        matrix[place] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        # what is not known comes as NaN; without any of that nothing is copied
+        matrix[place] = values.cast(pl.Float64).to_numpy()
         return matrix.reshape(shape)
 
     known = "funding_rate" in candles.columns
@@ -197,9 +214,9 @@ def rolling_mean(values: Array, window: int, least: int) -> Array:
     known = np.isfinite(values)
     total = windowed_sum(np.where(known, values, 0.0), window)
     count = rolling_count(known, window)
-    enough = known & (count >= least)
-    np.divide(total, count, out=total, where=enough)
-    total[~enough] = np.nan
+    known &= count >= least
+    total /= np.maximum(count, 1)
+    np.putmask(total, ~known, np.nan)
     return total
 
 
@@ -232,8 +249,9 @@ def _ordered(values: Array) -> NDArray[np.int64]:
     """Order each row, equal values by their columns; a stable sort takes thrice as long as one that is not."""
     order = np.argsort(values, axis=1)
     standing = np.sort(values, axis=1)
-    equal = (standing[:, 1:] == standing[:, :-1]) & np.isfinite(standing[:, 1:])
-    tied = np.flatnonzero(equal.any(axis=1))
+    with np.errstate(invalid="ignore"):
+        # what is infinite has no rank, and is no tie: its difference is NaN
+        tied = np.flatnonzero((standing[:, 1:] - standing[:, :-1] == 0.0).any(axis=1))
     if len(tied):
         order[tied] = np.argsort(values[tied], axis=1, kind="stable")
     return order

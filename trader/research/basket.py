@@ -4,7 +4,7 @@ Money is a factor here, prices move from close to close, and nothing is rounded:
 `backtest` makes the daemon's own decisions in money.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -102,6 +102,13 @@ def carry_basket(
     panel: Panel, forecaster: CarryForecaster, policy: TenthPolicy, allocator: InverseVolatilityAllocator, cost: float
 ) -> Basket:
     """Walk the carry strategy over a panel."""
-    section = forecaster.section(panel)
+    universe = forecaster.universe(panel)
+    # most symbols are in the universe of no close, and nothing of theirs matters to those that are
+    columns = np.flatnonzero(universe.any(axis=0))
+    few = panel.only(columns)
+    section = forecaster.scored(few, universe[:, columns])
     wished, buffer = wishes_of(section, policy, allocator)
-    return walk(panel, section.members, wished, buffer, allocator, cost)
+    found = walk(few, section.members, wished, buffer, allocator, cost)
+    weights = np.zeros(panel.close.shape)
+    weights[:, columns] = found.weights
+    return replace(found, weights=weights)
