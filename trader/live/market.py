@@ -18,7 +18,6 @@ from trader.market.funding import with_funding
 _LONGEST = timedelta(hours=24)
 # funding is told some seconds after its stamp
 _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8))
-_UNPRICED = "its mark price is not told"
 _ENDING = frozenset({"PRE_SETTLE", "SETTLING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "CLOSE"})
 """Statuses after which a symbol is never traded again."""
 
@@ -82,10 +81,9 @@ class Lookout:
         One that has just ended is still ranked by its last candle, if that is a whole one; one that is to end before
         the next close is in no universe any more, so that it is sold while it can be.
         """
-        length = self._strategy.interval.delta
         if rules.trading:
             listed = rules.begins is None or rules.begins < close
-            return listed and (rules.ends is None or rules.ends > close + length)
+            return listed and (rules.ends is None or rules.ends > close + self._strategy.interval.delta)
         return rules.status in _ENDING and rules.ends == close
 
     async def _funded(self, market: Market, close: datetime) -> Market:
@@ -150,4 +148,4 @@ def _untradable(rules: Instrument | None, price: Decimal | None) -> str | None:
         return "the exchange tells no rules of it any more"
     if not rules.trading and rules.status not in _ENDING:
         return f"it is {rules.status} and cannot be traded now"
-    return _UNPRICED if price is None else None
+    return "its mark price is not told" if price is None else None
