@@ -12,7 +12,7 @@ import polars as pl
 from trader.errors import DataError
 from trader.execution.fills import Costs
 from trader.market.panel import Array, Mask, Panel, closes_of, panel_of
-from trader.research.basket import Basket, walk, wishes_of
+from trader.research.basket import Basket, carry_basket, walk
 from trader.research.evidence.bootstrap import block_length, percentile_interval, resampled_means
 from trader.research.evidence.causality import Causality
 from trader.research.evidence.earnings import per_side
@@ -178,9 +178,7 @@ def _numbers(
 
 
 def _walked(strategy: CarryStrategy, panel: Panel, cost: float) -> Basket:
-    section = strategy.forecaster.section(panel)
-    wished, buffer = wishes_of(section, strategy.policy, strategy.allocator)
-    return walk(panel, section.members, wished, buffer, strategy.allocator, cost)
+    return carry_basket(panel, strategy.forecaster, strategy.policy, strategy.allocator, cost)
 
 
 def _one_sided(strategy: CarryStrategy, panel: Panel, cost: float, rule: str) -> Basket:
