@@ -11,12 +11,11 @@ import polars as pl
 from trader.app import places
 from trader.app.portfolios import Market, Portfolio, compose_portfolio, read_market
 from trader.app.stored import candles_of, funding_of
-from trader.app.strategies import read_model, verdicts
+from trader.app.strategies import costs_of, read_model, verdicts
 from trader.app.tapes import TapeChoice
 from trader.app.worth import rule_hash
 from trader.config import PortfolioFile, Settings
 from trader.domain.interval import Interval
-from trader.execution.fills import Costs
 from trader.forecast.artifact import load
 from trader.market.resample import resample
 from trader.research.dataset import data_hash
@@ -137,11 +136,6 @@ def weighed(
     per_candle = None if ratio is None else ratio / strategy.interval.per_year**0.5
     store.record([replace(own, sharpe=per_candle, closes=found.numbers["horizon"]["closes"])])
     return found
-
-
-def costs_of(settings: Settings) -> Costs:
-    """Return what trading costs by the settings."""
-    return Costs(settings.sim.fee, settings.sim.slippage, settings.sim.spread)
 
 
 def trial_store(settings: Settings) -> TrialStore:

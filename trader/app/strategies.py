@@ -80,8 +80,7 @@ def load_strategy(settings: Settings) -> Loaded:
     if kind_of(text) == "carry":
         file = PortfolioFile.parse(text, str(path))
         found = compose_portfolio(text, file)
-        cost = per_side(Costs(settings.sim.fee, settings.sim.slippage, settings.sim.spread))
-        judged = verdicts(settings).of(file, compositions.carry(file).forecaster, cost)
+        judged = verdicts(settings).of(file, compositions.carry(file).forecaster, per_side(costs_of(settings)))
         worth = of_rule(file.name, found.hash, judged)
         return replace(found, worth=worth, card=worth.card.encode())
     one = StrategyFile.parse(text, str(path))
@@ -93,6 +92,11 @@ def first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:
     """Return the first close at which a symbol that was there from the start of some candles is old enough."""
     first: datetime = min(candles["open_time"].to_list())
     return strategy.interval.ceil(first) + max(strategy.forecaster.least_history, 2) * strategy.interval.delta
+
+
+def costs_of(settings: Settings) -> Costs:
+    """Return what trading costs by the settings."""
+    return Costs(settings.sim.fee, settings.sim.slippage, settings.sim.spread)
 
 
 def verdicts(settings: Settings) -> Verdicts:

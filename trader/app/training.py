@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from trader.app import places
-from trader.app.judging import costs_of, trial_store
+from trader.app.judging import trial_store
 from trader.app.stored import candles_of, funding_of
-from trader.app.strategies import read_model
+from trader.app.strategies import costs_of, read_model
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError

@@ -73,8 +73,8 @@ def train_gru(
       trader train gru --candles BTCUSDT_5m.parquet --interval 30m --split 2024-01-01 --out models/mine
       trader train gru --candles BTCUSDT_5m.parquet --layers 1 --width 8 --objective profit --out models/mine --json
     """
-    from trader.app.judging import costs_of
     from trader.app.settings import load_settings, money
+    from trader.app.strategies import costs_of
     from trader.app.training import Steps, TrainingChoice, recipe_for, train_recurrent_to_folder
     from trader.research.evidence.judge import RECURRENT_STEPS
     from trader.research.evidence.refits import FOLDS
@@ -127,9 +127,9 @@ def train_shapes(
       trader train shapes --candles BTCUSDT_5m.parquet --interval 30m --split 2024-01-01 --out shapes.html
       trader train shapes --candles BTCUSDT_5m.parquet --shapes 1x8,2x8 --json
     """
-    from trader.app.judging import costs_of
     from trader.app.settings import load_settings, money
     from trader.app.shapes import compare_shapes, draw_shapes, parse_shapes, require_page, said
+    from trader.app.strategies import costs_of
     from trader.app.training import TrainingChoice, recipe_for
 
     settings = load_settings(sim=money(fee=fee, slippage=slippage))
