@@ -71,6 +71,12 @@ class Case:
         by_hand = {row["order_id"] for row in self.orders if row["client_id"].startswith(BY_HAND)}
         return [row for row in self.trades if row["order_id"] in by_hand]
 
+    @property
+    def stopped(self) -> list[dict[str, Any]]:
+        """Return what our stops traded."""
+        became = {row["order_id"] for row in self.algos if row["order_id"]}
+        return [row for row in self.trades if row["order_id"] in became]
+
     def client(self, order_id: int) -> str:
         """Return the client id of an order."""
         return next(str(row["client_id"]) for row in self.orders if row["order_id"] == order_id)

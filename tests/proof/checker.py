@@ -13,16 +13,12 @@ from typing import Any
 from tests.proof import resting
 from tests.proof.accounts import book, equity, money, peak, signed, stepped
 from tests.proof.case import PACKED, Case
-from tests.proof.people import accepted, advice, named, obeyed, seen_by, traded_since
+from tests.proof.people import ERROR, LATE, accepted, advice, forgotten, named, obeyed, seen_by, traded_since
 from tests.proof.wishes import passing, reduced, unstopped
 
 FOREIGN = ("web_", "autoclose-", "adl_autoclose", "settlement_autoclose-")
 _STEP = 3_600_000
 """By how much a stepped clock may deceive a daemon until it measures it again, before the next order."""
-_ERROR = 1000
-"""Milliseconds our clock may be off the venue's."""
-_LATE = 5000 + _ERROR
-"""Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
 
 def violations(case: Case) -> list[str]:
@@ -47,7 +43,7 @@ def _names(case: Case) -> Iterator[str]:
             yield f"{row['client_id']} is not the name of {row['leg']}{row['attempt']} at {row['close']}"
     for row in _ours(case):
         intent = known.get(row["client_id"])
-        if intent is None and row["time"] <= (case.put_back_at or 0) + _LATE:
+        if row["client_id"] in _unheard(case) or forgotten(case, row["client_id"], row["time"]):
             continue
         if intent is None:
             yield f"the exchange has {row['client_id']}, which the journal never intended"
@@ -59,13 +55,14 @@ def _one_effect(case: Case) -> Iterator[str]:
     """An order has one effect, however often it was posted, and never more than its quantity."""
     effects: dict[str, list[Decimal]] = defaultdict(list)
     for row in _ours(case):
-        if Decimal(row["executed_qty"]):
+        if Decimal(row["executed_qty"]) and not forgotten(case, row["client_id"], row["time"]):
             effects[row["client_id"]].append(Decimal(row["executed_qty"]))
     intended = {row["client_id"]: abs(Decimal(row["quantity"])) for row in case.journal["orders"]}
     for name, filled in effects.items():
         if len(filled) > 1:
             yield f"{name} was carried out {len(filled)} times"
-        if sum(filled) > intended.get(name, sum(filled) if case.put_back_at else Decimal(0)):
+        unknown = sum(filled) if name in _unheard(case) else Decimal(0)
+        if sum(filled) > intended.get(name, unknown):
             yield f"{name} filled {sum(filled)} of {intended.get(name)}"
 
 
@@ -80,7 +77,7 @@ def _planned(case: Case) -> Iterator[str]:
     done: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     leg_of = {row["client_id"]: (row["close"], row["symbol"], row["leg"]) for row in case.journal["orders"]}
     for row in _ours(case):
-        if row["client_id"] in leg_of:
+        if row["client_id"] in leg_of and not forgotten(case, row["client_id"], row["time"]):
             done[leg_of[row["client_id"]]] += Decimal(row["executed_qty"])
     for (close, symbol, leg), quantity in done.items():
         if leg not in "fs" and quantity > legs[close, symbol, leg]:
@@ -96,7 +93,11 @@ def _limit(case: Case) -> Iterator[str]:
         held[symbol] += signed(trade)
         if trade["trade_id"] in by_hand:
             continue
-        known = held[symbol] - traded_since(case, symbol, seen_by(case, names[trade["order_id"]]), trade["trade_id"])
+        name = names[trade["order_id"]]
+        if forgotten(case, name, trade["time"]):
+            # nobody knows any more what was seen when it was sent
+            continue
+        known = held[symbol] - traded_since(case, symbol, seen_by(case, name), trade["trade_id"])
         notional = abs(known) * Decimal(trade["price"])
         if notional > case.terms.limit:
             yield f"trade {trade['trade_id']} left {held[symbol]} of {symbol}, {notional} USDT"
@@ -111,7 +112,7 @@ def _timely(case: Case) -> Iterator[str]:
     slack = _STEP if stepped(case) else 0
     for one in case.posted:
         intent = intents.get(one.client_id)
-        if intent is not None and one.signed > intent["not_after"] + _ERROR + slack:
+        if intent is not None and one.signed > intent["not_after"] + ERROR + slack:
             yield f"{one.client_id} left {one.signed - intent['not_after']} ms too late"
     for row in _ours(case):
         intent = intents.get(row["client_id"])
@@ -120,7 +121,7 @@ def _timely(case: Case) -> Iterator[str]:
         if row["time"] < intent["close"]:
             yield f"{row['client_id']} was carried out {intent['close'] - row['time']} ms before its candle closed"
         latest = intent["not_after"] if intent["leg"] in "fs" else intent["close"] + case.terms.max_delay
-        if row["time"] > latest + _LATE + slack:
+        if row["time"] > latest + LATE + slack:
             yield f"{row['client_id']} was carried out {row['time'] - latest} ms too late"
 
 
@@ -141,10 +142,10 @@ def _nothing_opens_while_halted(case: Case) -> Iterator[str]:
 def _nothing_opens_on_top(case: Case) -> Iterator[str]:
     """Nothing opens while the account holds the other side."""
     for one in case.posted:
-        if one.reduce_only:
+        if one.reduce_only or forgotten(case, one.client_id, one.at):
             continue
         symbol = one.client_id.split(".")[2]
-        known = one.held - traded_since(case, symbol, seen_by(case, one.client_id), one.trades)
+        known = one.held - traded_since(case, symbol, seen_by(case, one.client_id), one.trades, stops=True)
         if known * one.quantity < 0:
             yield f"{one.client_id} opened {one.quantity} on top of {one.held}"
 
@@ -202,6 +203,11 @@ def _fee(row: Mapping[str, Any]) -> Decimal:
 def _locked_out(case: Case) -> bool:
     """Whether the key was taken away and the daemon has stopped, knowing no more than it could read."""
     return "key" in case.outside and not case.ended_well
+
+
+def _unheard(case: Case) -> set[str]:
+    """Return the stops of which nobody could hear any more that they were triggered."""
+    return {row["client_id"] for row in case.journal["stops"] if not row["final"]} if _locked_out(case) else set()
 
 
 def _positions(case: Case) -> Iterator[str]:
@@ -276,9 +282,12 @@ def _restrictions(case: Case) -> Iterator[str]:
 
 def _stops(case: Case) -> Iterator[str]:
     """Exactly one stop rests for every position, none where nothing is held, and what triggered is explained."""
-    yield from resting.misplaced(case.algos, case.journal["stops"], case.terms.instance)
+    algos = [
+        row for row in case.algos if row["status"] == "NEW" or not forgotten(case, row["client_id"], row["create_time"])
+    ]
+    yield from resting.misplaced(algos, case.journal["stops"], case.terms.instance)
     if case.ended_well:
-        yield from resting.unprotected(case.algos, case.journal, case.held if case.stops else {})
+        yield from resting.unprotected(algos, case.journal, case.held if case.stops else {})
 
 
 def _secrets(case: Case) -> Iterator[str]:

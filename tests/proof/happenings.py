@@ -132,6 +132,7 @@ class Happenings:
         """Cancel whatever somebody let rest."""
         for symbol in self._stage.symbols:
             self._outside(do="cancel_all", symbol=symbol)
+            self._outside(do="cancel_all_algos", symbol=symbol)
 
     def _trade(self, quantity: Decimal, **more: str) -> None:
         """Let somebody else send an order on the same account."""

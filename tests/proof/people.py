@@ -9,14 +9,32 @@ from typing import Any
 from tests.proof.accounts import held_at, signed, stepped
 from tests.proof.case import BY_HAND, Case
 
+ERROR = 1000
+"""Milliseconds our clock may be off the venue's."""
 _PERSON, _WAITING = "a person or another program", "missing stop"
 _RESTS = ("NEW", "PARTIALLY_FILLED")
+LATE = 5000 + ERROR
+"""Milliseconds an order may travel: the window in which the exchange takes it, and the clock's error."""
 
 
-def traded_since(case: Case, symbol: str, first: int, before: int) -> Decimal:
-    """Return what somebody else traded of a symbol, in trades from one number to below another."""
-    rows = (row for row in case.foreign if row["symbol"] == symbol and first <= row["trade_id"] < before)
+def traded_since(case: Case, symbol: str, first: int, before: int, *, stops: bool = False) -> Decimal:
+    """Return what others traded of a symbol, in trades from one number to below another; on request our stops, too."""
+    theirs = [*case.foreign, *(case.stopped if stops else ())]
+    rows = (row for row in theirs if row["symbol"] == symbol and first <= row["trade_id"] < before)
     return sum((signed(row) for row in rows), Decimal(0))
+
+
+def forgotten(case: Case, client_id: str, at: int) -> bool:
+    """Whether the journal that was put back tells nothing of an order, and at most of a later one of the same name."""
+    if case.put_back_at is None or at > case.put_back_at + LATE:
+        return False
+    kept = (
+        row["intended_at"]
+        for name in ("orders", "stops")
+        for row in case.journal[name]
+        if row["client_id"] == client_id
+    )
+    return min(kept, default=1 << 62) > case.put_back_at
 
 
 def seen_by(case: Case, client_id: str) -> int:

@@ -67,6 +67,8 @@ class Session:
         self._step = step
         self._die = die
         self._posted = posted
+        self.heard: set[str] = set()
+        """The kinds whose answer arrived: whoever was cancelled while it was under way has not heard it."""
 
     def __getattr__(self, method: str) -> Callable[..., "Exchanged"]:
         def call(url: yarl.URL, *, data: bytes | None = None, headers: Any = None, **_: Any) -> Exchanged:
@@ -108,6 +110,7 @@ class Session:
             answer.body = re.sub(rb'"positions":\[.*?\]', b'"positions":[]', answer.body)
         if name in ("rest_lost", "hidden_lost", "partial_lost"):
             answer = None
+        self.heard.add(kind or "pass")
         return answer or aiohttp.ServerDisconnectedError()
 
 

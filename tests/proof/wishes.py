@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.proof.accounts import held_at, stepped
 from tests.proof.case import Case
-from tests.proof.people import seen_until, traded_since
+from tests.proof.people import forgotten, seen_until, traded_since
 
 _WAITING = "missing stop"
 _NOTICED = 4 * 3_600_000 + 120_000
@@ -57,7 +57,7 @@ def unstopped(case: Case) -> Iterator[str]:
     intents = {row["client_id"]: row for row in case.journal["orders"]}
     claimed = {row["close"]: row["claimed_at"] for row in case.journal["decisions"]}
     for one in case.posted:
-        if one.reduce_only or one.client_id not in intents:
+        if one.reduce_only or one.client_id not in intents or forgotten(case, one.client_id, one.at):
             continue
         since = claimed[intents[one.client_id]["close"]]
         for symbol, quantity in held_at(case, since).items():

@@ -229,8 +229,12 @@ class World:
         return True
 
     def _restricted(self) -> dict[str, str]:
-        """Return the refusals that were dealt and only a person can mend, with the state that has to follow on each."""
-        return {kind: RESTRICTING[kind] for kind in self.dealer.dealt.values() if kind in RESTRICTING}
+        """Return the refusals that were heard and only a person can mend, with the state that has to follow on each."""
+        return {
+            kind: RESTRICTING[kind]
+            for kind in self.dealer.dealt.values()
+            if kind in RESTRICTING.keys() & self.session.heard
+        }
 
     def _outside_kinds(self) -> frozenset[str]:
         """Return what somebody outside did."""

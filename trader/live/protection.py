@@ -37,6 +37,7 @@ _BEYOND, _NOTHING_HELD = -2021, -4509
 _REPLACED = "the position has another price, or another side"
 _NEEDLESS = "the position is gone"
 _UNWANTED = "no stop is wanted any more"
+_FORGOTTEN = "the journal has forgotten a stop that has its name"
 _NOT_OURS = "the exchange or somebody took it back"
 
 
@@ -317,7 +318,7 @@ class Protection:
         for attempt in range(self._router.timing.sends):
             if attempt:
                 await self._rest(attempt)
-            request = await self._intend(position, rules)
+            request = await self._intend(stops, position, rules)
             self._journal.mark_stop_sent(request.client_id, self._clock.now())
             try:
                 self._journal.stands(stop := await stops.place_stop(request))
@@ -340,17 +341,21 @@ class Protection:
                 return False
         raise failure or ExchangeError(f"No stop could be placed for {position.symbol}; it is tried again.")
 
-    async def _intend(self, position: Position, rules: Rulebook) -> StopRequest:
-        """Write down the stop that a position is to have."""
+    async def _intend(self, stops: Stops, position: Position, rules: Rulebook) -> StopRequest:
+        """Write down the stop that a position is to have, under a name that no stop has yet."""
         symbol, fraction = position.symbol, self._terms.fraction or Decimal(0)
         instrument = await rules.of(symbol)
         entry, now = self._entry(position), self._clock.now()
         close = self._journal.last_close() or self._terms.interval.floor(now)
-        turn = self._journal.stops_of(close, symbol)
-        name = client_id(self._terms.instance, close, symbol, LEG, turn)
-        request = StopRequest(name, symbol, -position.quantity, level(entry, position.quantity, fraction, instrument))
-        self._journal.intend_stop(StopIntent(close, turn, request, entry, fraction, now))
-        return request
+        trigger = level(entry, position.quantity, fraction, instrument)
+        while True:
+            turn = self._journal.stops_of(close, symbol)
+            name = client_id(self._terms.instance, close, symbol, LEG, turn)
+            request = StopRequest(name, symbol, -position.quantity, trigger)
+            self._journal.intend_stop(StopIntent(close, turn, request, entry, fraction, now))
+            if not self._router.is_from_before(close) or await stops.find_stop(symbol, name) is None:
+                return request
+            self._end(request, ABSENT, _FORGOTTEN)
 
     async def _refused(self, request: StopRequest, position: Position, error: Rejected, rules: Rulebook) -> bool:
         """Do what a refusal asks for: what has no stop is not added to, what is beyond its stop is closed.

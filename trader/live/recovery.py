@@ -1,6 +1,7 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -27,7 +28,7 @@ from trader.execution.reconcile import (
 )
 from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, Outcome
+from trader.journal.rows import Intent, Outcome, StopRecord
 from trader.live.ports import Clock, Gateway
 from trader.live.protection import Protection
 from trader.live.router import Router
@@ -97,7 +98,7 @@ class Recovery:
         open_orders = self._journal.open_intents()
         if open_orders:
             # an order that is not found is proven absent by trades, so those of a stop have to be known first
-            await self._take_stopped(await self._protection.fired())
+            await self.take_fired()
         for order in sorted(open_orders, key=lambda order: (order.intent.close, not order.intent.reduce_only)):
             name = order.intent.client_id
             self._log.warning("settling an open order", client_id=name, sends=order.sends)
@@ -238,8 +239,15 @@ class Recovery:
         self._protection.tell_unseen(unseen)
         return await self._protection.sweep(orders, adopt=adopt)
 
+    async def take_fired(self) -> None:
+        """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
+
+        Raises:
+            ExchangeError: the exchange could not be used.
+        """
+        await self._take_stopped(await self._protection.fired())
+
     async def _take_stopped(self, symbols: Iterable[str]) -> None:
-        """Write down what stops have closed; what is not explained yet is left to `reconcile`."""
         for symbol in symbols:
             held = (await self._gateway.account()).quantity(symbol)
             await self._explain(Difference(symbol, self._journal.position(symbol), held))
@@ -253,8 +261,8 @@ class Recovery:
         last = self._journal.equity_points(last=1)
         since = max([self._journal.baseline().at, *(point.close - _A_DAY for point in last)])
         for symbol in untold(self._journal.incomes(since=since), self._journal.knows_trade):
-            held = self._journal.position(symbol)
-            finding = await self._explain(Difference(symbol, held, held))
+            held = (await self._gateway.account()).quantity(symbol)
+            finding = await self._explain(Difference(symbol, self._journal.position(symbol), held))
             if finding is not None:
                 raise Mismatch(
                     f"Somebody else traded on the account ({finding.text}); stop whoever it was, then accept the "
@@ -270,7 +278,10 @@ class Recovery:
         return None
 
     async def _explain(self, difference: Difference) -> Finding | None:
-        """Write down the trades behind a difference where that is allowed, else name what it is."""
+        """Write down the trades behind a difference where that is allowed, else name what it is.
+
+        What a stop of ours did is written down whoever traded beside it: it is ours, and only what is left is theirs.
+        """
         symbol = difference.symbol
         fills = await self._unknown(difference)
         numbers = dict.fromkeys(fill.exchange_id for fill in fills)
@@ -278,18 +289,38 @@ class Recovery:
         stopped = [(stop, order) for order in orders if order and (stop := await self._protection.origin(order))]
         ours = {order.exchange_id for _, order in stopped}
         finding = taken_by(difference, [self._whose(order, ours) for order in orders])
-        if not fills or not explained_by(difference, fills) or not all(order.done for _, order in stopped):
+        if not all(order.done for _, order in stopped):
+            return finding
+        if stopped and not (finding.kind is Kind.STOP and explained_by(difference, fills)):
+            own = await self._whole(symbol, [order for _, order in stopped])
+            if not own:
+                return finding
+            self._take(replace(finding, kind=Kind.STOP), own, stopped)
+            return await self._explain(replace(difference, journal=self._journal.position(symbol)))
+        if not fills or not explained_by(difference, fills):
             return finding
         forced = finding.kind is not Kind.POSITION
         adopted = self._policies.adopts(finding.kind) and finding.author in {Author.PERSON, *KINDS}
         if not forced and not adopted:
             return finding
+        self._take(finding, fills, stopped)
+        return None
+
+    def _take(self, finding: Finding, fills: Sequence[Fill], stopped: Sequence[tuple[StopRecord, Order]]) -> None:
+        """Write down trades that no decision asked for, and halt unless the policy takes them as they are."""
+        adopted = self._policies.adopts(finding.kind)
         self._log.error("position taken", why=finding.text, kind=finding.kind.value, adopted=adopted)
         if not adopted:
             # halted first: once the trades are known, nothing would tell a restart of it
             self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
         self._journal.record_stopped(fills, stopped, self._clock.now())
-        return None
+
+    async def _whole(self, symbol: str, orders: Iterable[Order]) -> list[Fill]:
+        """Return the unknown trades of orders at their end; none while not all of them are told."""
+        told = [(order, await self._gateway.fills(symbol, order=order)) for order in orders]
+        if any(sum((fill.quantity for fill in fills), Decimal(0)) != order.filled for order, fills in told):
+            return []
+        return self._journal.unheard(symbol, [fill for _, fills in told for fill in fills])
 
     async def _unknown(self, difference: Difference) -> list[Fill]:
         """Return the trades of a symbol that the journal does not know, as few as explain the difference.

@@ -77,6 +77,7 @@ class Router:
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
+        self._began = clock.now()
         self.timing = timing
         self._gate = gate
         self._log = log
@@ -160,6 +161,11 @@ class Router:
             order = await self._settle(intent, await self.over(sent_at))
             if order is not None:
                 return await self._confirm(intent, order)
+        elif (
+            self.is_from_before(intent.close) and await self._gateway.find(intent.symbol, intent.client_id) is not None
+        ):
+            self._end(intent, Outcome.DENIED, "the journal has forgotten an order that has its name")
+            return None, None
         answer: Order | ExchangeError | None = None
         for attempt in range(self.timing.sends):
             if attempt > 1 or (attempt and not _at_once(intent, answer)):
@@ -182,6 +188,18 @@ class Router:
             raise answer
         self._end(intent, Outcome.ABSENT, f"not accepted in {self.timing.sends} attempts")
         return None, None
+
+    def begin(self) -> None:
+        """Take now, by a clock that was measured, for the time from which all names are this process's own."""
+        self._began = self._clock.now()
+
+    def is_from_before(self, close: datetime) -> bool:
+        """Whether somebody may have the names already that follow from a close: it is from before this process.
+
+        An older journal may have been put back, or another in its place. The exchange takes the name of an order that
+        is at its end a second time, and tells of either when asked for it.
+        """
+        return close <= self._began
 
     async def _clear(self, intent: Intent) -> Approved | Withheld:
         """Ask the gate, and make durable that the order is posted, before it is.

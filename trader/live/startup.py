@@ -9,7 +9,7 @@ from trader.decide import Strategy
 from trader.domain.account import Account, Setup
 from trader.domain.decision import Limits, Margin, State
 from trader.domain.instrument import Instrument
-from trader.errors import ConfigError, Mismatch
+from trader.errors import ConfigError, ExchangeError, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.live.control import Control
@@ -93,6 +93,7 @@ class Startup:
         """
         await self._permitted()
         await self._gateway.sync_clock()
+        self._recovery.router.begin()
         setups = await self._setups()
         for setup in setups:
             require_setup(setup, self._strategy.margin_mode)
@@ -123,6 +124,7 @@ class Startup:
             NotPermitted: the keys may not trade.
         """
         await self._gateway.sync_clock()
+        self._recovery.router.begin()
         for setup in await self._setups():
             require_setup(setup, self._strategy.margin_mode)
         if self._journal.has_baseline():
@@ -168,10 +170,10 @@ class Startup:
     async def _explain(self, account: Account, adopt: bool) -> Account:
         """Return the account once it is what the journal says, or has become its baseline."""
         if not self._journal.has_baseline():
+            account, newest = await self._undisturbed(account)
             if not adopt:
                 require_flat(account)
-            await self._adopt(account)
-            return account
+            return self._take(account, newest)
         if not adopt:
             return await self._recovery.reconcile(looks=START_LOOKS)
         try:
@@ -179,22 +181,42 @@ class Startup:
             return await self._recovery.reconcile()
         except Mismatch as mismatch:
             self._log.warning("adopting what is not explained", why=str(mismatch))
-        account = await self._gateway.account()
-        await self._adopt(account)
-        return account
+        return self._take(*await self._undisturbed(account))
 
-    async def _adopt(self, account: Account) -> None:
+    async def _undisturbed(self, account: Account) -> tuple[Account, dict[str, str]]:
+        """Return the account and its newest trades, of a look during which nobody traded and no stop was triggered.
+
+        What a stop of ours did before it is written down: once the account is the baseline nothing tells of it.
+
+        Raises:
+            ExchangeError: there is no such look.
+        """
+        newest = await self._newest(account, {})
+        for _ in range(START_LOOKS):
+            before = newest
+            await self._recovery.take_fired()
+            account = await self._gateway.account()
+            newest = await self._newest(account, before)
+            if newest == before:
+                return account, newest
+        raise ExchangeError("Somebody trades on the account at every look; stop whoever it is, then start again.")
+
+    async def _newest(self, account: Account, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the newest trade of each symbol that is traded or held, where it has one; `known` are of before."""
+        told = dict(known)
+        for symbol in sorted({*self._strategy.symbols, *account.positions}):
+            if fills := await self._gateway.fills(symbol, since=known.get(symbol)):
+                told[symbol] = fills[-1].trade_id
+        return told
+
+    def _take(self, account: Account, newest: Mapping[str, str]) -> Account:
         """Take the account as it is for the start of the story."""
         held = {symbol: p.quantity for symbol, p in account.positions.items() if p.quantity}
-        newest: dict[str, str] = {}
-        for symbol in {*self._strategy.symbols, *held}:
-            fills = await self._gateway.fills(symbol)
-            if fills:
-                newest[symbol] = fills[-1].trade_id
         self._journal.set_baseline(
             wallet=account.wallet, equity=account.equity, positions=held, last_trades=newest, at=account.time
         )
         self._log.info("baseline", equity=str(account.equity), holds=words(held) or "nothing")
+        return account
 
     async def _afford(self, account: Account) -> None:
         """Refuse an account on which the strategy's orders would be too small, or larger than its margin.

@@ -141,6 +141,7 @@ _HANDLERS: Mapping[str, Callable[[Desk, Params, Mapping[str, Any]], None]] = {
     "cancel_all": _by_request(orders.cancel_orders),
     "algo_order": _algo_order,
     "cancel_algo": _by_request(algos.cancel_algo),
+    "cancel_all_algos": _by_request(algos.cancel_algos),
     "leverage": _by_request(settings.set_leverage),
     "margin_type": _by_request(settings.set_margin_type),
     "position_mode": _by_request(settings.set_position_mode),

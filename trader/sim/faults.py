@@ -53,6 +53,7 @@ _EVENTS: Mapping[str, tuple[str, ...]] = {
     "cancel_all": ("symbol",),
     "algo_order": ("symbol", "side", "type", "triggerPrice"),
     "cancel_algo": (),
+    "cancel_all_algos": ("symbol",),
     "leverage": ("symbol", "leverage"),
     "margin_type": ("symbol", "marginType"),
     "position_mode": ("dualSidePosition",),
