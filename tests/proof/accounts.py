@@ -70,7 +70,7 @@ def equity(case: Case) -> Iterator[str]:
     """
     settled: dict[int, int] = defaultdict(int)
     for row in case.journal["orders"]:
-        if row["leg"] != "f":
+        if row["leg"] not in "fs":
             settled[row["close"]] = max(settled[row["close"]], row["settled_at"] or 0)
     decisions = {row["close"]: row for row in case.journal["decisions"]}
     for row in case.journal["equity"]:

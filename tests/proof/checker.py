@@ -52,11 +52,15 @@ def _names(case: Case) -> Iterator[str]:
 
 
 def _one_effect(case: Case) -> Iterator[str]:
-    """An order has one effect, however often it was posted, and never more than its quantity."""
+    """An order has one effect, however often it was posted, never more than its quantity, and a name of its own."""
     effects: dict[str, list[Decimal]] = defaultdict(list)
     for row in _ours(case):
         if Decimal(row["executed_qty"]) and not forgotten(case, row["client_id"], row["time"]):
             effects[row["client_id"]].append(Decimal(row["executed_qty"]))
+    for kind, rows in (("time", _ours(case)), ("create_time", case.algos)):
+        old = {row["client_id"] for row in rows if forgotten(case, row["client_id"], row[kind])}
+        if again := old.intersection(row["client_id"] for row in rows if row[kind] > (case.put_back_at or 0) + LATE):
+            yield f"{sorted(again)} are the names of two, one of which an older journal has forgotten"
     intended = {row["client_id"]: abs(Decimal(row["quantity"])) for row in case.journal["orders"]}
     for name, filled in effects.items():
         if len(filled) > 1:

@@ -190,6 +190,7 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "restore_forgets": ((Where(ORDER, 0, -3), "halt"), (Where(ORDER, 0, 1), "restored:9")),
     "stops_before_everything": ((Where(COMMIT, 0), "out_post:122400"),),
     "missing_stop_shrugged_off": ((Where(PLACE, 0), "out_down:64800"),),
+    "forgotten_name_used_again": ((Where(PLACE, 0, 1), "restored:2"),),
 }
 """The faults that find each planted bug, and where they have to strike; none where every run does."""
 
@@ -318,10 +319,10 @@ def legs(trace: Sequence[str]) -> Iterator[Plan]:
 
 
 def before_restores(steps: Sequence[int]) -> Iterator[Plan]:
-    """Give every plan of a halt or a flatten that is asked for a little before an older journal is put back."""
+    """Give every plan in which somebody asks for something, or trades, a little before an older journal is put back."""
     for step in steps:
-        for asked, later, way in product(("halt", "flatten"), (1, 4, 13), ("restored", "rolled")):
-            yield Plan({step: asked, step + later: f"{way}:9"})
+        for event, later, way in product(("halt", "flatten", "hand:-9947"), (1, 4, 13), ("restored", "rolled")):
+            yield Plan({step: event, step + later: f"{way}:9"})
 
 
 def during_outages(steps: Sequence[int]) -> Iterator[Plan]:
@@ -329,6 +330,14 @@ def during_outages(steps: Sequence[int]) -> Iterator[Plan]:
     for step in steps:
         for mode, (kind, later) in product(OUTAGES[1::9], (("die_before", 5), ("flatten", 17), ("halt", 3), (STOP, 2))):
             yield Plan({step: mode, step + later: kind})
+
+
+def beside_stops(steps: Sequence[int]) -> Iterator[Plan]:
+    """Give every plan of a stop that triggers a little before or after somebody trades, or takes the key away."""
+    for step in steps:
+        for event, later in product(("hand:37", "hand:9947", "key"), (1, 19)):
+            yield Plan({step: event, step + later: STOP})
+            yield Plan({step: STOP, step + later: event})
 
 
 def near_stops(trace: Sequence[str], events: Sequence[str]) -> Iterator[Plan]:

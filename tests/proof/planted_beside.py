@@ -18,6 +18,7 @@ from trader.live.control import Control
 from trader.live.cycle import Cycle
 from trader.live.protection import Protection
 from trader.live.recovery import Recovery
+from trader.live.router import Router
 
 
 @bug(Cycle, "finish_decided")
@@ -151,6 +152,16 @@ def restore_forgets(right: Any) -> Any:
     return take_over
 
 
+@bug(Router, "is_from_before")
+def forgotten_name_used_again(right: Any) -> Any:
+    """Give an order the name of one that an older journal has forgotten."""
+
+    def is_from_before(self: Router, close: datetime) -> bool:
+        return False
+
+    return is_from_before
+
+
 BESIDE_BUGS: dict[str, Bug] = {
     plant.__name__: plant
     for plant in (
@@ -165,4 +176,6 @@ BESIDE_BUGS: dict[str, Bug] = {
         restore_forgets,
     )
 }
-OUTAGE_BUGS: dict[str, Bug] = {plant.__name__: plant for plant in (stops_before_everything, missing_stop_shrugged_off)}
+OUTAGE_BUGS: dict[str, Bug] = {
+    plant.__name__: plant for plant in (stops_before_everything, missing_stop_shrugged_off, forgotten_name_used_again)
+}

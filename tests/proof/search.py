@@ -15,6 +15,7 @@ from tests.proof.plan import (
     Plan,
     basket,
     before_restores,
+    beside_stops,
     during_outages,
     firsts,
     legs,
@@ -129,7 +130,7 @@ class Search:
         if self.stage.stops:
             # what follows on the two closes is the start after them, which a longer story has elsewhere
             steps = range(trace.index(STARTING) - 3)
-            kinds, closes, more = OUTAGES, 5, list(during_outages(steps))
+            kinds, closes, more = (*OUTAGES, *RESTORES), 5, [*during_outages(steps), *beside_stops(steps)]
         else:
             kinds, closes, more = (*ASKED, *ODD, *RESTORES), 2, list(before_restores(steps))
         plans = [Plan({step: kind}) for step in steps for kind in kinds] + more

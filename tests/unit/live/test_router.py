@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.live.exchange import ADA, REPLIES, Reply
 from tests.unit.live.steps import Steps
-from tests.unit.live.world import CLOSE, MAX_DELAY, SETTLE, World, hook
+from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, SETTLE, World, hook
 from trader.domain.decision import State
 from trader.errors import ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.journal.rows import Outcome
@@ -279,7 +279,8 @@ async def test_a_read_that_fails_while_settling_is_never_taken_for_the_order_s_o
     (opening,) = world.decide(("o", "8"))
     # only an order that is not there makes the account be read
     world.exchange.plan = [REPLIES["never" if read == "account" else "late"]]
-    world.exchange.faults = {(read, 0): error}
+    # the first look of all is for a name that is in use already
+    world.exchange.faults = {(read, int(read == "find")): error}
     with pytest.raises(type(error)):
         await world.router.carry(opening)
     assert len(world.exchange.posts) == 1
@@ -323,3 +324,28 @@ async def test_an_order_of_an_earlier_run_is_looked_up_and_not_sent_again(world:
     assert await world.carry_all() is None
     assert len(world.exchange.posts) == 1
     world.agree()
+
+
+async def test_an_order_takes_no_name_that_an_older_journal_has_forgotten(world: World) -> None:
+    world.boot().begin()
+    (before,) = world.decide(("o", "8"))
+    await world.router.carry(before)
+    world.journal.close()
+    world.path.unlink()
+    world.boot().begin("8")
+    (again,) = world.decide(("o", "8"))
+    assert again.client_id == before.client_id
+    assert await world.router.carry(again) == 8
+    assert world.record(again).outcome is Outcome.DENIED
+    assert "has forgotten an order that has its name" in str(world.record(again).error_text)
+    assert len(world.exchange.posts) == 1
+
+
+async def test_a_name_that_follows_from_a_close_of_this_process_is_not_looked_for(world: World) -> None:
+    world.boot().begin()
+    world.clock.time = CLOSE - INTERVAL.delta
+    world.router.begin()
+    world.clock.time = CLOSE
+    (intent,) = world.decide(("o", "8"))
+    await world.router.carry(intent)
+    assert "find" not in world.steps.names

@@ -173,3 +173,21 @@ async def test_halt_leaves_the_stop_where_it_is(guarded: World) -> None:
     assert guarded.state() is State.HALTED
     assert guarded.exchange.position() == 5000
     protected(guarded)
+
+
+async def test_a_stop_takes_no_name_that_an_older_journal_has_forgotten(guarded: World) -> None:
+    guarded.boot().begin("10")
+    await protect(guarded)
+    (before,) = guarded.stops.waiting()
+    guarded.stops.book[0].stop = replace(guarded.stops.book[0].stop, status="CANCELED")
+    guarded.journal.close()
+    guarded.path.unlink()
+    guarded.boot().begin("10")
+    await protect(guarded)
+    assert [(one.status, one.why) for one in guarded.journal.stops()] == [
+        ("ABSENT", "the journal has forgotten a stop that has its name"),
+        ("NEW", None),
+    ]
+    (after,) = guarded.stops.waiting()
+    assert (before.client_id[-2:], after.client_id[-2:]) == ("s0", "s1")
+    protected(guarded)
