@@ -102,7 +102,7 @@ def _limit(case: Case) -> Iterator[str]:
             # nobody knows any more what was seen when it was sent
             continue
         known = held[symbol] - traded_since(case, symbol, seen_by(case, name), trade["trade_id"])
-        notional = abs(known) * Decimal(trade["price"])
+        notional = min(abs(known), abs(held[symbol])) * Decimal(trade["price"])
         if notional > case.terms.limit:
             yield f"trade {trade['trade_id']} left {held[symbol]} of {symbol}, {notional} USDT"
 
