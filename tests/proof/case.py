@@ -58,6 +58,7 @@ class Case:
     outages: Sequence[tuple[str, int, int]] = ()
     put_back_at: int | None = None
     looks: Sequence[tuple[int, int]] = ()
+    lives: Sequence[int] = ()
     dealt: Sequence[tuple[str, str]] = ()
     ends: Sequence[str] = ()
     due: Sequence[int] = ()

@@ -149,7 +149,7 @@ def _nothing_opens_on_top(case: Case) -> Iterator[str]:
         if one.reduce_only or forgotten(case, one.client_id, one.at):
             continue
         symbol = one.client_id.split(".")[2]
-        known = one.held - traded_since(case, symbol, seen_by(case, one.client_id), one.trades, stops=True)
+        known = one.held - traded_since(case, symbol, seen_by(case, one.client_id, one.at), one.trades, stops=True)
         if known * one.quantity < 0:
             yield f"{one.client_id} opened {one.quantity} on top of {one.held}"
 

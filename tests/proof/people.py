@@ -37,13 +37,18 @@ def forgotten(case: Case, client_id: str, at: int) -> bool:
     return min(kept, default=1 << 62) > case.put_back_at
 
 
-def seen_by(case: Case, client_id: str) -> int:
-    """Return which trade would have come next at the last look before an order was decided; all where nobody knows."""
+def seen_by(case: Case, client_id: str, at: int = 0) -> int:
+    """Return which trade would have come next at the last look before an order was decided; all where nobody knows.
+
+    Of an order sent at a moment, by a process that began after it was decided, it is the last look before that.
+    """
     intent = next((row for row in case.journal["orders"] if row["client_id"] == client_id), None)
     if intent is None or intent["leg"] in ("f", "s"):
         return 1 << 62 if intent is None else seen_until(case, intent["intended_at"])
     found = (row["decided_at"] for row in case.journal["decisions"] if row["close"] == intent["close"])
     decided = next(found, None)
+    if decided is not None and any(decided < begun <= at for begun in case.lives):
+        return seen_until(case, at)
     return 1 << 62 if decided is None else seen_until(case, decided)
 
 

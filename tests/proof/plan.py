@@ -186,7 +186,7 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "resume_lifts_all": ((Where(KLINES, 0), "resume_adl"),),
     "traces_not_looked_for": ((Where(COMMIT, 0), "hand_round:37"),),
     "resting_order_ignored": ((Where(COMMIT, 0), "hand_rest:37"),),
-    "unsent_sent_unseen": ((Where(ORDER, 1, 1), "restored:1"),),
+    "unsent_sent_unseen": ((Where(ORDER, 1, -1), "die_before"), (Where(ORDER, 1), "hand:9947")),
     "restore_forgets": ((Where(ORDER, 0, -3), "halt"), (Where(ORDER, 0, 1), "restored:9")),
     "stops_before_everything": ((Where(COMMIT, 0), "out_post:122400"),),
     "missing_stop_shrugged_off": ((Where(PLACE, 0), "out_down:64800"),),
@@ -323,6 +323,13 @@ def before_restores(steps: Sequence[int]) -> Iterator[Plan]:
     for step in steps:
         for event, later, way in product(("halt", "flatten", "hand:-9947"), (1, 4, 13), ("restored", "rolled")):
             yield Plan({step: event, step + later: f"{way}:9"})
+
+
+def after_deaths(steps: Sequence[int]) -> Iterator[Plan]:
+    """Give every plan in which somebody trades just after the process died."""
+    for step in steps:
+        for kind, event in product(("die_before", "die_after"), ("hand:9947", "hand:-9947")):
+            yield Plan({step: kind, step + 1: event})
 
 
 def during_outages(steps: Sequence[int]) -> Iterator[Plan]:

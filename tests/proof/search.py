@@ -13,6 +13,7 @@ from tests.proof.plan import (
     KEPT,
     KNOWN,
     Plan,
+    after_deaths,
     basket,
     before_restores,
     beside_stops,
@@ -132,7 +133,7 @@ class Search:
             steps = range(trace.index(STARTING) - 3)
             kinds, closes, more = (*OUTAGES, *RESTORES), 5, [*during_outages(steps), *beside_stops(steps)]
         else:
-            kinds, closes, more = (*ASKED, *ODD, *RESTORES), 2, list(before_restores(steps))
+            kinds, closes, more = (*ASKED, *ODD, *RESTORES), 2, [*before_restores(steps), *after_deaths(steps)]
         plans = [Plan({step: kind}) for step in steps for kind in kinds] + more
         return [(plan, closes) for plan in plans[:: _EVERY[self.stage.stops] if short else 1]]
 

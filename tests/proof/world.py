@@ -97,6 +97,7 @@ class World:
         self.ends: list[str] = []
         self.raised: list[str] = []
         self.looks: list[tuple[int, int]] = []
+        self.lives: list[int] = []
         self.put_back_at: int | None = None
         self.by_command = False
         self.internal: str | None = None
@@ -257,6 +258,7 @@ class World:
         """Live one life of a process."""
         self.dead = False
         self.pause = SHORT_PAUSE
+        self.lives.append(self.time.now())
         end = "done"
         try:
             self.loop.run_until_complete(self._daemon(closes, running, adopt))
@@ -336,6 +338,7 @@ class World:
             outages=self.beside.outages,
             put_back_at=self.put_back_at,
             looks=self.looks,
+            lives=self.lives,
             dealt=[(self.trace[step] if step != BOOT else "boot", kind) for step, kind in self.dealer.dealt.items()],
             ends=self.ends,
             outside=outside,

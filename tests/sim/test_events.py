@@ -276,6 +276,12 @@ def test_an_algo_order_by_hand_is_placed_and_cancelled(open_market: Any, market:
     assert [row["clientAlgoId"] for row in client.read("/fapi/v1/openAlgoOrders")] == ["web_a1"]
     client.happen(do="cancel_algo", algoId=1)
     assert client.read("/fapi/v1/openAlgoOrders") == []
+    for price in ("0.4", "0.3"):
+        client.happen(
+            do="algo_order", symbol="ADAUSDT", side="SELL", type="STOP_MARKET", triggerPrice=price, quantity="1000"
+        )
+    client.happen(do="cancel_all_algos", symbol="ADAUSDT")
+    assert client.read("/fapi/v1/openAlgoOrders") == []
 
 
 @pytest.mark.parametrize(
