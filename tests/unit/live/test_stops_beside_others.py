@@ -13,6 +13,7 @@ from tests.unit.live.steps import Steps
 from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
 from trader.domain.decision import State
+from trader.domain.order import Order
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
 
@@ -85,7 +86,7 @@ async def test_a_stop_that_triggers_while_an_account_is_accepted_is_written_down
     assert not once
     assert guarded.exchange.position() == guarded.journal.position(ADA) == 0
     (order,) = guarded.journal.orders()
-    assert (order.intent.leg, order.filled) == ("s", -13)
+    assert (order.intent.leg, order.filled) == ("s", Decimal(-13))
     assert guarded.state() is State.HALTED
     protected(guarded)
 
@@ -115,3 +116,24 @@ async def test_a_stop_that_only_a_booking_tells_of_is_written_down_whoever_trade
     assert guarded.journal.position(ADA) == 0
     assert guarded.state() is State.HALTED
     assert [one.intent.leg for one in guarded.journal.orders()] == ["s"]
+
+
+async def test_a_stop_whose_order_still_works_is_not_written_down(
+    guarded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded.boot().begin("10")
+    await protect(guarded)
+    guarded.stops.trigger(ADA)
+    told_as_it_is = guarded.exchange.find_by_exchange_id
+
+    async def works(symbol: str, exchange_id: str) -> Order | None:
+        order = await told_as_it_is(symbol, exchange_id)
+        return order and replace(order, status="PARTIALLY_FILLED")
+
+    monkeypatch.setattr(guarded.exchange, "find_by_exchange_id", works)
+    with pytest.raises(Mismatch, match="our protective stop"):
+        await guarded.recovery.reconcile()
+    assert guarded.journal.fills() == []
+    monkeypatch.undo()
+    await guarded.recovery.reconcile()
+    told(guarded)
