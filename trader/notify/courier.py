@@ -12,6 +12,7 @@ import resource
 import sys
 import threading
 import urllib.request
+from http.client import HTTPException
 from time import monotonic
 from typing import Any
 
@@ -19,6 +20,7 @@ MEMORY = 1 << 30
 _APPRISE_KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 _SAYING = threading.Lock()
 _READ = 1024
+_REFUSALS = 3
 
 
 def main() -> None:
@@ -53,12 +55,14 @@ def _say(**said: Any) -> None:
 
 
 def _tell(address: dict[str, Any], alerts: list[dict[str, Any]]) -> None:
-    """Tell one address everything, in order."""
+    """Tell one address everything, in order; one alert that it refuses does not keep the others from it."""
+    refused = 0
     for alert in alerts:
         why = _notify(address["url"], alert)
         _say(alert=alert["id"], address=address["number"], told=why is None, why=why)
-        if why is not None:
-            # what refuses one now refuses the next one too, and they are tried again later
+        refused += why is not None
+        if refused >= _REFUSALS:
+            # it is not the alerts that are wrong, and they are tried again later
             return
 
 
@@ -73,7 +77,9 @@ def _notify(url: str, alert: dict[str, Any] | None) -> str | None:
         if alert is None:
             return None
         kind = _APPRISE_KINDS[alert["severity"]]
-        taken = notifier.notify(title=alert["title"], body=alert["text"], notify_type=kind)
+        # said to be plain, so that it is written in the markup of each place; else a `<` in it is taken for markup
+        plain = apprise.NotifyFormat.TEXT
+        taken = notifier.notify(title=alert["title"], body=alert["text"], notify_type=kind, body_format=plain)
     except Exception as error:
         return type(error).__name__
     return None if taken else "it was not taken"
@@ -88,7 +94,7 @@ def _ping(url: str, seconds: float) -> None:
         try:
             with urllib.request.urlopen(url, timeout=seconds) as answer:  # noqa: S310  # its scheme is known
                 answer.read(_READ)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             why = type(error).__name__
     _say(ping=why is None, why=why)
 

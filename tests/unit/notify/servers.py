@@ -16,6 +16,7 @@ class Hearing:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.status = 200
+        self.refuses = ""
         self.came = threading.Event()
         self.url = ""
 
@@ -25,20 +26,20 @@ class Hearing:
 
 @contextmanager
 def hearing() -> Iterator[Hearing]:
-    """A server that hears what it is told, and answers with the status it is given."""
+    """A server that hears what it is told, answers with the status it is given, and refuses a title that has a word."""
     heard = Hearing()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             heard.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.answer()
+            self.answer(400 if heard.refuses and heard.refuses in heard.titles()[-1] else heard.status)
 
         def do_GET(self) -> None:
-            self.answer()
+            self.answer(heard.status)
 
-        def answer(self) -> None:
+        def answer(self, status: int) -> None:
             heard.paths.append(self.path)
-            self.send_response(heard.status)
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
             heard.came.set()

@@ -39,3 +39,40 @@ def test_a_ping_that_is_refused_or_is_no_web_address_says_so_without_repeating_i
             for ping in (f"http://{good.url}/sesame", "file:///etc/passwd")
         ]
     assert said == [[{"ping": False, "why": "HTTPError"}], [{"ping": False, "why": "it is neither https nor http"}]]
+
+
+def test_a_ping_that_is_answered_with_no_http_says_so_at_once() -> None:
+    with misbehaving("liar") as liar:
+        said = carry({"addresses": [], "alerts": [], "ping": f"http://{liar}/", "seconds": 60.0})
+    assert said == [{"ping": False, "why": "HTTPException"}]
+
+
+def test_a_text_is_no_markup_where_markup_is_read() -> None:
+    letter = {"id": 7, "severity": "info", "title": "trader: a<b", "text": "<urlopen error> & more", "to": [1]}
+    with hearing() as server:
+        address = {"number": 1, "url": f"json://{server.url}/?format=html"}
+        carry({"addresses": [address], "alerts": [letter], "ping": None, "seconds": 200.0})
+    (heard,) = server.bodies
+    assert "&lt;urlopen" in heard["message"]
+    assert "<urlopen" not in heard["message"]
+
+
+def test_an_alert_that_an_address_refuses_does_not_keep_the_next_from_it() -> None:
+    letters = [
+        {"id": number, "severity": "info", "title": title, "text": "why", "to": [1]}
+        for number, title in enumerate(("poison", "well"))
+    ]
+    with hearing() as server:
+        server.refuses = "poison"
+        address = {"number": 1, "url": f"json://{server.url}/"}
+        said = carry({"addresses": [address], "alerts": letters, "ping": None, "seconds": 200.0})
+    assert [(one["alert"], one["told"]) for one in said] == [(0, False), (1, True)]
+
+
+def test_an_address_that_refuses_everything_is_left_after_three() -> None:
+    letters = [{"id": number, "severity": "info", "title": "T", "text": "why", "to": [1]} for number in range(9)]
+    with hearing() as server:
+        server.status = 500
+        address = {"number": 1, "url": f"json://{server.url}/"}
+        carry({"addresses": [address], "alerts": letters, "ping": None, "seconds": 200.0})
+    assert len(server.bodies) == 3
