@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
-from urllib.parse import urlsplit
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,6 +32,7 @@ LONGEST_REST = 30.0
 DELIVERY = 30.0
 _MARGIN = 10.0
 _SLICE = 0.5
+_TITLE, _TEXT = 200, 1500
 _MARK = "journal"
 _HIDDEN = ("TRADER_", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY")
 
@@ -77,6 +78,8 @@ class Post:
         self._handed: list[Alert] = []
         self._wake = threading.Event()
         self._ending = threading.Event()
+        self._last = False
+        self._box: Outbox | None = None
         self._thread = threading.Thread(target=self._work, name="post", daemon=True)
         self._pinged = 0.0
         self._begun = False
@@ -99,25 +102,40 @@ class Post:
         """End; with last words, they and all that waits are told first, which takes half a minute at most."""
         if last is not None:
             self._handed.append(last)
+            self._last = True
         self._ending.set()
         self._wake.set()
         self._thread.join(self._wishes.delivery + _MARGIN if last is not None else _MARGIN)
 
     def _work(self) -> None:
+        with ExitStack() as open_until_the_end:
+            self._try(lambda: self._begin(self._opened(open_until_the_end)))
+            while not self._ending.is_set():
+                self._rest()
+                if not self._ending.is_set():
+                    self._attend(open_until_the_end)
+            if self._handed or self._last:
+                self._attend(open_until_the_end, final=True)
+            else:
+                # what is news by now is told by the next start
+                self._try(lambda: self._gather(self._opened(open_until_the_end)))
+
+    def _opened(self, stack: ExitStack) -> Outbox:
+        """Return the box, opened when it can be: what keeps it closed now may be over at the next look."""
+        if self._box is None:
+            self._box = stack.enter_context(Outbox.open(self._journal.with_name(FILE)))
+        return self._box
+
+    def _try(self, work: Callable[[], object]) -> bool:
+        """Do what needs box and journal; whether it went well. A trouble with either is said once."""
         try:
-            with Outbox.open(self._journal.with_name(FILE)) as box:
-                self._begin(box)
-                while not self._ending.is_set():
-                    self._rest()
-                    if not self._ending.is_set():
-                        self._attend(box)
-                if self._handed:
-                    self._attend(box, final=True)
-                else:
-                    # what is news by now is told by the next start
-                    self._gather(box)
+            work()
         except JournalError as error:
-            self._log.error("alerts are not told", error=str(error))
+            if self._trouble != str(error):
+                self._log.error("alerts cannot be kept", error=str(error))
+            self._trouble = str(error)
+            return False
+        return True
 
     def _begin(self, box: Outbox) -> str:
         """Return how far the journal is known; what was in it before anybody watched is no news."""
@@ -136,23 +154,20 @@ class Post:
         while self._around.busy() and monotonic() - begun < LONGEST_REST and not self._ending.wait(REST):
             pass
 
-    def _attend(self, box: Outbox, *, final: bool = False) -> None:
-        """Look once, and have told what waits; a trouble with the disk is said once."""
-        try:
-            self._gather(box)
-            self._deliver(box, final=final)
-            self._trouble = None
-        except JournalError as error:
-            if self._trouble != str(error):
-                self._log.error("alerts cannot be kept", error=str(error))
-            self._trouble = str(error)
+    def _attend(self, stack: ExitStack, *, final: bool = False) -> None:
+        """Look once, and have told what waits; what no disk takes is told all the same."""
+        gathered = self._try(lambda: self._gather(self._opened(stack)))
+        if self._handed:
             self._carry(self._unkept(), ping=None, final=final)
+        # also where the journal cannot be read: what waits may be just that
+        if self._try(lambda: self._deliver(self._opened(stack), final=final)) and gathered:
+            self._trouble = None
 
     def _unkept(self) -> list[dict[str, Any]]:
         """Take what no disk has taken, to be told without having been kept."""
         handed, self._handed = self._handed[:20], self._handed[20:]
         numbers = list(range(1, len(self._wishes.urls) + 1))
-        return [_letter(-1, one.severity, one.title, one.text, numbers) for one in handed]
+        return [letter(-1, one.severity, one.title, one.text, numbers) for one in handed]
 
     def _gather(self, box: Outbox) -> None:
         """Put everything into the box that is news."""
@@ -212,15 +227,26 @@ class Post:
             return {}
         addresses = [{"number": number, "url": url} for number, url in enumerate(self._wishes.urls, 1)]
         message = {"addresses": addresses, "alerts": letters, "ping": ping, "seconds": self._wishes.delivery}
+        asked = {number for letter in letters for number in letter["to"]} | ({0} if ping else set())
+        answers: dict[int, str | None] = {}
         taken: dict[int, list[int]] = {}
-        for said in carry(message, stop=None if final else self._ending):
-            if "ping" in said:
-                self._report(0, "ping", said["why"])
-                continue
-            number = int(said["address"])
-            if said["told"]:
-                taken.setdefault(said["alert"], []).append(number)
-            self._report(number, urlsplit(self._wishes.urls[number - 1]).scheme, said["why"])
+        try:
+            said = carry(message, stop=None if final else self._ending)
+        except OSError as error:
+            said, silence = [], f"no process can be started for them: {error.strerror}"
+        else:
+            silence = f"it did not answer within {self._wishes.delivery:g} s"
+        for one in said:
+            number = 0 if "ping" in one else int(one["address"])
+            # one that took anything takes alerts
+            if one["why"] is None or number not in answers:
+                answers[number] = one["why"]
+            if one.get("told"):
+                taken.setdefault(one["alert"], []).append(number)
+        if final or not self._ending.is_set():
+            answers = {number: answers.get(number, silence) for number in sorted(asked | answers.keys())}
+        for number, why in answers.items():
+            self._report(number, kind(self._wishes.urls[number - 1]) if number else "ping", why)
         return taken
 
     def _report(self, number: int, scheme: str, why: str | None) -> None:
@@ -229,6 +255,13 @@ class Post:
             say = self._log.info if why is None else self._log.warning
             say("alerts are taken" if why is None else "alerts are not taken", address=number, scheme=scheme, why=why)
         self._said[number] = why
+
+
+def kind(url: str) -> str:
+    """Return the kind of an address, which is all of it that may be shown."""
+    found, mark, _ = url.partition("://")
+    # without the mark its beginning may be a key
+    return found if mark else "without a kind"
 
 
 def carry(message: dict[str, Any], *, stop: threading.Event | None = None) -> list[dict[str, Any]]:
@@ -257,14 +290,28 @@ def carry(message: dict[str, Any], *, stop: threading.Event | None = None) -> li
                 unsent = None
                 if monotonic() - begun > message["seconds"] + _MARGIN or (stop is not None and stop.is_set()):
                     process.kill()
-    return [json.loads(line) for line in out.splitlines() if line.endswith(b"}")]
+    return [said for line in out.splitlines() if isinstance(said := _said(line), dict)]
+
+
+def _said(line: bytes) -> Any:
+    """Read a line of the courier, None where a library wrote it or its end is missing."""
+    with suppress(ValueError):
+        return json.loads(line)
+    return None
 
 
 def _of(entry: Entry, to: Sequence[int]) -> dict[str, Any]:
     again = f"\n({entry.repeats} more times since)" if entry.repeats else ""
     stamp = f"\n{datetime.fromtimestamp(entry.at, UTC):%Y-%m-%d %H:%MZ}"
-    return _letter(entry.id, entry.severity, entry.title, f"{entry.text}{again}{stamp}", to)
+    return letter(entry.id, entry.severity, entry.title, f"{_cut(entry.text, _TEXT - 100)}{again}{stamp}", to)
 
 
-def _letter(number: int, severity: Severity, title: str, text: str, to: Sequence[int]) -> dict[str, Any]:
-    return {"id": number, "severity": severity.value, "title": f"trader: {title}", "text": text, "to": list(to)}
+def letter(number: int, severity: Severity, title: str, text: str, to: Sequence[int]) -> dict[str, Any]:
+    """Write an alert for the courier, no longer than what every place takes."""
+    # an empty text is refused without being sent
+    title, text = _cut(f"trader: {title}", _TITLE), _cut(text or title, _TEXT)
+    return {"id": number, "severity": severity.value, "title": title, "text": text, "to": list(to)}
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

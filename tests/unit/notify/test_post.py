@@ -1,3 +1,4 @@
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from tests.unit.notify.servers import hearing, misbehaving
 from trader.domain.decision import State
@@ -13,7 +15,7 @@ from trader.journal.journal import Journal
 from trader.journal.rows import Binding
 from trader.notify.alert import Alert, Severity
 from trader.notify.outbox import FILE, Outbox
-from trader.notify.post import Post, Surroundings, Wishes
+from trader.notify.post import Post, Surroundings, Wishes, letter
 
 NOW = datetime(2024, 1, 1, 16, tzinfo=UTC)
 WISHES = Wishes((), None, 300.0, Severity.WARNING, 60.0, None, delivery=200.0)
@@ -113,3 +115,76 @@ def test_what_is_less_grave_than_asked_for_is_not_told_but_the_daily_word_is(jou
         assert server.came.wait(PATIENCE)
         one.stop()
     assert server.titles() == ["trader: daily"]
+
+
+ENDED = Alert("ended", Severity.CRITICAL, "The daemon has ended", "why")
+
+
+def test_last_words_are_told_although_the_journal_cannot_be_read_any_more(journal: Journal) -> None:
+    watched_once(journal)
+    journal.path.unlink()
+    with hearing() as server:
+        post(journal, replace(WISHES, urls=(f"json://{server.url}/",))).stop(ENDED)
+    assert server.titles() == ["trader: The daemon has ended"]
+
+
+def test_last_words_are_told_although_no_box_can_be_opened(journal: Journal) -> None:
+    journal.path.with_name(FILE).mkdir()
+    with hearing() as server:
+        post(journal, replace(WISHES, urls=(f"json://{server.url}/",))).stop(ENDED)
+    assert server.titles() == ["trader: The daemon has ended"]
+
+
+def test_a_box_that_could_not_be_opened_at_first_is_opened_later(journal: Journal) -> None:
+    box = journal.path.with_name(FILE)
+    box.mkdir()
+    with hearing() as server:
+        one = post(journal, replace(WISHES, urls=(f"json://{server.url}/",)))
+        one.hand(Alert("a", Severity.WARNING, "unkept", ""))
+        assert server.came.wait(PATIENCE)
+        box.rmdir()
+        server.came.clear()
+        one.hand(Alert("b", Severity.WARNING, "kept", ""))
+        one.look()
+        assert server.came.wait(PATIENCE)
+        one.stop()
+    assert server.titles() == ["trader: unkept", "trader: kept"]
+    with Outbox.open(box) as opened:
+        assert [entry.title for entry in opened.newest(5)] == ["kept"]
+
+
+def test_an_address_that_never_answers_is_logged_without_its_keys(journal: Journal) -> None:
+    with misbehaving("slow") as slow, capture_logs() as lines:
+        url = f"json://{slow}/open-sesame/?rto=60&cto=60"
+        one = post(journal, replace(WISHES, urls=(url,), ping=f"http://{slow}/open-sesame", delivery=2.0))
+        one.stop(ENDED)
+    said = {line["scheme"]: line["why"] for line in lines if line["event"] == "alerts are not taken"}
+    assert said == {"json": "it did not answer within 2 s", "ping": "it did not answer within 2 s"}
+    assert "sesame" not in str(lines)
+
+
+def test_a_process_that_cannot_be_started_ends_no_post(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    with hearing() as server, capture_logs() as lines:
+        one = post(journal, replace(WISHES, urls=(f"json://{server.url}/",)))
+        one.hand(Alert("a", Severity.WARNING, "early", ""))
+        one.look()
+        while not any("no process" in str(line.get("why")) for line in lines):
+            one.look()
+        monkeypatch.setattr(sys, "executable", python)
+        one.stop(ENDED)
+    assert server.titles() == ["trader: The daemon has ended", "trader: early"]
+
+
+def test_what_is_too_long_for_some_places_is_cut() -> None:
+    written = letter(1, Severity.INFO, "T" * 5000, "x" * 50000, [1])
+    assert len(written["title"]) == 200
+    assert len(written["text"]) == 1500
+    assert written["text"].endswith("…")
+
+
+def test_an_alert_without_a_text_is_told_by_its_title() -> None:
+    assert letter(1, Severity.INFO, "T", "", [1])["text"] == "T"
