@@ -1,10 +1,13 @@
 """Alerts of a running daemon: who is told, what the post may ask of it, and its last words."""
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from trader.app.assembly import Assembly
 from trader.app.current import home
@@ -15,10 +18,11 @@ from trader.errors import ConfigError, JournalLocked
 from trader.log import redact, register_secret
 from trader.notify.alert import Alert, Severity
 from trader.notify.outbox import FILE, Outbox
-from trader.notify.post import DELIVERY, Post, Surroundings, Wishes, carry
+from trader.notify.post import DELIVERY, Post, Surroundings, Wishes, carry, kind, letter
 
 SOON = timedelta(seconds=3)
 _SHORTEST_PART = 8
+_SEPARATORS = re.compile(r"[/?#&=]")
 _TEST = "This is a test: whoever reads it is told when something is wrong."
 
 
@@ -28,10 +32,7 @@ def wishes(settings: Settings) -> Wishes:
     urls = asked.urls.get_secret_value().split() if asked.urls else []
     ping = asked.ping.get_secret_value().strip() if asked.ping else ""
     for url in filter(None, [*urls, ping]):
-        parts = urlsplit(url)
-        words = [parts.password, parts.username, parts.query, *parts.path.split("/"), parts.hostname]
-        # a host that is a name is public, a token in its place is not
-        secrets = [word for word in filter(None, words) if len(word) >= _SHORTEST_PART and "." not in word]
+        secrets = _secret_parts(url)
         register_secret(url, *secrets, *map(unquote, secrets))
     return Wishes(
         urls=tuple(urls),
@@ -64,7 +65,9 @@ class Alerting:
         if self._post is not None:
             self._post.stop(last)
         elif last is not None and self._wishes.urls:
-            carry(_message(self._wishes, last))
+            # nobody can be told, and the error still is the one that ends the daemon
+            with suppress(OSError):
+                carry(_message(self._wishes, last))
 
     def begin(self, one: Assembly, deciding: Callable[[], bool]) -> None:
         """Begin to watch a daemon; `deciding` says from any thread whether a close is under way."""
@@ -130,12 +133,12 @@ def look_at_addresses(settings: Settings) -> str:
     message = {**_addresses(wished), "alerts": [], "ping": None, "seconds": DELIVERY, "look": True}
     for answer in carry(message) if wished.urls else ():
         if answer["why"] is not None:
-            kind = _kind(wished.urls[answer["address"] - 1])
+            place = kind(wished.urls[answer["address"] - 1])
             raise ConfigError(
-                f"Address {answer['address']} ({kind}) of TRADER_ALERTS__URLS cannot be used: {answer['why']}; write "
+                f"Address {answer['address']} ({place}) of TRADER_ALERTS__URLS cannot be used: {answer['why']}; write "
                 "it as https://github.com/caronc/apprise says and try it with `trader alerts --test`."
             )
-    if wished.ping and urlsplit(wished.ping).scheme not in ("http", "https"):
+    if wished.ping and kind(wished.ping).lower() not in ("http", "https"):
         raise ConfigError("TRADER_ALERTS__PING is no web address; begin it with https://.")
     ping = ", and one address hears that the daemon lives" if wished.ping else ""
     return f"{len(wished.urls)} to be told{ping}"
@@ -153,7 +156,7 @@ def try_out(settings: Settings) -> list[dict[str, Any]]:
     alert = Alert("test", Severity.INFO, "test", _TEST)
     said = carry(_message(wished, alert) | {"ping": wished.ping})
     heard = {0 if "ping" in one else int(one["address"]): one["why"] for one in said}
-    names = {number: _kind(url) for number, url in enumerate(wished.urls, 1)}
+    names = {number: kind(url) for number, url in enumerate(wished.urls, 1)}
     if wished.ping:
         names[0] = "ping"
     silent = f"it did not answer within {DELIVERY:g} s"
@@ -163,27 +166,33 @@ def try_out(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _kind(url: str) -> str:
-    kind, mark, _ = url.partition("://")
-    # without the mark its beginning may be a key
-    return kind if mark else "without a kind"
+def _secret_parts(url: str) -> list[str]:
+    """List the parts of an address that may be keys, as they are written; nothing that it may be wrong with raises."""
+    place, _, rest = url.partition("://")[2].partition("/")
+    place, _, query = place.partition("?")
+    user, _, host = place.rpartition("@")
+    name, _, port = host.partition(":")
+    # a host that is a name is public, a token in its place is not
+    words = [*user.split(":", 1), *([] if "." in name else [name]), port, query, *_SEPARATORS.split(rest)]
+    return [word for word in {*words, *_SEPARATORS.split(query)} if len(word) >= _SHORTEST_PART]
 
 
 def _last_words(error: BaseException) -> Alert:
     text = redact(f"{type(error).__name__}: {error}")
-    return Alert("ended", Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
+    # another reason is other news
+    key = f"ended:{sha256(text.encode()).hexdigest()[:16]}"
+    return Alert(key, Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
 
 
 def _message(wished: Wishes, alert: Alert) -> dict[str, Any]:
     addresses = _addresses(wished)
-    letter = {
-        "id": 0,
-        "severity": alert.severity.value,
-        "title": f"trader: {alert.title}",
-        "text": alert.text,
-        "to": [address["number"] for address in addresses["addresses"]],
+    to = [address["number"] for address in addresses["addresses"]]
+    return {
+        **addresses,
+        "alerts": [letter(0, alert.severity, alert.title, alert.text, to)],
+        "ping": None,
+        "seconds": DELIVERY,
     }
-    return {**addresses, "alerts": [letter], "ping": None, "seconds": DELIVERY}
 
 
 def _addresses(wished: Wishes) -> dict[str, Any]:
