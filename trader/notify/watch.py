@@ -16,6 +16,7 @@ BARRED, BARRED_LONG = timedelta(minutes=1), timedelta(hours=1)
 """How long a ban has to last for people to be told, and for it to be grave."""
 EXPIRY_DAYS = (30, 14, 7, 3, 1, 0)
 _URGENT_DAYS = 3
+_NAMED = 6
 _STATES = {State.ACTIVE: Severity.INFO, State.REDUCING: Severity.WARNING, State.HALTED: Severity.CRITICAL}
 _UNDONE = (Outcome.REJECTED, Outcome.DENIED, Outcome.ABSENT, Outcome.EXPIRED)
 _MINUTE = "%Y-%m-%d %H:%MZ"
@@ -82,7 +83,7 @@ def expiry(journal: Reader, now: datetime) -> Alert | None:
     last = journal.decisions(last=1)
     model = journal.load_model(last[-1].model_hash) if last and last[-1].model_hash else None
     card = {} if model is None else json.loads(model.card)
-    if model is None or "expires" not in card:
+    if model is None or not card.get("expires"):
         return None
     end = datetime.fromisoformat(card["expires"])
     left = [days for days in EXPIRY_DAYS if end - now <= timedelta(days=days)]
@@ -100,28 +101,40 @@ def expiry(journal: Reader, now: datetime) -> Alert | None:
 
 def digest(journal: Reader, day: str, now: datetime, waiting: int) -> Alert:
     """Return the daily word: alive, holds, next; `now` is venue time, `day` names the digest."""
-    state, points = journal.state(), journal.equity_points(since=now - timedelta(days=1))
-    points = points or journal.equity_points(last=1)
+    state = journal.state()
     decisions = journal.decisions(since=now - timedelta(days=1))
     missed = sum(one.status in (Status.MISSED, Status.FAILED) for one in decisions)
-    holds = ", ".join(f"{symbol} {quantity:+f}" for symbol, quantity in journal.positions().items()) or "nothing"
+    held = [f"{symbol} {quantity:+f}" for symbol, quantity in journal.positions().items()]
+    holds = ", ".join(held) or "nothing"
+    short = holds if len(held) <= _NAMED else f"{len(held)} symbols"
     interval, last = journal.get("interval"), journal.last_close()
     following = Interval.parse(interval).following(now) if interval else None
     lines = [
         f"State: {state.state.value} since {state.at:{_MINUTE}} ({state.why})",
         f"Holds: {holds}",
-        *(
-            [f"Equity: {points[-1].equity:.2f} USDT ({points[-1].equity - points[0].equity:+.2f} in a day)"]
-            if points
-            else []
-        ),
+        *_equity(journal, now),
         f"A day's closes: {len(decisions) - missed} decided, {missed} missed or failed",
         f"Last: {last:{_MINUTE}}" if last else "Last: none yet",
         f"Next: {following:{_MINUTE}}" if following else "Next: not known",
         *([f"{waiting} alerts could not be delivered yet"] if waiting else []),
     ]
-    title = f"trader is alive: {state.state.value}, holds {holds}"
+    title = f"trader is alive: {state.state.value}, holds {short}"
     return Alert(f"digest:{day}", Severity.INFO, title, "\n".join(lines), once=True, always=True)
+
+
+def _equity(journal: Reader, now: datetime) -> list[str]:
+    """Say the newest equity with its close, and what changed since the last close that is a day old."""
+    newest = journal.equity_points(last=1)
+    if not newest:
+        return []
+    said = f"Equity: {newest[0].equity:.2f} USDT at {newest[0].close:{_MINUTE}}"
+    # closes may be further apart than a day is long
+    before = journal.equity_points(until=now - timedelta(days=1), last=1) or journal.equity_points(
+        since=now - timedelta(days=1)
+    )
+    if before[0].close == newest[0].close:
+        return [said]
+    return [f"{said} ({newest[0].equity - before[0].equity:+.2f} since {before[0].close:{_MINUTE}})"]
 
 
 def _mark(close: datetime | None, state: datetime | None) -> str:
@@ -162,13 +175,34 @@ def _decisions(records: list[DecisionRecord]) -> Iterator[Alert]:
 
 
 def _orders(records: list[OrderRecord]) -> Iterator[Alert]:
-    for one in records:
-        if one.outcome in _UNDONE and one.final:
-            intent = one.intent
-            yield Alert(
-                key=f"order:{intent.client_id}",
-                severity=Severity.WARNING,
-                title=f"An order was not filled: {intent.symbol} {intent.quantity:+f}",
-                text=f"{intent.client_id} ended {one.status}: {one.error_text or one.outcome}. See `trader orders`.",
-                once=True,
-            )
+    """Tell orders that came to nothing, each by itself, or as one where a close had many."""
+    undone = [one for one in records if one.outcome in _UNDONE and one.final]
+    for close, group in groupby(undone, key=lambda one: one.intent.close):
+        orders = list(group)
+        if len(orders) <= _NAMED:
+            yield from map(_order, orders)
+            continue
+        named = "; ".join(f"{one.intent.symbol} {one.intent.quantity:+f}: {_why(one)}" for one in orders[:_NAMED])
+        yield Alert(
+            # one more is news again
+            key=f"orders:{close.isoformat()}:{len(orders)}",
+            severity=Severity.WARNING,
+            title=f"{len(orders)} orders were not filled at {close:{_MINUTE}}",
+            text=f"{named}; and {len(orders) - _NAMED} more. See `trader orders`.",
+            once=True,
+        )
+
+
+def _order(one: OrderRecord) -> Alert:
+    intent = one.intent
+    return Alert(
+        key=f"order:{intent.client_id}",
+        severity=Severity.WARNING,
+        title=f"An order was not filled: {intent.symbol} {intent.quantity:+f}",
+        text=f"{intent.client_id} ended {_why(one)}. See `trader orders`.",
+        once=True,
+    )
+
+
+def _why(one: OrderRecord) -> str:
+    return f"{one.status}: {one.error_text or one.outcome}"

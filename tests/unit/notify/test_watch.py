@@ -146,8 +146,54 @@ def test_the_daily_word_says_alive_holds_and_next(journal: Journal) -> None:
         finished(journal, CLOSE + number * STEP, equity)
     word = watch.digest(journal, "2024-01-02", CLOSE + STEP + timedelta(hours=1), 2)
     assert word.title == "trader is alive: ACTIVE, holds nothing"
-    assert "Equity: 103.50 USDT (+3.50 in a day)" in word.text
+    assert "Equity: 103.50 USDT at 2024-01-02 16:00Z (+3.50 since 2024-01-02 00:00Z)" in word.text
     assert "Next: 2024-01-03 08:00Z" in word.text
     assert "2 decided, 0 missed" in word.text
     assert "2 alerts could not be delivered" in word.text
     assert word.always
+
+
+def test_the_daily_word_compares_with_the_close_before_where_a_day_has_only_one(journal: Journal) -> None:
+    journal.put("interval", "1d")
+    for number, equity in enumerate(("100", "90")):
+        decided(journal, CLOSE + timedelta(days=number))
+        finished(journal, CLOSE + timedelta(days=number), equity)
+    word = watch.digest(journal, "2024-01-03", CLOSE + timedelta(days=1, hours=7), 0)
+    assert "Equity: 90.00 USDT at 2024-01-03 00:00Z (-10.00 since 2024-01-02 00:00Z)" in word.text
+
+
+def test_the_daily_word_says_of_an_old_equity_how_old_it_is_and_no_change(journal: Journal) -> None:
+    decided(journal, CLOSE)
+    finished(journal, CLOSE)
+    word = watch.digest(journal, "2024-01-05", CLOSE + timedelta(days=3), 0)
+    assert "Equity: 100.00 USDT at 2024-01-02 00:00Z\n" in word.text
+
+
+def test_the_title_of_the_daily_word_counts_many_symbols_and_its_text_names_them(journal: Journal) -> None:
+    held = {f"S{number}USDT": Decimal(number + 1) for number in range(40)}
+    journal.set_baseline(wallet=Decimal(1), equity=Decimal(1), positions=held, last_trades={}, at=CLOSE)
+    word = watch.digest(journal, "2024-01-02", CLOSE, 0)
+    assert word.title == "trader is alive: ACTIVE, holds 40 symbols"
+    assert "S39USDT +40" in word.text
+
+
+def test_many_orders_of_one_close_that_come_to_nothing_are_one_alert(journal: Journal) -> None:
+    mark = watch.begin(journal)
+    late = CLOSE + timedelta(minutes=5)
+    intents = [
+        Intent(f"t{n}", CLOSE, f"S{n}USDT", "o", n, Decimal(7), reduce_only=False, intended_at=CLOSE, not_after=late)
+        for n in range(9)
+    ]
+    decided(journal, CLOSE, *intents)
+    for one in intents:
+        journal.settle(one.client_id, None, Outcome.REJECTED, final=True, at=CLOSE, code=-2019, text="no margin")
+    (alert,), _ = watch.news(journal, mark)
+    assert alert.title == "9 orders were not filled at 2024-01-02 00:00Z"
+    assert "S0USDT +7" in alert.text
+    assert "and 3 more" in alert.text
+
+
+def test_a_model_without_an_end_is_no_news(journal: Journal) -> None:
+    journal.save_model("m", json.dumps({"name": "ada", "expires": None}), b"")
+    decided(journal, CLOSE)
+    assert watch.expiry(journal, datetime(2027, 2, 8, tzinfo=UTC)) is None
