@@ -4,7 +4,7 @@ Totals come from the journal and go on over restarts. Latencies are observed of 
 started, on the venue's clock, from the times the journal keeps of every step.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -57,14 +57,14 @@ class Metrics:
     """Metrics of one daemon; used by one thread.
 
     Args:
-        info: what does not change: version, venue, strategy, model, verdict.
+        info: tells what runs now: version, venue, strategy, model, verdict.
         since: closes after this one are observed.
     """
 
-    def __init__(self, info: Mapping[str, str], since: datetime) -> None:
+    def __init__(self, info: Callable[[], Mapping[str, str]], since: datetime) -> None:
         # when a count began says nothing here, and doubles the text
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._info = dict(info)
+        self._info = info
         self._registry = CollectorRegistry(auto_describe=False)
         self._steps = Histogram(
             "trader_close_step_seconds",
@@ -116,7 +116,7 @@ class Metrics:
             self._observed = record.close
 
     def _journalled(self, journal: Totals) -> Iterator[Metric]:
-        yield InfoMetricFamily("trader", "What runs.", value=self._info)
+        yield InfoMetricFamily("trader", "What runs.", value=dict(self._info()))
         counts = journal.closes_by_status()
         closes = CounterMetricFamily("trader_closes", "Closes by what became of them.", labels=["status"])
         for status in (Status.CLOSED, Status.MISSED, Status.FAILED):
@@ -124,9 +124,11 @@ class Metrics:
         yield closes
         outcomes = journal.orders_by_outcome()
         orders = CounterMetricFamily("trader_orders", "Orders by how they ended.", labels=["outcome"])
-        for outcome in (*(one.value for one in Outcome), OPEN):
-            orders.add_metric([outcome], outcomes.get(outcome, 0))
+        for outcome in Outcome:
+            orders.add_metric([outcome.value], outcomes.get(outcome, 0))
         yield orders
+        # it falls again, which no counter may
+        yield GaugeMetricFamily("trader_orders_open", "Orders that have no end yet.", value=outcomes.get(OPEN, 0))
         yield CounterMetricFamily("trader_order_posts", "Orders posted, repetitions included.", value=journal.posts())
         yield from self._money(journal)
         state = GaugeMetricFamily("trader_state", "1 for the state that holds.", labels=["state"])

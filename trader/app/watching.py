@@ -140,20 +140,23 @@ class Watch:
         """Return how metrics are made; what makes them is loaded when somebody first asks."""
         from trader.status.server import Exposition
 
-        one, kept = self._one, list["Metrics"]()
-        model, since = one.loaded.worth, one.venue.clock.now()
+        kept, since = list["Metrics"](), self._one.venue.clock.now()
+
+        def info() -> dict[str, str]:
+            # another model may have taken the place of the one it began with
+            worth = self._one.loaded.worth
+            return {
+                "version": self.instance.version,
+                "venue": self.instance.venue,
+                "strategy": self.instance.strategy,
+                "model": worth.name,
+                "verdict": worth.verdict,
+            }
 
         def make(sight: Sight) -> bytes:
             from trader.metrics import Metrics
 
             if not kept:
-                info = {
-                    "version": self.instance.version,
-                    "venue": self.instance.venue,
-                    "strategy": self.instance.strategy,
-                    "model": model.name,
-                    "verdict": model.verdict,
-                }
                 kept.append(Metrics(info, since))
             facts = self.board.facts
             lag = overdue(sight.journal, self.instance.interval, facts.now)

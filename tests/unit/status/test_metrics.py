@@ -14,7 +14,7 @@ from tests.unit.status.conftest import FIRST, INTERVAL
 from trader.config import names
 from trader.domain.stop import Stop, StopRequest
 from trader.journal.journal import Journal
-from trader.journal.rows import StopIntent
+from trader.journal.rows import Intent, Outcome, StopIntent
 from trader.metrics import Metrics
 from trader.status.board import Facts
 from trader.status.sight import Sight
@@ -25,7 +25,7 @@ Labels = dict[str, str]
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics({"version": "0.1.0", "verdict": "NO-GO"}, FIRST - timedelta(seconds=1))
+    return Metrics(lambda: {"version": "0.1.0", "verdict": "NO-GO"}, FIRST - timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_closes_before_this_start_are_not_observed_again(
     sight: Sight, facts: Facts, close_one: Callable[..., None]
 ) -> None:
     close_one(0)
-    late = Metrics({}, FIRST)
+    late = Metrics(dict, FIRST)
     text = late.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
     assert 'trader_close_step_seconds_count{step="whole"}' not in text
 
@@ -134,3 +134,32 @@ def test_every_metric_that_the_operators_page_names_is_there(
     named = {word for word in words if word.upper() not in names()}
     assert len(named) > 12
     assert {name for name in named if not re.search(rf"^{name}(_count)?[{{ ]", text, re.MULTILINE)} == set()
+
+
+def test_an_order_under_way_is_a_gauge_because_no_counter_may_fall(
+    read: Callable[..., float], journal: Journal, metrics: Metrics, sight: Sight, facts: Facts
+) -> None:
+    late = FIRST + timedelta(minutes=5)
+    intent = Intent("t0", FIRST, "ADAUSDT", "o", 0, Decimal(7), reduce_only=False, intended_at=FIRST, not_after=late)
+    assert journal.claim(FIRST, FIRST)
+    journal.record_decision(FIRST, "{}", "{}", model_hash="abc", why="up", intents=[intent], at=FIRST)
+    assert read("trader_orders_open") == 1
+    text = metrics.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
+    counted = {
+        sample.labels["outcome"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "trader_orders_total"
+    }
+    assert set(counted) == {one.value for one in Outcome}
+    assert set(counted.values()) == {0}
+    journal.settle("t0", None, Outcome.REJECTED, final=True, at=FIRST, code=-2019, text="no margin")
+    assert (read("trader_orders_open"), read("trader_orders_total", outcome="rejected")) == (0, 1)
+
+
+def test_what_runs_is_told_as_it_is_now(sight: Sight, facts: Facts) -> None:
+    verdict = ["GO"]
+    metrics = Metrics(lambda: {"verdict": verdict[0]}, FIRST)
+    verdict[0] = "NO-GO"
+    text = metrics.exposition(sight.journal, facts, lag=timedelta(0), silent=0).decode()
+    assert 'trader_info{verdict="NO-GO"} 1.0' in text
