@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import math
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -203,10 +204,10 @@ class Server:
     async def _page(self, request: web.Request) -> web.Response:
         from trader.status.page import render
 
-        return _answer(render(self._look().document()), "text/html")
+        return _answer(render(_clean(self._look().document())), "text/html")
 
     async def _document(self, request: web.Request) -> web.Response:
-        return _answer(json.dumps(self._look().document(), allow_nan=False), "application/json")
+        return _answer(json.dumps(_clean(self._look().document()), allow_nan=False), "application/json")
 
     async def _series(self, request: web.Request) -> web.Response:
         return _answer(json.dumps(self._look().series(), allow_nan=False), "application/json")
@@ -238,8 +239,26 @@ class Server:
         return web.Response(body=found.content, headers=headers)
 
 
+def _clean(value: Any) -> Any:
+    """Return a document without secrets and without numbers that are none.
+
+    Each text by itself: taken out of the whole, a secret would take the marks around it along.
+    """
+    match value:
+        case str():
+            return redact(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {_clean(name): _clean(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_clean(inner) for inner in value]
+        case _:
+            return value
+
+
 def _answer(text: str, media: str) -> web.Response:
-    response = web.Response(text=redact(text), content_type=media, charset="utf-8")
+    response = web.Response(text=text, content_type=media, charset="utf-8")
     response.enable_compression()
     return response
 

@@ -1,17 +1,22 @@
 """The page's server: what it answers, to whom, and that nothing stops it or is stopped by it."""
 
 import asyncio
+import json
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from time import monotonic
 
 import aiohttp
 import pytest
 import structlog
 
+from tests.unit.status.conftest import FIRST
+from trader.domain.decision import State
 from trader.errors import JournalError
+from trader.journal.journal import Journal
 from trader.log import register_secret
 from trader.status.board import Board, Instance
 from trader.status.guard import Guard
@@ -27,8 +32,11 @@ Serve = Callable[..., Server]
 def serve(sight: Sight, instance: Instance, board: Board) -> Iterator[Serve]:
     servers: list[Server] = []
 
-    def make(*, port: int = 0, token: str = "", open_sight: Callable[[], Sight] | None = None) -> Server:
-        opener = open_sight or (lambda: Sight(sight.journal.path, instance, board))
+    def make(
+        *, port: int = 0, token: str = "", open_sight: Callable[[], Sight] | None = None, model: str = "abc"
+    ) -> Server:
+        shown = replace(instance, model=lambda: model)
+        opener = open_sight or (lambda: Sight(sight.journal.path, shown, board))
         metrics = Exposition("text/plain; version=0.0.4; charset=utf-8", lambda seen: b"up 1\n")
         server = Server("127.0.0.1", port, Guard(token), board, opener, metrics, LOG, patience=0.05)
         server.start()
@@ -212,3 +220,28 @@ def test_a_server_that_is_stopped_before_it_listens_ends(serve: Serve) -> None:
         server = serve(port=other.getsockname()[1])
         server.stop()
     assert not server.bound(0)
+
+
+async def test_a_secret_at_the_end_of_a_text_takes_no_mark_of_the_json_along(
+    serve: Serve, journal: Journal, close_one: Callable[..., None]
+) -> None:
+    close_one(0)
+    journal.set_state(State.HALTED, "the exchange said password=", "token", FIRST)
+    server = serve()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(address(server, "/status.json")) as answer:
+            told = json.loads(await answer.text())
+        assert told["states"][0]["by"] == "token"
+        async with session.get(address(server)) as answer:
+            assert "the exchange said password=.</p>" in await answer.text()
+
+
+async def test_a_gate_that_measured_no_number_takes_neither_page_nor_json(serve: Serve, journal: Journal) -> None:
+    card = '{"name": "mine", "verdict": "NO-GO", "gates": {"sharpe": {"value": NaN, "needed": "1", "passed": false}}}'
+    journal.save_model("nan", card, b"weights")
+    server = serve(model="nan")
+    async with aiohttp.ClientSession() as session:
+        async with session.get(address(server, "/status.json")) as answer:
+            assert json.loads(await answer.text())["verdict"]["gates"]["sharpe"]["value"] is None
+        async with session.get(address(server)) as answer:
+            assert answer.status == 200
