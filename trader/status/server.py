@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from structlog.typing import FilteringBoundLogger
 
 from trader.errors import JournalError
@@ -110,7 +112,11 @@ class Server:
     async def _serve(self) -> None:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         self._end = lambda: loop.call_soon_threadsafe(stop.set)
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=20.0)
+        said = logging.getLogger("aiohttp.server.page")
+        said.addFilter(_well_formed)
+        runner = web.AppRunner(
+            self._application(), access_log=None, logger=said, shutdown_timeout=0.5, keepalive_timeout=20.0
+        )
         await runner.setup()
         try:
             listening = await self._listen(cast(web.Server, runner.server), stop)
@@ -255,6 +261,11 @@ def _clean(value: Any) -> Any:
             return [_clean(inner) for inner in value]
         case _:
             return value
+
+
+def _well_formed(record: logging.LogRecord) -> bool:
+    """Whether a record is not of a request that is none: anybody can send those, and as many as he likes."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
 def _answer(text: str, media: str) -> web.Response:

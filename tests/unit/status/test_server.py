@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -245,3 +246,17 @@ async def test_a_gate_that_measured_no_number_takes_neither_page_nor_json(serve:
             assert json.loads(await answer.text())["verdict"]["gates"]["sharpe"]["value"] is None
         async with session.get(address(server)) as answer:
             assert answer.status == 200
+
+
+async def test_requests_that_are_none_are_refused_and_fill_no_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "aiohttp")
+    server = serve()
+    assert server.bound(20)
+    for nonsense in (b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(nonsense)
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert caplog.records == []
