@@ -48,7 +48,7 @@ def news(journal: Reader, mark: str) -> tuple[list[Alert], str]:
 def overdue(journal: Reader, now: datetime) -> Alert | None:
     """Return the alert that the last close is not decided although it could be for minutes; `now` is venue time."""
     interval = journal.get("interval")
-    last = journal.last_close()
+    last = journal.last_close() or (journal.baseline().at if journal.has_baseline() else None)
     if interval is None or last is None:
         return None
     due = Interval.parse(interval).floor(now)

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -85,7 +85,7 @@ class Sight:
                 for one in reversed(journal.states(last=5))
             ],
             "verdict": verdict,
-            "health": self._health(facts, verdict),
+            "health": self._health(facts, verdict, decisions),
         }
 
     def _pending(self) -> list[str]:
@@ -99,9 +99,12 @@ class Sight:
                 return {}, {}
             inputs = json.loads(transcript.inputs)
             inputs.pop("candles", None)
-            self._outputs[close] = inputs, json.loads(transcript.output)
+            told = inputs, json.loads(transcript.output)
+            self._outputs[close] = told
             for old in sorted(self._outputs)[: -2 * _DECISIONS]:
                 del self._outputs[old]
+            # which may have been this one, where the last close that was decided is long ago
+            return told
         return self._outputs[close]
 
     def _holdings(self, inputs: Mapping[str, Any], point: EquityPoint | None) -> list[dict[str, Any]]:
@@ -136,6 +139,7 @@ class Sight:
         costs = self._costs
         began = self.journal.baseline() if self.journal.has_baseline() else None
         return {
+            "at": None if point is None else stamp(point.close),
             "equity": None if point is None else money(point.equity),
             "wallet": None if point is None else money(point.wallet),
             "unrealised": None if point is None else money(point.equity - point.wallet),
@@ -190,11 +194,11 @@ class Sight:
             },
         }
 
-    def _health(self, facts: Facts, verdict: Mapping[str, Any]) -> dict[str, Any]:
+    def _health(self, facts: Facts, verdict: Mapping[str, Any], newest: Sequence[DecisionRecord]) -> dict[str, Any]:
         lag = overdue(self.journal, self.instance.interval, facts.now)
         silent = self.board.silent_for()
-        free = shutil.disk_usage(self.journal.path.parent).free
-        told = lines(facts, self.instance, silent=silent, lag=lag, free=free, expires=verdict["expires"])
+        free = _free(self.journal.path.parent)
+        told = lines(facts, self.instance, silent=silent, lag=lag, newest=newest, free=free, expires=verdict["expires"])
         return {
             "well": all(line["well"] for line in told),
             "lines": told,
@@ -205,6 +209,14 @@ class Sight:
             "journal_lag_seconds": lag.total_seconds(),
             "disk_free_bytes": free,
         }
+
+
+def _free(folder: Path) -> int | None:
+    """Return the bytes that are free where a journal lies, None where that cannot be known."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def _next(facts: Facts, one: Instance, state: State, pending: list[str]) -> dict[str, Any]:

@@ -197,3 +197,13 @@ def test_a_model_without_an_end_is_no_news(journal: Journal) -> None:
     journal.save_model("m", json.dumps({"name": "ada", "expires": None}), b"")
     decided(journal, CLOSE)
     assert watch.expiry(journal, datetime(2027, 2, 8, tzinfo=UTC)) is None
+
+
+def test_a_first_close_that_never_began_is_overdue_too(journal: Journal) -> None:
+    assert watch.overdue(journal, CLOSE + STEP) is None
+    begun = CLOSE + timedelta(hours=1)
+    journal.set_baseline(wallet=Decimal(1), equity=Decimal(1), positions={}, last_trades={}, at=begun)
+    assert watch.overdue(journal, begun + timedelta(hours=1)) is None
+    alert = watch.overdue(journal, CLOSE + STEP + timedelta(minutes=6))
+    assert alert is not None
+    assert alert.title == "The close 2024-01-02 16:00Z is not decided"

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.status.conftest import FIRST, INTERVAL
+from tests.unit.status.conftest import FIRST, INPUTS, INTERVAL, output
 from trader.cli.table import _ROWS
 from trader.domain.decision import State
 from trader.domain.stop import Stop, StopRequest
@@ -158,3 +160,59 @@ def test_thinning_keeps_both_ends_the_lowest_and_the_highest(equity: list[float]
     assert (kept[0], kept[-1]) == (rows[0], rows[-1])
     assert {min(equity), max(equity)} <= {row[1] for row in kept}
     assert kept == sorted(kept)
+
+
+def finding(sight: Sight, name: str) -> dict[str, Any]:
+    (found,) = [line for line in sight.document()["health"]["lines"] if line["name"] == name]
+    return dict(found)
+
+
+def test_closes_that_all_fail_are_not_well_and_said_above_everything_else(
+    sight: Sight, close_one: Callable[..., None], journal: Journal
+) -> None:
+    assert finding(sight, "closes") == {"name": "closes", "well": True, "text": "none was due yet"}
+    close_one(0)
+    assert finding(sight, "closes")["text"] == "the newest was decided"
+    for turn in (1, 2):
+        assert journal.claim(FIRST + turn * INTERVAL.delta, FIRST)
+        journal.fail(FIRST + turn * INTERVAL.delta, "no candles", FIRST)
+    assert journal.claim(FIRST + 3 * INTERVAL.delta, FIRST)
+    told = sight.document()
+    assert not told["health"]["well"]
+    assert finding(sight, "closes") == {
+        "name": "closes", "well": False, "text": "the newest 2 were not decided: no candles",
+    }  # fmt: skip
+    page = render(told)
+    assert "<b>Closes:</b> the newest 2 were not decided: no candles." in page
+    assert "Equity at 2024-01-01 08:00, USDT" in page
+
+
+def test_an_equity_of_the_newest_close_needs_no_time(sight: Sight, close_one: Callable[..., None]) -> None:
+    close_one(0)
+    assert "<dt>Equity, USDT</dt>" in render(sight.document())
+
+
+def test_a_first_close_that_never_began_is_late_too(sight: Sight, later: Callable[..., None]) -> None:
+    later(now=FIRST + timedelta(minutes=1))
+    assert "is 60 s old" in finding(sight, "journal")["text"]
+    later(now=FIRST + timedelta(hours=1))
+    assert finding(sight, "journal")["well"] is False
+
+
+def test_a_last_decided_close_of_long_ago_is_shown_too(
+    sight: Sight, close_one: Callable[..., None], journal: Journal
+) -> None:
+    close_one(0)
+    for turn in range(1, 40):
+        close = FIRST + turn * INTERVAL.delta
+        assert journal.claim(close, close)
+        journal.record_decision(close, INPUTS, output(0.1), model_hash="abc", why="up", intents=[], at=close)
+        assert sight.document()["decisions"][0]["close"].startswith(f"{close:%Y-%m-%dT%H}")
+
+
+def test_a_folder_that_was_taken_away_is_said(sight: Sight, tmp_path: Path) -> None:
+    away = tmp_path.rename(tmp_path.with_name("away"))
+    try:
+        assert finding(sight, "disk") == {"name": "disk", "well": False, "text": "it cannot be looked at"}
+    finally:
+        away.rename(tmp_path)
