@@ -140,7 +140,8 @@ class Outbox:
     def waiting(self, now: float) -> list[Entry]:
         """Return what is to be told now, the gravest first, the older of two alike."""
         return sorted(
-            self._entries("WHERE done IS NULL AND due <= ? ORDER BY id", now),
+            # due later than any pause lasts: the clock was set back since
+            self._entries("WHERE done IS NULL AND (due <= ? OR due > ?) ORDER BY id", now, now + LONGEST_PAUSE),
             key=lambda entry: not entry.severity.reaches(Severity.CRITICAL),
         )
 

@@ -81,7 +81,7 @@ class Post:
         self._last = False
         self._box: Outbox | None = None
         self._thread = threading.Thread(target=self._work, name="post", daemon=True)
-        self._pinged = 0.0
+        self._pinged = -math.inf
         self._begun = False
         self._said: dict[int, str | None] = {}
         self._trouble: str | None = None
@@ -214,8 +214,10 @@ class Post:
         entries = box.waiting(now if self._begun and not final else math.inf) if numbers else []
         self._begun = True
         ping = None
-        if self._wishes.ping and now - self._pinged >= self._wishes.ping_every and self._around.well():
-            ping, self._pinged = self._wishes.ping, now
+        # by a clock that nobody sets: one that was set back would keep silent for as long, and call a live daemon dead
+        since = monotonic() - self._pinged
+        if self._wishes.ping and since >= self._wishes.ping_every and self._around.well():
+            ping, self._pinged = self._wishes.ping, monotonic()
         letters = [_of(entry, [n for n in numbers if n not in entry.told]) for entry in entries]
         taken = self._carry(letters, ping=ping, final=final)
         for entry in entries:

@@ -103,3 +103,12 @@ def test_marks_are_kept_and_replaced(path: Path) -> None:
         box.set_mark("m", "1")
         box.set_mark("m", "2")
         assert box.mark("m") == "2"
+
+
+def test_what_was_to_be_told_again_is_not_kept_back_by_a_clock_that_was_set_back(path: Path) -> None:
+    with Outbox.open(path) as box:
+        box.put(alert(), 1e9, repeat=0)
+        (entry,) = box.waiting(1e9)
+        box.tell(entry, [], [1], 1e9)
+        assert box.waiting(1e9) == []
+        assert len(box.waiting(1e9 - 86400)) == 1

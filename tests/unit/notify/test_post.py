@@ -188,3 +188,15 @@ def test_what_is_too_long_for_some_places_is_cut() -> None:
 
 def test_an_alert_without_a_text_is_told_by_its_title() -> None:
     assert letter(1, Severity.INFO, "T", "", [1])["text"] == "T"
+
+
+def test_a_clock_that_is_set_back_silences_no_ping(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hearing() as server:
+        one = post(journal, replace(WISHES, ping=f"http://{server.url}/pong", ping_every=0.1))
+        assert server.came.wait(PATIENCE)
+        monkeypatch.setattr("trader.notify.post.time", lambda: 1e9)
+        server.came.clear()
+        one.look()
+        assert server.came.wait(PATIENCE)
+        one.stop()
+    assert set(server.paths) == {"/pong"}
