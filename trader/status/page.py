@@ -10,6 +10,7 @@ from trader.status import assets
 from trader.status.readable import (
     amount,
     forecast,
+    left_out,
     measured,
     minute,
     only,
@@ -48,6 +49,7 @@ def _environment() -> jinja2.Environment:
         only=only,
         measured=measured,
         forecast=forecast,
+        left_out=left_out,
         target=target,
         position=position,
     )

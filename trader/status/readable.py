@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 _DASH = "–"
+_NAMED = 3
 
 
 def amount(value: str | float | None) -> str:
@@ -69,6 +70,12 @@ def position(values: Mapping[str, str]) -> str:
     if len(values) < 2:
         return quantity(only(values))
     return f"{sum(float(held) != 0 for held in values.values())} held"
+
+
+def left_out(unknown: Mapping[str, str]) -> str:
+    """Write the symbols that a close was decided without, each with its reason; of many the first and a count."""
+    named = "; ".join(f"{symbol}: {why}" for symbol, why in list(unknown.items())[:_NAMED])
+    return named + (f"; and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
 
 
 def _signed(text: str) -> str:

@@ -12,7 +12,7 @@ from trader.cli.table import table
 from trader.journal.journal import Journal
 from trader.status.board import Board, Facts, Instance
 from trader.status.page import render
-from trader.status.readable import forecast, only, position, target
+from trader.status.readable import forecast, left_out, only, position, target
 from trader.status.sight import Sight
 
 NAMES = [f"S{number}USDT" for number in range(8)]
@@ -56,6 +56,7 @@ def test_a_page_of_many_symbols_counts_them_and_adds_up_what_they_are(sight: Sig
     ):
         assert words in page
     assert sight.document()["decisions"][0]["unknown"] == {"LATEUSDT": "its candles have a hole"}
+    assert "<b>left out</b> LATEUSDT: its candles have a hole</td>" in page
     sight.close()
 
 
@@ -87,5 +88,22 @@ def test_one_symbol_is_shown_as_ever(
     close_one(0)
     with_one = Sight(journal.path, instance, Board(facts))
     assert with_one.series()["position"] == [10.0]
-    assert "Position after every close" in render(with_one.document())
+    page = render(with_one.document())
+    assert "Position after every close" in page
+    assert '<td class="words">buy</td>' in page
     with_one.close()
+
+
+def test_an_order_says_of_what_it_is_where_that_is_not_the_only_symbol(
+    close_one: Callable[..., None], journal: Journal, facts: Facts, instance: Instance
+) -> None:
+    close_one(0)
+    for symbols in ((), ("BTCUSDT",), ("ADAUSDT", "BTCUSDT")):
+        shown = Sight(journal.path, replace(instance, symbols=symbols), Board(facts))
+        assert '<td class="words">buy ADAUSDT</td>' in render(shown.document())
+        shown.close()
+
+
+def test_of_many_symbols_that_were_left_out_the_first_are_named() -> None:
+    assert left_out({"A": "no price", "B": "a hole"}) == "A: no price; B: a hole"
+    assert left_out(dict.fromkeys("ABCDE", "a hole")) == "A: a hole; B: a hole; C: a hole; and 2 more"
