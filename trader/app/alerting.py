@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -179,9 +178,7 @@ def _secret_parts(url: str) -> list[str]:
 
 def _last_words(error: BaseException) -> Alert:
     text = redact(f"{type(error).__name__}: {error}")
-    # another reason is other news
-    key = f"ended:{sha256(text.encode()).hexdigest()[:16]}"
-    return Alert(key, Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
+    return Alert.by_text("ended", Severity.CRITICAL, "The daemon has ended", f"{text} What was held is still held.")
 
 
 def _message(wished: Wishes, alert: Alert) -> dict[str, Any]:

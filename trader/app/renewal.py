@@ -1,7 +1,7 @@
 """Take a changed configuration over at a close: a strategy file, a model, limits; written down, never half of it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -117,18 +117,14 @@ class Renewal:
         self._renewed(one, settings)
         self._now = replace(old, settings=settings, loaded=loaded)
         one.log.info("configuration changed", changes=changes)
-        words = "\n".join(f"{name}: {was} -> {now}" for name, (was, now) in changes.items()) or "only comments"
-        self._alerts.hand(Alert("configuration", Severity.INFO, "A new configuration holds", words))
+        self._alerts.hand(taken(changes))
         return Desk(one.loaded.strategy, one.terms, one.cycle, one.control, one.flattener)
 
     def _refuse(self, why: str) -> None:
         """Say once that a change is not taken; it is looked at again at every close until it can be, or is undone."""
         if self._refused != why:
             self._one.log.error("configuration not taken", why=why)
-            text = f"{why} Until then closes are decided as before."
-            self._alerts.hand(
-                Alert("configuration refused", Severity.WARNING, "A new configuration is not taken", text)
-            )
+            self._alerts.hand(not_taken(why))
         self._refused = why
 
     def _guard_expiry(self) -> None:
@@ -148,6 +144,18 @@ class Renewal:
         except ConfigError:
             return (None,)
         return tuple(map(_stamp, (*WATCHED, path, model / CARD_FILE, model / WEIGHTS_FILE)))
+
+
+def taken(changes: Mapping[str, Sequence[Any]]) -> Alert:
+    """Return the alert that a changed configuration holds."""
+    words = "\n".join(f"{name}: {was} -> {now}" for name, (was, now) in changes.items()) or "only comments"
+    return Alert.by_text("configuration", Severity.INFO, "A new configuration holds", words)
+
+
+def not_taken(why: str) -> Alert:
+    """Return the alert that a changed configuration is not taken."""
+    text = f"{why} Until then closes are decided as before."
+    return Alert.by_text("configuration refused", Severity.WARNING, "A new configuration is not taken", text)
 
 
 def _may_change(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
+from typing import Self
 
 
 class Severity(StrEnum):
@@ -33,3 +35,8 @@ class Alert:
     text: str
     once: bool = False
     always: bool = False
+
+    @classmethod
+    def by_text(cls, kind: str, severity: Severity, title: str, text: str) -> Self:
+        """Make one that is the same news only where it says the same."""
+        return cls(f"{kind}:{sha256(text.encode()).hexdigest()[:16]}", severity, title, text)
