@@ -96,7 +96,7 @@ async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dic
             pulse.ready(f"{one.control.state()}: waits for the close at {upcoming:{_MINUTE}}")
 
         def renewed(now: Assembly, asked: Settings) -> None:
-            watch.follow(now)
+            watch.follow(now, asked)
             drift.renew(drift_limits(asked, now.loaded))
 
         patient = patience(settings, one, Notice(one, pulse, watch, alerts), adopt=options.adopt)

@@ -30,6 +30,7 @@ class Watch:
 
     def __init__(self, one: Assembly, settings: Settings) -> None:
         self._one = one
+        self._settings = settings
         self._ready = False
         self._out_since: datetime | None = None
         self._next: datetime | None = None
@@ -45,7 +46,7 @@ class Watch:
             interval=strategy.interval,
             started=datetime.now(UTC),
             model=lambda: self._one.loaded.worth.hash,
-            max_clock_offset=wire_limits(settings, one.loaded).max_clock_offset or _CLOCK_OFFSET,
+            max_clock_offset=lambda: wire_limits(self._settings, self._one.loaded).max_clock_offset or _CLOCK_OFFSET,
         )
         self.board = Board(self._facts())
 
@@ -59,9 +60,9 @@ class Watch:
         self._out_since = since
         self.tell()
 
-    def follow(self, one: Assembly) -> None:
+    def follow(self, one: Assembly, settings: Settings) -> None:
         """Show another configuration of the same instance from now on."""
-        self._one = one
+        self._one, self._settings = one, settings
         self.tell()
 
     def tell(self) -> None:

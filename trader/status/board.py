@@ -15,8 +15,9 @@ STALE = 60.0
 class Instance:
     """What does not change while a daemon runs.
 
-    `started` is this machine's time; `model` tells the hash of the model that decides now; `generated` says that the
-    market is not a real one's, `max_clock_offset` how far this machine's clock may be off when an order opens.
+    `started` is this machine's time; `generated` says that the market is not a real one's. What a new configuration
+    changes is asked each time: `model` tells the hash of the model that decides now, `max_clock_offset` how far this
+    machine's clock may be off when an order opens.
     """
 
     version: str
@@ -28,7 +29,7 @@ class Instance:
     interval: Interval
     started: datetime
     model: Callable[[], str]
-    max_clock_offset: timedelta
+    max_clock_offset: Callable[[], timedelta]
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def lines(
         _closes(newest),
         _line(
             "clock",
-            abs(offset) <= one.max_clock_offset,
+            abs(offset) <= one.max_clock_offset(),
             f"{offset / _MILLISECOND:+.0f} ms to the exchange, known to {facts.clock_error / _MILLISECOND:.0f} ms",
         ),
     ]

@@ -102,7 +102,7 @@ def instance() -> Instance:
         interval=INTERVAL,
         started=datetime.now(UTC),
         model=lambda: "abc",
-        max_clock_offset=timedelta(seconds=1),
+        max_clock_offset=lambda: timedelta(seconds=1),
     )
 
 

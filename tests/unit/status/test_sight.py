@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from trader.domain.decision import State
 from trader.domain.stop import Stop, StopRequest
 from trader.journal.journal import Journal
 from trader.journal.rows import StopIntent
+from trader.status.board import Board, Instance
 from trader.status.page import render
 from trader.status.series import Row, thinned
 from trader.status.sight import Sight
@@ -216,3 +218,12 @@ def test_a_folder_that_was_taken_away_is_said(sight: Sight, tmp_path: Path) -> N
         assert finding(sight, "disk") == {"name": "disk", "well": False, "text": "it cannot be looked at"}
     finally:
         away.rename(tmp_path)
+
+
+def test_a_clock_is_judged_by_the_limit_that_holds_now(journal: Journal, instance: Instance, board: Board) -> None:
+    limits = [timedelta(seconds=1)]
+    shown = Sight(journal.path, replace(instance, max_clock_offset=lambda: limits[0]), board)
+    assert finding(shown, "clock")["well"]
+    limits[0] = timedelta(milliseconds=5)
+    assert not finding(shown, "clock")["well"]
+    shown.close()
