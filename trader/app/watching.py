@@ -45,7 +45,7 @@ class Watch:
             symbols=tuple(strategy.symbols),
             interval=strategy.interval,
             started=datetime.now(UTC),
-            model=lambda: self._one.loaded.worth.hash,
+            worth=lambda: self._one.loaded.worth,
             max_clock_offset=lambda: wire_limits(self._settings, self._one.loaded).max_clock_offset or _CLOCK_OFFSET,
         )
         self.board = Board(self._facts())

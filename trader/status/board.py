@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any, Protocol
 
 from trader.domain.interval import Interval
 
@@ -11,12 +12,46 @@ STALE = 60.0
 """Seconds without a word from the loop after which a daemon is not well."""
 
 
+class Worth(Protocol):
+    """What decides, and the verdict on the very way in which it does: a model's card may hold one for each."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model, or of the rule."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """The identity that an overrule names."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """GO, NO-GO or UNJUDGED."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it is too old; None where it does not age."""
+        ...
+
+    @property
+    def gates(self) -> Mapping[str, Any]:
+        """What was measured and needed, by name."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """What does not change while a daemon runs.
 
     `started` is this machine's time; `generated` says that the market is not a real one's. What a new configuration
-    changes is asked each time: `model` tells the hash of the model that decides now, `max_clock_offset` how far this
+    changes is asked each time: `worth` tells what decides now and its verdict, `max_clock_offset` how far this
     machine's clock may be off when an order opens.
     """
 
@@ -28,7 +63,7 @@ class Instance:
     symbols: tuple[str, ...]
     interval: Interval
     started: datetime
-    model: Callable[[], str]
+    worth: Callable[[], Worth]
     max_clock_offset: Callable[[], timedelta]
 
 

@@ -40,7 +40,6 @@ class Sight:
         self._series = Series(many=len(instance.symbols) != 1)
         self._costs: Costs | None = None
         self._outputs: dict[datetime, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._cards: dict[str, dict[str, Any]] = {}
 
     def close(self) -> None:
         """Close the journal."""
@@ -176,22 +175,15 @@ class Sight:
         }
 
     def _verdict(self) -> dict[str, Any]:
-        """Tell what the model that decides now is worth, as its card says."""
-        model = self.instance.model()
-        if model not in self._cards:
-            stored = self.journal.load_model(model)
-            self._cards = {model: json.loads(stored.card) if stored else {}}
-        card = self._cards[model]
-        gates = card.get("gates", {})
+        """Tell what decides now, and what that is worth."""
+        worth = self.instance.worth()
         return {
-            "model": card.get("name"),
-            "hash": model,
-            "verdict": card.get("verdict", "UNJUDGED"),
-            "reason": card.get("reason"),
-            "expires": card.get("expires"),
-            "gates": {
-                name: {key: gate.get(key) for key in ("value", "needed", "passed")} for name, gate in gates.items()
-            },
+            "model": worth.name,
+            "hash": worth.hash,
+            "verdict": worth.verdict,
+            "reason": worth.reason,
+            "expires": None if worth.expires is None else stamp(worth.expires),
+            "gates": {name: {key: gate.get(key) for key in _GATE} for name, gate in worth.gates.items()},
         }
 
     def _health(self, facts: Facts, verdict: Mapping[str, Any], newest: Sequence[DecisionRecord]) -> dict[str, Any]:

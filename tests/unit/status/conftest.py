@@ -9,6 +9,7 @@ from time import monotonic
 
 import pytest
 
+from trader.app.worth import Worth
 from trader.domain.interval import Interval
 from trader.domain.order import Fill, Order
 from trader.journal.journal import Journal
@@ -18,10 +19,8 @@ from trader.status.sight import Sight
 
 FIRST = datetime(2024, 1, 1, 8, tzinfo=UTC)
 INTERVAL = Interval.parse("16h")
-CARD = (
-    '{"name": "mine", "verdict": "NO-GO", "reason": "Luck <would> do.", "expires": "2124-01-01T00:00:00Z",'
-    ' "gates": {"closes": {"value": 426.0, "needed": "at least 250", "passed": true}}}'
-)
+GATES = {"closes": {"value": 426.0, "needed": "at least 250", "passed": True}}
+WORTH = Worth("mine", "abc", "NO-GO", "Luck <would> do.", datetime(2124, 1, 1, tzinfo=UTC), GATES, "{}")
 INPUTS = '{"book": {"prices": {"ADAUSDT": "0.62"}}, "candles": {}}'
 
 
@@ -38,7 +37,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     binding = Binding("sim", "main", "tape", "mine", dry_run=False)
     with Journal.open(tmp_path / "journal.db", binding, create=True, at=FIRST) as opened:
         opened.put("interval", "16h")
-        opened.save_model("abc", CARD, b"weights")
+        opened.save_model("abc", WORTH.card, b"weights")
         opened.set_baseline(
             wallet=Decimal(10000), equity=Decimal(10000), positions={}, last_trades={}, at=FIRST - timedelta(hours=1)
         )
@@ -101,7 +100,7 @@ def instance() -> Instance:
         symbols=("ADAUSDT",),
         interval=INTERVAL,
         started=datetime.now(UTC),
-        model=lambda: "abc",
+        worth=lambda: WORTH,
         max_clock_offset=lambda: timedelta(seconds=1),
     )
 

@@ -14,7 +14,8 @@ import aiohttp
 import pytest
 import structlog
 
-from tests.unit.status.conftest import FIRST
+from tests.unit.status.conftest import FIRST, WORTH
+from trader.app.worth import Worth
 from trader.domain.decision import State
 from trader.errors import JournalError
 from trader.journal.journal import Journal
@@ -34,9 +35,9 @@ def serve(sight: Sight, instance: Instance, board: Board) -> Iterator[Serve]:
     servers: list[Server] = []
 
     def make(
-        *, port: int = 0, token: str = "", open_sight: Callable[[], Sight] | None = None, model: str = "abc"
+        *, port: int = 0, token: str = "", open_sight: Callable[[], Sight] | None = None, worth: Worth = WORTH
     ) -> Server:
-        shown = replace(instance, model=lambda: model)
+        shown = replace(instance, worth=lambda: worth)
         opener = open_sight or (lambda: Sight(sight.journal.path, shown, board))
         metrics = Exposition("text/plain; version=0.0.4; charset=utf-8", lambda seen: b"up 1\n")
         server = Server("127.0.0.1", port, Guard(token), board, opener, metrics, LOG, patience=0.05)
@@ -237,10 +238,9 @@ async def test_a_secret_at_the_end_of_a_text_takes_no_mark_of_the_json_along(
             assert "the exchange said password=.</p>" in await answer.text()
 
 
-async def test_a_gate_that_measured_no_number_takes_neither_page_nor_json(serve: Serve, journal: Journal) -> None:
-    card = '{"name": "mine", "verdict": "NO-GO", "gates": {"sharpe": {"value": NaN, "needed": "1", "passed": false}}}'
-    journal.save_model("nan", card, b"weights")
-    server = serve(model="nan")
+async def test_a_gate_that_measured_no_number_takes_neither_page_nor_json(serve: Serve) -> None:
+    gates = {"sharpe": {"value": float("nan"), "needed": "1", "passed": False}}
+    server = serve(worth=replace(WORTH, gates=gates))
     async with aiohttp.ClientSession() as session:
         async with session.get(address(server, "/status.json")) as answer:
             assert json.loads(await answer.text())["verdict"]["gates"]["sharpe"]["value"] is None

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.status.conftest import FIRST, INPUTS, INTERVAL, output
+from tests.unit.status.conftest import FIRST, INPUTS, INTERVAL, WORTH, output
 from trader.cli.table import _ROWS
 from trader.domain.decision import State
 from trader.domain.stop import Stop, StopRequest
@@ -226,4 +226,16 @@ def test_a_clock_is_judged_by_the_limit_that_holds_now(journal: Journal, instanc
     assert finding(shown, "clock")["well"]
     limits[0] = timedelta(milliseconds=5)
     assert not finding(shown, "clock")["well"]
+    shown.close()
+
+
+def test_the_verdict_is_of_the_way_it_is_held_and_not_the_first_of_its_card(
+    journal: Journal, instance: Instance, board: Board
+) -> None:
+    card = '{"name": "mine", "verdict": "GO", "reason": "its direction", "evidence": {"proportional": {}}}'
+    journal.save_model("both", card, b"weights")
+    own = replace(WORTH, hash="both", verdict="UNJUDGED", reason="nothing of a position in proportion", card=card)
+    shown = Sight(journal.path, replace(instance, worth=lambda: own), board)
+    told = shown.document()["verdict"]
+    assert (told["verdict"], told["reason"]) == ("UNJUDGED", "nothing of a position in proportion")
     shown.close()
