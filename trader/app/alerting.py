@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from time import time
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -13,7 +14,7 @@ from trader.app.current import home
 from trader.app.pulse import ailment
 from trader.config import Settings
 from trader.domain.wording import stamp
-from trader.errors import ConfigError, JournalLocked
+from trader.errors import ConfigError, JournalError, JournalLocked
 from trader.log import redact, register_secret
 from trader.notify.alert import Alert, Severity
 from trader.notify.outbox import FILE, Outbox
@@ -48,6 +49,7 @@ class Alerting:
 
     def __init__(self, settings: Settings) -> None:
         self._wishes = wishes(settings)
+        self._settings = settings
         self._venue = settings.venue
         self._wanted = bool(self._wishes.urls or self._wishes.ping)
         self._post: Post | None = None
@@ -64,9 +66,25 @@ class Alerting:
         if self._post is not None:
             self._post.stop(last)
         elif last is not None and self._wishes.urls:
-            # nobody can be told, and the error still is the one that ends the daemon
-            with suppress(OSError):
-                carry(_message(self._wishes, last))
+            self._tell_without_post(last)
+
+    def _tell_without_post(self, last: Alert) -> None:
+        """Tell why a start was refused; what an address does not take now is told it by a later start."""
+        said: list[dict[str, Any]] = []
+        # whatever is in the way of it, the error still is the one that ends the daemon
+        with suppress(OSError):
+            said = carry(_message(self._wishes, last))
+        taken = {int(one["address"]) for one in said if one.get("told")}
+        numbers = range(1, len(self._wishes.urls) + 1)
+        # which embedded exchange was meant nobody knows yet
+        if taken.issuperset(numbers) or self._venue == "sim":
+            return
+        folder = home(self._settings)
+        if folder.is_dir():
+            with suppress(JournalError), Outbox.open(folder / FILE) as box:
+                now = time()
+                if box.put(last, now, repeat=self._wishes.repeat):
+                    box.tell(box.newest(1)[0], taken, numbers, now)
 
     def begin(self, one: Assembly, deciding: Callable[[], bool]) -> None:
         """Begin to watch a daemon; `deciding` says from any thread whether a close is under way."""

@@ -1,11 +1,16 @@
 """Who is told, and what of their addresses may be seen."""
 
+from pathlib import Path
+
 import pytest
 
-from trader.app.alerting import Alerting, _last_words, look_at_addresses, wishes
+from tests.unit.notify.servers import hearing
+from trader.app.alerting import Alerting, _last_words, listing, look_at_addresses, wishes
+from trader.app.current import home
 from trader.config import Settings
 from trader.errors import ConfigError, JournalError
 from trader.log import MASK, redact
+from trader.notify.outbox import FILE, Outbox
 
 
 def settings(urls: str, ping: str | None = None) -> Settings:
@@ -51,3 +56,25 @@ def test_the_name_of_a_host_is_public() -> None:
 def test_another_reason_of_an_end_is_other_news_and_the_same_is_not() -> None:
     keys = [_last_words(JournalError(why)).key for why in ("disk full", "disk full", "key refused")]
     assert keys[0] == keys[1] != keys[2]
+
+
+def refused(settings: Settings) -> None:
+    with pytest.raises(JournalError, match="disk full"), Alerting(settings):
+        raise JournalError("disk full")
+
+
+def test_why_a_start_was_refused_waits_for_an_address_that_does_not_take_it(tmp_path: Path) -> None:
+    with hearing() as good, hearing() as bad:
+        bad.status = 503
+        both = f"json://{good.url}/ json://{bad.url}/"
+        asked = Settings(venue="testnet", data_dir=tmp_path, alerts={"urls": both}, _env_file=None)  # type: ignore[arg-type, call-arg]
+        refused(asked)
+        assert good.titles() == bad.titles() == ["trader: The daemon has ended"]
+        assert listing(asked, 5) == []
+        home(asked).mkdir(parents=True)
+        refused(asked)
+        refused(asked)
+    (kept,) = listing(asked, 5)
+    assert (kept["title"], kept["status"], kept["repeats"]) == ("The daemon has ended", "waiting", 1)
+    with Outbox.open(home(asked) / FILE) as box:
+        assert box.newest(1)[0].told == {1}
