@@ -4,15 +4,16 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from trader.domain.decision import State
 from trader.domain.wording import money, stamp
-from trader.journal.rows import DecisionRecord, EquityPoint, OrderRecord
-from trader.journal.totals import Costs, Totals
+from trader.journal.queries import number
+from trader.journal.rows import Baseline, DecisionRecord, EquityPoint, OrderRecord
+from trader.journal.totals import FUNDING, Costs, Totals
 from trader.status.board import Board, Facts, Instance
 from trader.status.health import lines, overdue
 from trader.status.series import Series
@@ -23,6 +24,7 @@ _ORDERS = 20
 _GATE = ("value", "needed", "passed")
 _CENT = Decimal("0.01")
 _RATIO = Decimal("0.000001")
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Sight:
@@ -39,6 +41,7 @@ class Sight:
         self.board = board
         self._series = Series(many=len(instance.symbols) != 1)
         self._costs: Costs | None = None
+        self._before: tuple[datetime, Decimal] | None = None
         self._outputs: dict[datetime, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def close(self) -> None:
@@ -131,7 +134,7 @@ class Sight:
         return found
 
     def _money(self, point: EquityPoint | None) -> dict[str, Any]:
-        """Tell equity, drawdown, and what trading has cost since the journal began."""
+        """Tell equity, drawdown, what trading cost since the journal began, and its profit since the baseline."""
         if self._costs is None or self.journal.oldest_unfinished() is None:
             # in the middle of a close equity is still that of the last one, so its fills are not counted yet either
             self._costs = self.journal.costs(self._costs)
@@ -148,7 +151,7 @@ class Sight:
             else float((1 - point.equity / point.peak).quantize(_RATIO)),
             "since": None if began is None else stamp(began.at),
             "start_equity": None if began is None else money(began.equity),
-            "profit": None if point is None else money(_profit(costs, point)),
+            "profit": None if point is None else money(self._profit(costs, point, began)),
             "realised": money(costs.realised),
             "traded": money(costs.traded.quantize(_CENT)),
             "fees": money(costs.fees),
@@ -157,6 +160,19 @@ class Sight:
             "costs": money(costs.total),
             "fills": costs.fills,
         }
+
+    def _profit(self, costs: Costs, point: EquityPoint, began: Baseline | None) -> Decimal:
+        """Return what trading came to since the baseline, costs and what is not realised yet included, deposits not."""
+        booked = costs.realised - costs.fees + costs.funding
+        if began is None:
+            return booked + point.equity - point.wallet
+        if self._before is None or self._before[0] != began.at:
+            self._before = began.at, _booked_before(self.journal, began)
+        # what a position had gained or lost already when it was accepted is nobody's profit here
+        ended = self.journal.decision(point.close)
+        since = ended is not None and ended.finished_at is not None and ended.finished_at >= began.at
+        moved = point.equity - point.wallet - (began.equity - began.wallet) if since else Decimal(0)
+        return booked - self._before[1] + moved
 
     def _decision(self, record: DecisionRecord) -> dict[str, Any]:
         inputs, output = self._told(record.close)
@@ -255,9 +271,12 @@ def _order(record: OrderRecord) -> dict[str, Any]:
     }
 
 
-def _profit(costs: Costs, point: EquityPoint) -> Decimal:
-    """Return what trading came to after costs, what is not realised yet included; deposits are none of it."""
-    return costs.realised - costs.fees + costs.funding + point.equity - point.wallet
+def _booked_before(journal: Totals, began: Baseline) -> Decimal:
+    """Return what had been realised, paid and received by the time of a baseline."""
+    known = {symbol: number(trade) for symbol, trade in began.last_trades.items()}
+    fills = [one for one in journal.fills() if number(one.trade_id) <= known.get(one.symbol, (0, ""))]
+    paid = [one.amount for one in journal.incomes(until=began.at - _MILLISECOND) if one.kind == FUNDING]
+    return sum((one.realised - one.fee for one in fills), Decimal(0)) + sum(paid, Decimal(0))
 
 
 def _figures(price: Decimal) -> Decimal:

@@ -239,3 +239,29 @@ def test_the_verdict_is_of_the_way_it_is_held_and_not_the_first_of_its_card(
     told = shown.document()["verdict"]
     assert (told["verdict"], told["reason"]) == ("UNJUDGED", "nothing of a position in proportion")
     shown.close()
+
+
+def test_what_a_position_had_gained_before_it_was_accepted_is_no_profit(
+    sight: Sight, close_one: Callable[..., None], journal: Journal
+) -> None:
+    begun = FIRST - timedelta(minutes=1)
+    journal.set_baseline(
+        wallet=Decimal(10000), equity=Decimal(10500), positions={"ADAUSDT": Decimal(7)}, last_trades={}, at=begun
+    )
+    close_one(0, equity="10510")
+    assert sight.document()["money"]["profit"] == "9.5"
+    assert "counts from 2024-01-01 07:59 UTC" in render(sight.document())
+
+
+def test_after_an_account_was_accepted_anew_profit_begins_at_nothing(
+    sight: Sight, close_one: Callable[..., None], journal: Journal
+) -> None:
+    close_one(0, equity="10300")
+    assert sight.document()["money"]["profit"] == "299.5"
+    held, begun = {"ADAUSDT": Decimal(10)}, FIRST + timedelta(hours=1)
+    journal.set_baseline(
+        wallet=Decimal(10000), equity=Decimal(9000), positions=held, last_trades={"ADAUSDT": "0"}, at=begun
+    )
+    assert sight.document()["money"]["profit"] == "0"
+    close_one(1, equity="9010")
+    assert sight.document()["money"]["profit"] == "9.5"
