@@ -167,7 +167,7 @@ class Post:
         """Take what no disk has taken, to be told without having been kept."""
         handed, self._handed = self._handed[:20], self._handed[20:]
         numbers = list(range(1, len(self._wishes.urls) + 1))
-        return [letter(-1, one.severity, one.title, one.text, numbers) for one in handed]
+        return [letter(-1, one.severity, one.title, one.text, numbers) for one in handed if self._wanted(one)]
 
     def _gather(self, box: Outbox) -> None:
         """Put everything into the box that is news."""
@@ -203,8 +203,11 @@ class Post:
             self._put(box, watch.digest(journal, today, self._around.venue_now(), box.undelivered()), now)
 
     def _put(self, box: Outbox, alert: Alert, now: float) -> None:
-        if self._wishes.urls and (alert.always or alert.severity.reaches(self._wishes.level)):
+        if self._wanted(alert):
             box.put(alert, now, repeat=self._wishes.repeat)
+
+    def _wanted(self, alert: Alert) -> bool:
+        return bool(self._wishes.urls) and (alert.always or alert.severity.reaches(self._wishes.level))
 
     def _deliver(self, box: Outbox, *, final: bool) -> None:
         """Have told what waits, and ping where that is due and all is well."""

@@ -200,3 +200,12 @@ def test_a_clock_that_is_set_back_silences_no_ping(journal: Journal, monkeypatch
         assert server.came.wait(PATIENCE)
         one.stop()
     assert set(server.paths) == {"/pong"}
+
+
+def test_what_is_less_grave_than_asked_for_is_not_told_without_a_box_either(journal: Journal) -> None:
+    journal.path.with_name(FILE).mkdir()
+    with hearing() as server:
+        one = post(journal, replace(WISHES, urls=(f"json://{server.url}/",), level=Severity.CRITICAL))
+        one.hand(Alert("a", Severity.WARNING, "small", ""))
+        one.stop(ENDED)
+    assert server.titles() == ["trader: The daemon has ended"]
