@@ -87,7 +87,12 @@ def equity(case: Case) -> Iterator[str]:
 
 
 def book(case: Case) -> Iterator[str]:
-    """A decision is made on what the account was worth and held at one moment: unknown is never taken for nothing."""
+    """A decision is made on what the account was worth and held at one moment: unknown is never taken for nothing.
+
+    What an order did that the exchange hides for a while, and an older journal has forgotten, nobody can know.
+    """
+    if case.put_back_at is not None and any("hidden" in kind for _, kind in case.dealt):
+        return
     decided = {row["close"]: row for row in case.journal["decisions"]}
     for row in case.journal["transcripts"]:
         given = json.loads(zlib.decompress(row["inputs"]))["book"]

@@ -5,7 +5,7 @@ It imports nothing of the product: orders are named again here, candles are buil
 
 import json
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -35,6 +35,11 @@ def _ours(case: Case) -> list[dict[str, Any]]:
     return [row for row in case.orders if not str(row["client_id"]).startswith(FOREIGN)]
 
 
+def _placed(case: Case, row: Mapping[str, Any]) -> int:
+    """Return when what we sent reached the exchange: of an order that a stop became, the stop."""
+    return next((int(one["create_time"]) for one in case.algos if one["order_id"] == row["order_id"]), int(row["time"]))
+
+
 def _names(case: Case) -> Iterator[str]:
     """Every order of ours on the exchange was intended under a name that follows from its purpose."""
     known = {row["client_id"]: row for row in case.journal["orders"]}
@@ -43,7 +48,7 @@ def _names(case: Case) -> Iterator[str]:
             yield f"{row['client_id']} is not the name of {row['leg']}{row['attempt']} at {row['close']}"
     for row in _ours(case):
         intent = known.get(row["client_id"])
-        if row["client_id"] in _unheard(case) or forgotten(case, row["client_id"], row["time"]):
+        if row["client_id"] in _unheard(case) or forgotten(case, row["client_id"], _placed(case, row)):
             continue
         if intent is None:
             yield f"the exchange has {row['client_id']}, which the journal never intended"
@@ -55,12 +60,16 @@ def _one_effect(case: Case) -> Iterator[str]:
     """An order has one effect, however often it was posted, never more than its quantity, and a name of its own."""
     effects: dict[str, list[Decimal]] = defaultdict(list)
     for row in _ours(case):
-        if Decimal(row["executed_qty"]) and not forgotten(case, row["client_id"], row["time"]):
+        if Decimal(row["executed_qty"]) and not forgotten(case, row["client_id"], _placed(case, row)):
             effects[row["client_id"]].append(Decimal(row["executed_qty"]))
-    for kind, rows in (("time", _ours(case)), ("create_time", case.algos)):
-        old = {row["client_id"] for row in rows if forgotten(case, row["client_id"], row[kind])}
-        if again := old.intersection(row["client_id"] for row in rows if row[kind] > (case.put_back_at or 0) + LATE):
-            yield f"{sorted(again)} are the names of two, one of which an older journal has forgotten"
+    back = case.put_back_at or 0
+    old = {one.client_id for one in case.posted if one.at <= back and forgotten(case, one.client_id, one.at)}
+    found = Counter(row["client_id"] for row in (*_ours(case), *case.algos) if row["client_id"] in old)
+    found.subtract(
+        row["client_id"] for row in case.orders if row["order_id"] in {one["order_id"] for one in case.algos}
+    )
+    if again := sorted(name for name, count in found.items() if count > 1):
+        yield f"{again} are the names of two, one of which an older journal has forgotten"
     intended = {row["client_id"]: abs(Decimal(row["quantity"])) for row in case.journal["orders"]}
     for name, filled in effects.items():
         if len(filled) > 1:
@@ -81,7 +90,7 @@ def _planned(case: Case) -> Iterator[str]:
     done: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     leg_of = {row["client_id"]: (row["close"], row["symbol"], row["leg"]) for row in case.journal["orders"]}
     for row in _ours(case):
-        if row["client_id"] in leg_of and not forgotten(case, row["client_id"], row["time"]):
+        if row["client_id"] in leg_of and not forgotten(case, row["client_id"], _placed(case, row)):
             done[leg_of[row["client_id"]]] += Decimal(row["executed_qty"])
     for (close, symbol, leg), quantity in done.items():
         if leg not in "fs" and quantity > legs[close, symbol, leg]:
@@ -101,7 +110,8 @@ def _limit(case: Case) -> Iterator[str]:
         if forgotten(case, name, trade["time"]):
             # nobody knows any more what was seen when it was sent
             continue
-        known = held[symbol] - traded_since(case, symbol, seen_by(case, name), trade["trade_id"])
+        sent = max((one.at for one in case.posted if one.client_id == name), default=0)
+        known = held[symbol] - traded_since(case, symbol, seen_by(case, name, sent), trade["trade_id"])
         notional = min(abs(known), abs(held[symbol])) * Decimal(trade["price"])
         if notional > case.terms.limit:
             yield f"trade {trade['trade_id']} left {held[symbol]} of {symbol}, {notional} USDT"

@@ -25,16 +25,19 @@ def traded_since(case: Case, symbol: str, first: int, before: int, *, stops: boo
 
 
 def forgotten(case: Case, client_id: str, at: int) -> bool:
-    """Whether the journal that was put back tells nothing of an order, and at most of a later one of the same name."""
-    if case.put_back_at is None or at > case.put_back_at + LATE:
+    """Whether the journal that was put back tells nothing of an order, and at most of a later one of the same name.
+
+    What is sent after that, and carried out soon, is not: every post is seen.
+    """
+    back = case.put_back_at
+    if (
+        back is None
+        or at > back + LATE
+        or any(one.client_id == client_id and back < one.at <= at for one in case.posted)
+    ):
         return False
-    kept = (
-        row["intended_at"]
-        for name in ("orders", "stops")
-        for row in case.journal[name]
-        if row["client_id"] == client_id
-    )
-    return min(kept, default=1 << 62) > case.put_back_at
+    rows = (row for table in ("orders", "stops") for row in case.journal[table] if row["client_id"] == client_id)
+    return min((row["intended_at"] for row in rows), default=1 << 62) > back
 
 
 def seen_by(case: Case, client_id: str, at: int = 0) -> int:

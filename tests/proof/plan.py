@@ -4,10 +4,9 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
-from tests.proof.odd import OUTAGES, RESTORES, is_odd, puts_back
+from tests.proof.odd import RESTORES, is_odd, puts_back
 
 ORDER = "POST /fapi/v1/order"
 PLACE = "POST /fapi/v1/algoOrder"
@@ -316,35 +315,6 @@ def legs(trace: Sequence[str]) -> Iterator[Plan]:
         steps = [step for step, one in enumerate(trace) if one == name]
         for number, kind in enumerate(kinds):
             yield Plan({steps[number * _STRIDE % len(steps)]: kind})
-
-
-def before_restores(steps: Sequence[int]) -> Iterator[Plan]:
-    """Give every plan in which somebody asks for something, or trades, a little before an older journal is put back."""
-    for step in steps:
-        for event, later, way in product(("halt", "flatten", "hand:-9947"), (1, 4, 13), ("restored", "rolled")):
-            yield Plan({step: event, step + later: f"{way}:9"})
-
-
-def after_deaths(steps: Sequence[int]) -> Iterator[Plan]:
-    """Give every plan in which somebody trades just after the process died."""
-    for step in steps:
-        for kind, event in product(("die_before", "die_after"), ("hand:9947", "hand:-9947")):
-            yield Plan({step: kind, step + 1: event})
-
-
-def during_outages(steps: Sequence[int]) -> Iterator[Plan]:
-    """Give every plan of an outage of the stop service in which something else happens at a later step."""
-    for step in steps:
-        for mode, (kind, later) in product(OUTAGES[1::9], (("die_before", 5), ("flatten", 17), ("halt", 3), (STOP, 2))):
-            yield Plan({step: mode, step + later: kind})
-
-
-def beside_stops(steps: Sequence[int]) -> Iterator[Plan]:
-    """Give every plan of a stop that triggers a little before or after somebody trades, or takes the key away."""
-    for step in steps:
-        for event, later in product(("hand:37", "hand:9947", "key"), (1, 19)):
-            yield Plan({step: event, step + later: STOP})
-            yield Plan({step: STOP, step + later: event})
 
 
 def near_stops(trace: Sequence[str], events: Sequence[str]) -> Iterator[Plan]:

@@ -7,7 +7,7 @@ import logging
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -276,6 +276,7 @@ def restart_sends_first(right: Any) -> Any:
     """After a restart send what has no end in the journal, instead of looking for it."""
 
     async def carry(self: Router, intent: Any, *, sent_at: datetime | None = None) -> Any:
+        self.began = datetime.min.replace(tzinfo=UTC)
         return await right(self, intent)
 
     return carry

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 from tests.proof.bugs import EVERY, ODD_BUGS, closes_of
 from tests.proof.odd import ASKED, ODD, OUTAGES, RESTORES
+from tests.proof.odd_plans import after_deaths, before_restores, beside_stops, during_outages, forgotten_posts
 from tests.proof.plan import (
     KEPT,
     KNOWN,
     Plan,
-    after_deaths,
     basket,
-    before_restores,
-    beside_stops,
-    during_outages,
     firsts,
     legs,
     near_stops,
@@ -131,9 +128,17 @@ class Search:
         if self.stage.stops:
             # what follows on the two closes is the start after them, which a longer story has elsewhere
             steps = range(trace.index(STARTING) - 3)
-            kinds, closes, more = (*OUTAGES, *RESTORES), 5, [*during_outages(steps), *beside_stops(steps)]
+            kinds, closes, more = (
+                (*OUTAGES, *RESTORES),
+                5,
+                [*during_outages(steps), *beside_stops(steps), *forgotten_posts(trace)],
+            )
         else:
-            kinds, closes, more = (*ASKED, *ODD, *RESTORES), 2, [*before_restores(steps), *after_deaths(steps)]
+            kinds, closes, more = (
+                (*ASKED, *ODD, *RESTORES),
+                2,
+                [*before_restores(steps), *after_deaths(steps), *forgotten_posts(trace)],
+            )
         plans = [Plan({step: kind}) for step in steps for kind in kinds] + more
         return [(plan, closes) for plan in plans[:: _EVERY[self.stage.stops] if short else 1]]
 

@@ -187,7 +187,10 @@ def enter_stage(settings: Settings, loaded: Loaded, journal: Journal, at: dateti
 
 def rewired(one: Assembly, settings: Settings, loaded: Loaded) -> Assembly:
     """Wire an instance anew under another configuration, on the same venue, journal and lock; write nothing down."""
-    return _wire(settings, loaded, one.venue, one.journal, one.lock)
+    anew = _wire(settings, loaded, one.venue, one.journal, one.lock)
+    # the process is the same: no name that it may give is anybody else's
+    anew.recovery.router.began = one.recovery.router.began
+    return anew
 
 
 def take_over(one: Assembly, settings: Settings) -> None:

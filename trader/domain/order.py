@@ -13,6 +13,9 @@ DONE = frozenset({"FILLED", "CANCELED", "EXPIRED", "REJECTED", "EXPIRED_IN_MATCH
 FOLLOW_UP = 1000
 """Added to the attempt of an order for the one order that may follow on it."""
 
+FLATTENING = "f"
+"""The leg of orders that belong to no decision."""
+
 _PLAIN = re.compile(r"[A-Z0-9_]{1,15}")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

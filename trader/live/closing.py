@@ -7,16 +7,13 @@ from decimal import Decimal
 
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
-from trader.domain.order import client_id
+from trader.domain.order import FLATTENING, client_id
 from trader.errors import ConfigError, ExchangeError
 from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent
 from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
-
-FLATTENING = "f"
-"""The leg of orders that belong to no decision."""
 
 
 async def rules_of(gateway: Gateway, symbols: Sequence[str]) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
@@ -80,15 +77,15 @@ class Closer:
         intents: list[Intent] = []
         for symbol, quantity in held.items():
             for leg in closing_legs(symbol, quantity, instruments[symbol], FLATTENING):
-                intents.append(self._intent(symbol, leg.quantity))
+                intents.append(await self._intent(symbol, leg.quantity))
                 self._journal.intend(intents[-1])
         if intents:
             await self._router.carry_all(intents)
 
-    def _intent(self, symbol: str, quantity: Decimal) -> Intent:
+    async def _intent(self, symbol: str, quantity: Decimal) -> Intent:
         now = self._clock.now()
         close = self._interval.floor(now)
-        attempt = self._free_attempt(close, symbol)
+        attempt = await self._free_attempt(close, symbol)
         return Intent(
             client_id=client_id(self._instance, close, symbol, FLATTENING, attempt),
             close=close,
@@ -101,8 +98,11 @@ class Closer:
             not_after=now + self._interval.delta,
         )
 
-    def _free_attempt(self, close: datetime, symbol: str) -> int:
+    async def _free_attempt(self, close: datetime, symbol: str) -> int:
+        """Return the first attempt whose name neither the journal nor, from before this process, the exchange knows."""
         attempt = 0
-        while self._journal.order(client_id(self._instance, close, symbol, FLATTENING, attempt)) is not None:
+        while True:
+            name = client_id(self._instance, close, symbol, FLATTENING, attempt)
+            if self._journal.order(name) is None and await self._router.namesake(symbol, close, name) is None:
+                return attempt
             attempt += 1
-        return attempt

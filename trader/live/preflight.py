@@ -11,12 +11,11 @@ from trader.decide import Strategy
 from trader.domain.account import Account, KeyRights, MarginMode, Setup
 from trader.domain.decision import Margin
 from trader.domain.instrument import Instrument
-from trader.domain.order import Order
+from trader.domain.order import FLATTENING, Order
 from trader.errors import ConfigError, Mismatch, NotPermitted
 from trader.execution.fills import Costs
 from trader.execution.guards import liquidation_distance
 from trader.journal.queries import Reader
-from trader.live.closing import FLATTENING
 
 NO_COSTS = Costs(Decimal(0), Decimal(0), Decimal(0))
 

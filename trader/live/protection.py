@@ -153,10 +153,11 @@ class Protection:
         if why or (before and not self.failed):
             self._tell()
 
-    async def fired(self) -> list[str]:
+    async def fired(self, *, every: bool = False) -> list[str]:
         """Look at every stop that stands; return the symbols of those that closed something the journal does not know.
 
-        A stop that cannot be looked at keeps no order from its end: what it closed is found as a difference.
+        A stop that cannot be looked at keeps no order from its end: what it closed is found as a difference. Where
+        `every` one has to be looked at, it raises ExchangeError.
         """
         if self._stops is None:
             return []
@@ -165,6 +166,8 @@ class Protection:
             try:
                 stop = await self._settle(self._stops, record)
             except ExchangeError as error:
+                if every:
+                    raise
                 self._log.warning("stop not looked at", client_id=record.client_id, why=str(error))
                 continue
             if stop is not None and stop.done:
@@ -249,9 +252,14 @@ class Protection:
 
         One that is returned as done has closed something that the journal does not know.
         """
-        if record.sent_at is None:
-            self._end(record, ABSENT, "it was never posted")
-            return None
+        if (sent_at := record.sent_at) is None:
+            before = self._router.is_from_before(record.intent.close)
+            if not before or await stops.find_stop(record.symbol, record.client_id) is None:
+                self._end(record, ABSENT, "it was never posted")
+                return None
+            # an older journal has only forgotten that it was
+            sent_at = self._clock.now()
+            self._journal.mark_stop_sent(record.client_id, sent_at)
         absences, stop, over = 0, None, None
         for look in range(self._router.timing.looks):
             stop = await stops.find_stop(record.symbol, record.client_id)
@@ -259,7 +267,7 @@ class Protection:
                 # not finding it proves nothing until it can no longer be accepted; one that has rested was
                 if over is None:
                     known = record.exchange_id is not None
-                    over = record.sent_at if known else await self._router.over(record.sent_at)
+                    over = sent_at if known else await self._router.over(sent_at)
                 await self._router.settled(over + self._router.timing.settle)
                 absences += 1
                 if absences == 2:

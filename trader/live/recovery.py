@@ -239,13 +239,13 @@ class Recovery:
         self._protection.tell_unseen(unseen)
         return await self._protection.sweep(orders, adopt=adopt)
 
-    async def take_fired(self) -> None:
+    async def take_fired(self, *, every: bool = False) -> None:
         """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
 
         Raises:
-            ExchangeError: the exchange could not be used.
+            ExchangeError: `every` stop that stands has to be looked at, and one cannot be.
         """
-        await self._take_stopped(await self._protection.fired())
+        await self._take_stopped(await self._protection.fired(every=every))
 
     async def _take_stopped(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import State
-from trader.domain.order import FOLLOW_UP, Order, follow_up_id
+from trader.domain.order import FLATTENING, FOLLOW_UP, Order, follow_up_id
 from trader.errors import ConfigError, Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.execution.guards import Approved, Withheld
 from trader.execution.refusals import Action, action_of
@@ -77,7 +77,7 @@ class Router:
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
-        self._began = clock.now()
+        self.began = clock.now()
         self.timing = timing
         self._gate = gate
         self._log = log
@@ -157,15 +157,9 @@ class Router:
 
     async def _carry(self, intent: Intent, sent_at: datetime | None) -> _End:
         """Return what an intent came to, and the one that follows on it."""
-        if sent_at is not None:
-            order = await self._settle(intent, await self.over(sent_at))
-            if order is not None:
-                return await self._confirm(intent, order)
-        elif (
-            self.is_from_before(intent.close) and await self._gateway.find(intent.symbol, intent.client_id) is not None
-        ):
-            self._end(intent, Outcome.DENIED, "the journal has forgotten an order that has its name")
-            return None, None
+        left = await self._left(intent, sent_at)
+        if left is not None:
+            return left
         answer: Order | ExchangeError | None = None
         for attempt in range(self.timing.sends):
             if attempt > 1 or (attempt and not _at_once(intent, answer)):
@@ -191,15 +185,41 @@ class Router:
 
     def begin(self) -> None:
         """Take now, by a clock that was measured, for the time from which all names are this process's own."""
-        self._began = self._clock.now()
+        self.began = self._clock.now()
 
     def is_from_before(self, close: datetime) -> bool:
-        """Whether somebody may have the names already that follow from a close: it is from before this process.
+        """Whether an earlier process may have used the names that follow from a close.
 
-        An older journal may have been put back, or another in its place. The exchange takes the name of an order that
-        is at its end a second time, and tells of either when asked for it.
+        Its journal may be lost: an older one was put back, or another put in its place. The exchange takes the name of
+        an order that is at its end a second time, and tells of either when asked for it.
         """
-        return close <= self._began
+        return close <= self.began
+
+    async def namesake(self, symbol: str, close: datetime, name: str) -> Order | None:
+        """Return the order that an earlier process gave a name which follows from a close; None where none did."""
+        return await self._gateway.find(symbol, name) if self.is_from_before(close) else None
+
+    async def _namesake(self, intent: Intent) -> Order | None:
+        """Return the order that has the name of an intent already, once what was posted before us can no longer appear.
+
+        What only closes, and belongs to no decision, does not wait for that: it can close nothing twice.
+        """
+        over = self.began + self.timing.settle
+        if intent.leg != FLATTENING and self.is_from_before(intent.close) and self._clock.now() < over:
+            await self.settled(over)
+        return await self.namesake(intent.symbol, intent.close, intent.client_id)
+
+    async def _left(self, intent: Intent, sent_at: datetime | None) -> _End | None:
+        """Return what an earlier process has made of an intent, or of its name; None where there is no such order."""
+        if sent_at is not None:
+            order = await self._settle(intent, await self.over(sent_at))
+        else:
+            order = await self._namesake(intent)
+            # one of the same quantity from after the intent is its own: the journal has only forgotten that it was sent
+            if order is not None and not (order.time > intent.intended_at and order.quantity == intent.quantity):
+                self._end(intent, Outcome.DENIED, "the journal has forgotten an order that has its name")
+                return None, None
+        return None if order is None else await self._confirm(intent, order)
 
     async def _clear(self, intent: Intent) -> Approved | Withheld:
         """Ask the gate, and make durable that the order is posted, before it is.

@@ -170,6 +170,8 @@ class Startup:
     async def _explain(self, account: Account, adopt: bool) -> Account:
         """Return the account once it is what the journal says, or has become its baseline."""
         if not self._journal.has_baseline():
+            if not adopt:
+                require_flat(account)
             account, newest = await self._undisturbed(account)
             if not adopt:
                 require_flat(account)
@@ -189,29 +191,29 @@ class Startup:
         What a stop of ours did before it is written down: once the account is the baseline nothing tells of it.
 
         Raises:
-            ExchangeError: there is no such look.
+            ExchangeError: there is no such look, or a stop cannot be looked at.
         """
         newest = await self._newest(account, {})
         for _ in range(START_LOOKS):
-            before = newest
-            await self._recovery.take_fired()
+            before, held = newest, _quantities(account)
+            await self._recovery.take_fired(every=True)
             account = await self._gateway.account()
             newest = await self._newest(account, before)
-            if newest == before:
+            if newest == before and _quantities(account) == held:
                 return account, newest
         raise ExchangeError("Somebody trades on the account at every look; stop whoever it is, then start again.")
 
     async def _newest(self, account: Account, known: Mapping[str, str]) -> dict[str, str]:
-        """Return the newest trade of each symbol that is traded or held, where it has one; `known` are of before."""
+        """Return the newest trade of each symbol that is traded or held, or was by what the look before told."""
         told = dict(known)
-        for symbol in sorted({*self._strategy.symbols, *account.positions}):
+        for symbol in sorted({*self._strategy.symbols, *account.positions, *known}):
             if fills := await self._gateway.fills(symbol, since=known.get(symbol)):
                 told[symbol] = fills[-1].trade_id
         return told
 
     def _take(self, account: Account, newest: Mapping[str, str]) -> Account:
         """Take the account as it is for the start of the story."""
-        held = {symbol: p.quantity for symbol, p in account.positions.items() if p.quantity}
+        held = _quantities(account)
         self._journal.set_baseline(
             wallet=account.wallet, equity=account.equity, positions=held, last_trades=newest, at=account.time
         )
@@ -262,3 +264,8 @@ class Startup:
         if untold := [symbol for symbol in symbols if symbol not in prices]:
             self._log.warning("mark prices not told", symbols=", ".join(untold))
         return prices
+
+
+def _quantities(account: Account) -> dict[str, Decimal]:
+    """Return what is held, signed, by symbol."""
+    return {symbol: one.quantity for symbol, one in account.positions.items() if one.quantity}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.live.exchange import ADA, REPLIES
 from tests.unit.live.steps import Steps
-from tests.unit.live.world import CLOSE, INTERVAL, World, hook
+from tests.unit.live.world import CLOSE, INTERVAL, SETTLE, World, hook
 from trader.domain.decision import Limits, State
 from trader.errors import JournalError
 from trader.journal.rows import Status
@@ -49,7 +49,7 @@ async def test_a_flatten_between_closes_is_done_at_once(world: World) -> None:
     assert world.exchange.position() == 0
     assert world.state() is State.HALTED
     assert world.journal.pending_requests() == []
-    assert world.exchange.posts[-1][0] == CLOSE
+    assert world.exchange.posts[-1][0] == CLOSE + SETTLE
     world.agree()
 
 
@@ -115,7 +115,7 @@ async def test_a_stop_during_the_orders_of_a_flatten_lets_them_come_to_their_end
     world.clock.patience = 20
     hooks = {("finish", 0): hook(world, "flatten"), ("send", 1): lambda: world.daemon.stop()}
     await world.run(Steps(hooks={**hooks}), poll=0.0)
-    assert world.clock.now() == CLOSE
+    assert world.clock.now() == CLOSE + SETTLE
     assert world.exchange.position() == 0
     assert world.journal.pending_requests() == []
     world.agree()
@@ -123,7 +123,7 @@ async def test_a_stop_during_the_orders_of_a_flatten_lets_them_come_to_their_end
 
 async def test_a_stop_lets_no_more_time_pass(world: World) -> None:
     await world.run(Steps(hooks={("finish", 0): lambda: world.daemon.stop()}))
-    assert world.clock.now() == CLOSE
+    assert world.clock.now() == CLOSE + SETTLE
     assert list(world.statuses()) == [CLOSE]
 
 
@@ -191,7 +191,7 @@ async def test_requests_that_cannot_be_read_end_the_daemon(world: World, monkeyp
     world.clock.patience = 20
     with pytest.raises(JournalError):
         await world.run(Steps(hooks={("finish", 0): break_it}), poll=0.0)
-    assert world.clock.now() == CLOSE
+    assert world.clock.now() == CLOSE + SETTLE
 
 
 async def test_a_resume_asked_for_during_a_close_does_not_lift_the_halt_that_close_comes_to(world: World) -> None:

@@ -35,7 +35,6 @@ async def test_an_opening_is_looked_at_once_more_and_sent(world: World) -> None:
     await world.cycle.run(CLOSE)
     names = world.steps.names
     assert names[names.index("record_decision") + 1 : names.index("send")] == [
-        "find",
         "setup",
         "sync_clock",
         "prices",

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.live.exchange import ADA
-from tests.unit.live.guarded import FIFTH, NEXT, guard, protect, protected, triggers
-from tests.unit.live.steps import Steps
+from tests.unit.live.guarded import FIFTH, NEXT, dies, guard, protect, protected, triggers
+from tests.unit.live.steps import Crash, Steps
 from tests.unit.live.stops import Answer
 from tests.unit.live.world import CLOSE, INSTANCE, World, hook
 from trader.domain.decision import State
@@ -183,6 +183,7 @@ async def test_a_stop_takes_no_name_that_an_older_journal_has_forgotten(guarded:
     guarded.journal.close()
     guarded.path.unlink()
     guarded.boot().begin("10")
+    guarded.router.begin()
     await protect(guarded)
     assert [(one.status, one.why) for one in guarded.journal.stops()] == [
         ("ABSENT", "the journal has forgotten a stop that has its name"),
@@ -190,4 +191,24 @@ async def test_a_stop_takes_no_name_that_an_older_journal_has_forgotten(guarded:
     ]
     (after,) = guarded.stops.waiting()
     assert (before.client_id[-2:], after.client_id[-2:]) == ("s0", "s1")
+    protected(guarded)
+
+
+@pytest.mark.parametrize("posted", [True, False])
+async def test_a_stop_of_which_the_journal_forgot_that_it_was_posted_is_looked_for(
+    posted: bool, guarded: World
+) -> None:
+    guarded.boot().begin("10")
+    guarded.take_steps(Steps(hooks={("mark_stop_sent", 0): dies}))
+    with pytest.raises(Crash):
+        await protect(guarded)
+    (record,) = guarded.journal.standing_stops()
+    if posted:
+        await guarded.stops.place_stop(record.intent.request)
+    guarded.boot()
+    await protect(guarded)
+    (stop,) = guarded.stops.waiting()
+    assert stop.client_id[-2:] == ("s0" if posted else "s1")
+    assert [one.status for one in guarded.journal.stops()] == (["NEW"] if posted else ["ABSENT", "NEW"])
+    assert guarded.state() is State.ACTIVE
     protected(guarded)

@@ -1,6 +1,7 @@
 """A stop of ours that triggers beside what somebody else trades, or while an account is accepted."""
 
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
@@ -8,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.live.exchange import ADA
-from tests.unit.live.guarded import protect, protected, told
+from tests.unit.live.guarded import BTC, guard, protect, protected, told
 from tests.unit.live.steps import Steps
 from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
@@ -137,3 +138,41 @@ async def test_a_stop_whose_order_still_works_is_not_written_down(
     monkeypatch.undo()
     await guarded.recovery.reconcile()
     told(guarded)
+
+
+async def test_an_account_is_not_accepted_while_a_stop_of_it_cannot_be_looked_at(guarded: World) -> None:
+    guarded.boot().begin("10")
+    await protect(guarded)
+    guarded.exchange.trade("3")
+    guarded.boot(Steps(hooks={("find_stop", turn): unreachable for turn in range(60)}))
+    with pytest.raises(ExchangeError, match="out of service"):
+        await guarded.startup.run(adopt=True)
+    assert guarded.journal.baseline().positions == {ADA: Decimal(10)}
+
+
+def unreachable() -> None:
+    raise ExchangeError("out of service")
+
+
+async def test_an_account_is_not_accepted_on_a_look_at_which_a_symbol_had_gone(
+    new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = guard(new_world(symbols=(ADA, BTC)))
+    world.strategy = replace(world.strategy, symbols=(ADA,))
+    world.boot().begin()
+    world.exchange.trade("2", "web_x", BTC)
+    world.boot()
+    look, looked = world.recovery.take_fired, []
+
+    async def closes_then(*, every: bool = False) -> None:
+        await look(every=every)
+        if not looked:
+            world.exchange.trade("-2", "web_y", BTC)
+        looked.append(every)
+
+    monkeypatch.setattr(world.recovery, "take_fired", closes_then)
+    await world.startup.run(adopt=True)
+    assert looked == [True, True]
+    begun = world.journal.baseline()
+    assert begun.positions == world.journal.positions() == {}
+    assert begun.last_trades[BTC] == world.exchange.trades(BTC)[-1].trade_id

@@ -210,7 +210,8 @@ async def test_while_the_exchange_s_time_is_not_known_no_close_is_given_up(world
     await world.run(cycles=1)
     now = world.clock.time = CLOSE + 3 * INTERVAL.delta
     # the start asks once, and then the close
-    world.exchange.faults = {("sync_clock", turn): NotSent("no route") for turn in (4, 5, 6)}
+    asked = world.exchange._turns["sync_clock"]
+    world.exchange.faults = {("sync_clock", asked + turn): NotSent("no route") for turn in (1, 2, 3)}
     await world.run(end=now)
     assert world.log.said("the exchange's time is not known")
     assert list(world.statuses().values()) == [Status.CLOSED, Status.MISSED, Status.MISSED, Status.CLOSED]

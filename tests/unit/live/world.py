@@ -185,7 +185,8 @@ class World:
         assert request.reduce_only or not halted, "opened while halted"
 
     def begin(self, held: str = "0") -> "World":
-        """Take the account, holding something, as the beginning of the story."""
+        """Take the account, holding something, as the beginning of the story, of a process that began long before."""
+        self.router.began = self.clock.now() - INTERVAL.delta
         if Decimal(held):
             self.exchange.trade(held, "before")
         self.journal.set_baseline(
