@@ -15,6 +15,7 @@ from tests.unit.live.world import CLOSE, World
 from trader.domain.account import Income
 from trader.domain.decision import State
 from trader.domain.order import Order
+from trader.domain.stop import Stop
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import Policies
 
@@ -140,18 +141,26 @@ async def test_a_stop_whose_order_still_works_is_not_written_down(
     told(guarded)
 
 
-async def test_an_account_is_not_accepted_while_a_stop_of_it_cannot_be_looked_at(guarded: World) -> None:
+async def test_an_account_is_not_accepted_while_a_stop_of_it_cannot_be_looked_at(
+    guarded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     guarded.boot().begin("10")
     await protect(guarded)
     guarded.exchange.trade("3")
-    guarded.boot(Steps(hooks={("find_stop", turn): unreachable for turn in range(60)}))
+    guarded.boot()
+    look = guarded.recovery.take_fired
+
+    async def unreachable(symbol: str, client_id: str) -> Stop | None:
+        raise ExchangeError("out of service")
+
+    async def in_an_outage(*, every: bool = False) -> None:
+        monkeypatch.setattr(guarded.stops, "find_stop", unreachable)
+        await look(every=every)
+
+    monkeypatch.setattr(guarded.recovery, "take_fired", in_an_outage)
     with pytest.raises(ExchangeError, match="out of service"):
         await guarded.startup.run(adopt=True)
     assert guarded.journal.baseline().positions == {ADA: Decimal(10)}
-
-
-def unreachable() -> None:
-    raise ExchangeError("out of service")
 
 
 async def test_an_account_is_not_accepted_on_a_look_at_which_a_symbol_had_gone(
