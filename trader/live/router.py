@@ -1,6 +1,7 @@
 """Carry one order to a certain end.
 
-The protocol, which had no violation in any plan of faults it was tried on: the intent is durable before it is sent; an
+The protocol, which had no violation in any plan of faults it was tried on: the intent is durable before it is sent;
+where an earlier process may have used its name, that is looked for first, once nothing of it can be under way; an
 answer that proves nothing is settled by looking, never by sending; only an order proven absent twice, after the last
 moment it could still have been accepted, with no new trade and the position unchanged, may be sent again, under the
 same name; a decision that is too old is never sent. On an order that ended short at most one more may follow, under a
