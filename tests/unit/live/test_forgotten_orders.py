@@ -1,4 +1,4 @@
-"""Orders that an earlier process sent, of which the journal knows nothing: an older one was put back, or a tail lost."""
+"""Orders that an earlier process sent and the journal has forgotten: an older one was put back, or a tail lost."""
 
 from datetime import timedelta
 from decimal import Decimal
