@@ -160,7 +160,7 @@ def _nothing_opens_on_top(case: Case) -> Iterator[str]:
             continue
         symbol = one.client_id.split(".")[2]
         known = one.held - traded_since(case, symbol, seen_by(case, one.client_id, one.at), one.trades, stops=True)
-        if known * one.quantity < 0:
+        if known * one.quantity < 0 and one.held * one.quantity < 0:
             yield f"{one.client_id} opened {one.quantity} on top of {one.held}"
 
 
