@@ -36,7 +36,10 @@ class Terms:
 
 @dataclass
 class Case:
-    """One run: rows of both files, and what was seen of each order as it left."""
+    """One run: rows of both files, and what was seen of each order as it left.
+
+    `struck` holds when the exchange did something to an order's request that a plan had asked for.
+    """
 
     orders: list[dict[str, Any]]
     trades: list[dict[str, Any]]
@@ -62,6 +65,7 @@ class Case:
     dealt: Sequence[tuple[str, str]] = ()
     ends: Sequence[str] = ()
     due: Sequence[int] = ()
+    struck: Sequence[int] = ()
     canaries: Sequence[str] = ()
     written: Mapping[str, bytes] = field(default_factory=dict)
     terms: Terms = field(default_factory=lambda: Terms("", 0, 0, {}, Decimal(0)))
@@ -122,6 +126,7 @@ def read(ledger: sqlite3.Connection, journal: Path, **more: Any) -> Case:
         equity_start=Decimal(begun.get("equity", "10000")),
         journal=tables,
         algos=_rows(ledger, "algos"),
+        struck=[row["time"] for row in _rows(ledger, "fault_log") if row["path"] == "POST /fapi/v1/order"],
         **more,
     )
 

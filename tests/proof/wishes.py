@@ -38,12 +38,26 @@ def reduced(case: Case) -> Iterator[str]:
         before_then = 1 + max((line["trade_id"] for line in case.trades if line["time"] <= until), default=0)
         for symbol, quantity, kind, *_ in output["legs"]:
             before, less = Decimal(given["book"]["positions"].get(symbol, 0)), Decimal(quantity)
-            if kind not in ("c", "r"):
+            if kind not in ("c", "r") or _struck_out(case, row["close"], symbol):
                 continue
             now = held.get(symbol, Decimal(0))
             ours = now - traded_since(case, symbol, first, before_then)
             if min((one - before - less) * (1 if before > 0 else -1) for one in (now, ours)) > 0:
                 yield f"the close {row['close']} was to make {before} of {symbol} smaller by {less}, and {now} was held"
+
+
+def _struck_out(case: Case, close: int, symbol: str) -> bool:
+    """Whether an order that reduces was given up because each of its posts was struck."""
+    given_up = (
+        row
+        for row in case.journal["orders"]
+        if (row["close"], row["symbol"], row["outcome"]) == (close, symbol, "absent") and row["leg"] in ("c", "r")
+    )
+    return any(
+        row["sends"] <= sum(row["intended_at"] <= time <= row["settled_at"] for time in case.struck)
+        for row in given_up
+        if row["sends"]
+    )
 
 
 def _no_time(kind: str) -> bool:
