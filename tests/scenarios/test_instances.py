@@ -60,6 +60,7 @@ def test_a_tape_that_does_not_name_its_symbol_can_be_reconciled_and_decided(tmp_
         (("--tape", "BTCUSDT_1h.parquet"), "BTCUSDT"),
         (("--tape", "ADAUSDT_1h.parquet", "--funding", "BTCUSDT_funding.parquet"), "BTCUSDT"),
         (("--tape", "ADAUSDT_1d.parquet"), "finer"),
+        (("--tape", "ADAUSDT_1h.parquet", "--funding", "early.parquet"), "reach over the closes"),
     ],
 )
 def test_run_and_backtest_refuse_the_same_flags(
@@ -70,6 +71,7 @@ def test_run_and_backtest_refuse_the_same_flags(
     for name in ("ADAUSDT", "BTCUSDT"):
         candles[:4000].write_parquet(tmp_path / f"{name}_1h.parquet")
         funding[:400].write_parquet(tmp_path / f"{name}_funding.parquet")
+    funding[:100].write_parquet(tmp_path / "early.parquet")
     candles[:4800:24].write_parquet(tmp_path / "ADAUSDT_1d.parquet")
     refused(home, 78, said, *command, "--cycles", "2", *flags)
     assert not list(home.data.glob("sim/*/ledger.db"))

@@ -21,7 +21,7 @@ from trader.app.strategies import (
     max_outage,
     wire_limits,
 )
-from trader.app.tapes import TapeChoice, read_tape
+from trader.app.tapes import TapeChoice, read_tape, require_paid
 from trader.app.venues import Venue, open_venue
 from trader.app.worth import Worth
 from trader.config import Settings
@@ -77,7 +77,7 @@ class Assembly:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, tape: TapeChoice, speed: float | None, *, closing: bool = False
+    settings: Settings, tape: TapeChoice, speed: float | None, *, cycles: int | None = None, closing: bool = False
 ) -> AsyncIterator[Assembly]:
     """Open and wire one instance, and release everything at the end; no model is too bad to close what is held.
 
@@ -89,7 +89,7 @@ async def assembled(
         permit(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
-        tape = _checked(tape, loaded.strategy)
+        tape = _checked(tape, loaded.strategy, cycles, closing)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
         require_space(home)
@@ -108,7 +108,7 @@ async def assembled(
         yield _wire(settings, loaded, venue, journal, lock)
 
 
-def _checked(tape: TapeChoice, strategy: Strategy) -> TapeChoice:
+def _checked(tape: TapeChoice, strategy: Strategy, cycles: int | None, closing: bool) -> TapeChoice:
     """Read a tape before the exchange does, which refuses less than a backtest; a portfolio begins as a backtest does.
 
     Raises:
@@ -117,6 +117,8 @@ def _checked(tape: TapeChoice, strategy: Strategy) -> TapeChoice:
     """
     read = read_tape(tape, strategy.interval)
     if not isinstance(strategy, CarryStrategy):
+        if read is not None and not closing:
+            require_paid(*read, tape, cycles, strategy.interval)
         return tape
     if read is None:
         raise ConfigError("A portfolio is played on candles of many symbols; give a file with --tape.")

@@ -12,7 +12,7 @@ from trader.app.portfolios import play_portfolio, portfolio_text
 from trader.app.results import Trade, document
 from trader.app.stored import Stored, tape_of, unstored
 from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay
-from trader.app.tapes import GENERATED, TapeChoice, read_tape
+from trader.app.tapes import GENERATED, TapeChoice, read_tape, require_paid
 from trader.config import Settings
 from trader.domain.order import Fill
 from trader.execution.fills import Costs
@@ -82,6 +82,8 @@ def _play(settings: Settings, loaded: Loaded, choice: TapeChoice, cycles: int | 
     symbol = strategy.symbols[0]
     candles, funding = read_tape(replace(choice, symbol=symbol), strategy.interval) or _generated(symbol)
     instruments, begins = instruments_of(choice, symbol)
+    if choice.candles is not None:
+        require_paid(candles, funding, choice, cycles, strategy.interval)
     money = settings.sim
     terms = Terms(
         equity=money.equity,

@@ -12,9 +12,12 @@ from trader.app.settings import load_settings
 from trader.config import Settings
 from trader.domain.interval import Interval
 from trader.errors import ConfigError, DataError
+from trader.exchange.clock import from_milliseconds, milliseconds
 from trader.market.candles import spacing
+from trader.market.funding import require_funding
 from trader.research.dataset import read_candles, read_funding
 from trader.sim.generated import MARKETS, SYMBOL
+from trader.sim.tape import warm_begin
 
 GENERATED = "generated"
 
@@ -91,6 +94,26 @@ def read_tape(choice: TapeChoice, interval: Interval) -> tuple[pl.DataFrame, pl.
             f"strategy's {interval}; give candles of {interval.native} or finer."
         )
     return candles, None if choice.funding is None else read_funding(choice.funding, choice.symbol)
+
+
+def require_paid(
+    candles: pl.DataFrame, funding: pl.DataFrame | None, choice: TapeChoice, cycles: int | None, interval: Interval
+) -> None:
+    """Refuse funding that does not reach over what is played of one symbol: what is missing would be booked as nothing.
+
+    `cycles` bounds what is played from the choice's start, or from where an exchange on these candles begins; None: to
+    their end.
+
+    Raises:
+        DataError: it begins too late, ends too early, or has a hole.
+    """
+    if funding is None:
+        return
+    first, last = candles["open_time"].to_list()[0], candles["close_time"].to_list()[-1]
+    begin = warm_begin(milliseconds(first), milliseconds(last), spacing(candles).milliseconds)
+    since = choice.start or from_milliseconds(begin)
+    ends = [last, choice.end, None if cycles is None else since + (cycles + 1) * interval.delta]
+    require_funding(funding, candles["symbol"][0], since, min(end for end in ends if end is not None))
 
 
 def _require_generated(symbol: str | None, interval: Interval) -> None:

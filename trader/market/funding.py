@@ -1,5 +1,8 @@
 """Funding payments as files carry them, and what they come to candle by candle."""
 
+from datetime import datetime, timedelta
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -41,6 +44,30 @@ def on_the_minute(funding: pl.DataFrame) -> pl.DataFrame:
     position until 08:00, and not who holds it after the decision of that close.
     """
     return funding.with_columns(pl.col("funding_time").dt.truncate("1m"))
+
+
+_SILENCE = timedelta(days=1)  # the longest an exchange goes without funding, and more
+
+
+def require_funding(funding: pl.DataFrame, symbol: str, first: datetime, last: datetime) -> None:
+    """Refuse funding that does not reach over a window: a cost that is missing is not a cost of zero.
+
+    Raises:
+        DataError: the file begins too late, ends too early, or has a hole.
+    """
+    stamps = funding.filter(pl.col("symbol") == symbol)["funding_time"].sort().to_list()
+    if not stamps or stamps[0] > first + _SILENCE or stamps[-1] < last - _SILENCE:
+        span = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}" if stamps else "none"
+        raise DataError(
+            f"The funding of {symbol} ({span}) does not reach over the closes of {first:%Y-%m-%d} to "
+            f"{last:%Y-%m-%d}; fetch all of it, begin and end where it does, or leave it out and be told so."
+        )
+    for before, after in pairwise(stamps):
+        if after - before > _SILENCE and after > first and before < last:
+            raise DataError(
+                f"The funding of {symbol} has nothing between {before:%Y-%m-%dT%H:%MZ} and {after:%Y-%m-%dT%H:%MZ}; "
+                "fetch all of it, begin and end where it does, or leave it out and be told so."
+            )
 
 
 _HOUR = 60 * 60_000

@@ -20,12 +20,11 @@ from trader.sim.faults import check_entry
 from trader.sim.instruments import Listing, default_listing, read_listing
 from trader.sim.ledger import Ledger, State
 from trader.sim.records import Terms
-from trader.sim.tape import DAY, Tape, instant, load_tape
+from trader.sim.tape import Tape, instant, load_tape, warm_begin
 from trader.sim.wire import Keys
 
 LEDGER = "ledger.db"
 MONEY = ("equity", "fee", "slippage", "spread")
-_WARM_UP = 90 * DAY
 _PATIENCE = 2.0  # seconds for a predecessor whose client has just been killed to see that and end
 
 
@@ -138,8 +137,7 @@ def default_begin(tape: Tape, end: int) -> int:
     """Say when a new exchange begins that was not told: after a warm-up, or at the generated market's own start."""
     if tape.generated:
         return min(generated.START, end - tape.spacing)
-    middle = tape.start + (end - tape.start) // 2 // tape.spacing * tape.spacing
-    return min(tape.start + _WARM_UP, middle)
+    return warm_begin(tape.start, end, tape.spacing)
 
 
 def _end(options: Options, tape: Tape) -> int:

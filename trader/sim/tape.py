@@ -21,6 +21,7 @@ MINUTE = 60_000
 # Prices and rates are stated in eight decimals; what a file has beyond them is the noise of some arithmetic.
 STATED = 8
 DAY = 86_400_000
+_WARM_UP = 90 * DAY
 _SYMBOL = re.compile(r"^([A-Z0-9]{1,20}USDT)(?![A-Z0-9])")
 _NAME = re.compile(r"^[A-Z0-9]{3,30}$")
 
@@ -88,6 +89,11 @@ class Tape:
     def end(self) -> int:
         """Give the end of the last bar of any symbol."""
         return max(series.end for series in self.series.values())
+
+
+def warm_begin(start: int, end: int, spacing: int) -> int:
+    """Give when an exchange begins on bars between two instants, so that what trades there has a history: all in ms."""
+    return min(start + _WARM_UP, start + (end - start) // 2 // spacing * spacing)
 
 
 def instant(millis: int) -> str:

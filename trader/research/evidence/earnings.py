@@ -2,22 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from trader.domain.interval import Interval
-from trader.errors import DataError
 from trader.execution.fills import Costs
 from trader.forecast.features import log_returns
 from trader.research.evidence.sharpe import sharpe
 
 Array = NDArray[np.float64]
-
-_SILENCE = timedelta(days=1)  # the longest an exchange goes without funding, and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +96,6 @@ def annual(returns: Array, interval: Interval) -> float | None:
 def simple_rules(rows: int) -> Mapping[str, Array]:
     """Return the sides of the rules that need no forecast."""
     return {"cash": np.zeros(rows), "always_long": np.ones(rows), "always_short": -np.ones(rows)}
-
-
-def require_funding(funding: pl.DataFrame, symbol: str, first: datetime, last: datetime) -> None:
-    """Refuse funding that does not reach over a window: a cost that is missing is not a cost of zero.
-
-    Raises:
-        DataError: the file begins too late, ends too early, or has a hole.
-    """
-    stamps = funding.filter(pl.col("symbol") == symbol)["funding_time"].sort().to_list()
-    if not stamps or stamps[0] > first + _SILENCE or stamps[-1] < last - _SILENCE:
-        span = f"{stamps[0]:%Y-%m-%d} to {stamps[-1]:%Y-%m-%d}" if stamps else "none"
-        raise DataError(
-            f"The funding of {symbol} ({span}) does not reach over the closes that are judged ({first:%Y-%m-%d} to "
-            f"{last:%Y-%m-%d}); fetch all of it, or leave it out and be told so."
-        )
-    for before, after in pairwise(stamps):
-        if after - before > _SILENCE and after > first and before < last:
-            raise DataError(
-                f"The funding of {symbol} has nothing between {before:%Y-%m-%dT%H:%MZ} and {after:%Y-%m-%dT%H:%MZ}; "
-                "fetch all of it, or leave it out and be told so."
-            )
 
 
 def _summed(closes: pl.Series, interval: Interval, funding: pl.DataFrame, symbol: str) -> Array:

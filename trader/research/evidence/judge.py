@@ -14,10 +14,11 @@ from trader.forecast.artifact import Model
 from trader.forecast.card import Construction, Training
 from trader.forecast.linear import LinearForecaster
 from trader.market.candles import spacing
+from trader.market.funding import require_funding
 from trader.market.resample import resample
 from trader.research.dataset import data_hash, supervised
 from trader.research.evidence.causality import Forecaster, examine
-from trader.research.evidence.earnings import Array, Candles, held, per_side, require_funding
+from trader.research.evidence.earnings import Array, Candles, held, per_side
 from trader.research.evidence.folds import WalkForward, walk_after_costs
 from trader.research.evidence.refits import Walks, walk_recurrent
 from trader.research.evidence.sharpe import sharpe
