@@ -77,15 +77,17 @@ def load_strategy(settings: Settings) -> Loaded:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The strategy file {path} cannot be read ({error}); check its path and rights.") from error
+    cost = per_side(costs_of(settings))
     if kind_of(text) == "carry":
         file = PortfolioFile.parse(text, str(path))
         found = compose_portfolio(text, file)
-        judged = verdicts(settings).of(file, compositions.carry(file).forecaster, per_side(costs_of(settings)))
+        judged = verdicts(settings).of(file, compositions.carry(file).forecaster, cost)
         worth = of_rule(file.name, found.hash, judged)
         return replace(found, worth=worth, card=worth.card.encode())
     one = StrategyFile.parse(text, str(path))
     card, weights = read_model(places.model_path(one.model, path.parent))
-    return compose(text, one, card, weights)
+    found = compose(text, one, card, weights)
+    return replace(found, worth=found.worth.expecting(cost))
 
 
 def first_close(candles: pl.DataFrame, strategy: CarryStrategy) -> datetime:

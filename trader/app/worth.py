@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ class Worth:
 
     `hash` is the identity that an overrule names: of card and weights, or of the strategy file where nothing was
     fitted. `expires` is None for what does not age. `gates` say what was measured and needed, by name. `card` is what
-    a journal keeps of it, as JSON text.
+    a journal keeps of it, as JSON text. `per_side` is what trading one unit of notional cost where it was judged.
     """
 
     name: str
@@ -36,6 +36,17 @@ class Worth:
     expires: datetime | None
     gates: Mapping[str, Any] = field(repr=False)
     card: str = field(repr=False)
+    per_side: float = 0.0
+
+    def expecting(self, cost: float) -> "Worth":
+        """Return what is left of it where trading one unit of notional costs so much: a GO at lower costs is none."""
+        if self.verdict != "GO" or self.per_side >= cost * (1 - _SAME):
+            return self
+        reason = (
+            f"it was judged at costs of {self.per_side:.4%} a side, and {cost:.4%} are expected; train it again at "
+            "these costs, or set those that you pay"
+        )
+        return replace(self, verdict="UNJUDGED", reason=reason)
 
     def expired(self, at: datetime) -> bool:
         """Whether it is too old at that instant."""
@@ -50,7 +61,11 @@ def of_model(model: Model, policy: Literal["sign", "proportional"]) -> Worth:
         beside = (told["evidence"] or {}).get("proportional", {})
         found = beside if "verdict" in beside else {"verdict": "UNJUDGED", "reason": _UNWEIGHED, "gates": {}}
     verdict, reason, gates = (found[name] for name in ("verdict", "reason", "gates"))
-    return Worth(model.name, model.hash, verdict, reason, model.card.expires, gates, model.card.to_bytes().decode())
+    costs = (told["evidence"] or {}).get("costs", {})
+    card = model.card.to_bytes().decode()
+    return Worth(
+        model.name, model.hash, verdict, reason, model.card.expires, gates, card, float(costs.get("per_side", 0.0))
+    )
 
 
 def of_rule(name: str, identity: str, judged: Mapping[str, Any] | None = None) -> Worth:

@@ -80,6 +80,32 @@ def test_live_money_refuses_any_other_verdict_unless_the_very_model_is_named(ver
         permit(settings(**LIVE, overrule=old.model.hash), old)
 
 
+@pytest.mark.parametrize(
+    ("judged_at", "fee", "verdict"),
+    [(0.0007, "0.0005", "GO"), (0.0007, "0.0002", "GO"), (0.0007, "0.0006", "UNJUDGED"), (None, "0.0005", "UNJUDGED")],
+)
+def test_a_model_that_was_judged_at_lower_costs_than_are_expected_is_no_go(
+    judged_at: float | None, fee: str, verdict: str, tmp_path: Path
+) -> None:
+    """Who asks what a model earned without fees does not let it trade where there are some."""
+    made = loaded("GO").model
+    assert made is not None
+    evidence = {} if judged_at is None else {"costs": {"per_side": judged_at}}
+    card, weights = dump(replace(made, card=made.card.model_copy(update={"evidence": evidence})))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "card.json").write_bytes(card)
+    (folder / "weights.safetensors").write_bytes(weights)
+    (tmp_path / "mine.toml").write_text(STRATEGY)
+    found = load_strategy(settings(strategy=str(tmp_path / "mine.toml"), data_dir=tmp_path, sim={"fee": Decimal(fee)}))
+    assert found.worth.verdict == verdict
+    if verdict == "GO":
+        permit(settings(**LIVE), found)
+    else:
+        with pytest.raises(NotPermitted, match=r"a side, and 0.0[78]00% are expected; train it again"):
+            permit(settings(**LIVE), found)
+
+
 def test_a_dry_run_on_live_sends_nothing_and_needs_no_verdict() -> None:
     permit(settings(**LIVE, dry_run=True), loaded("NO-GO"))
     with pytest.raises(ModelError, match="has expired"):
