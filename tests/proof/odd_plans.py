@@ -6,6 +6,10 @@ from itertools import product
 from tests.proof.odd import OUTAGES
 from tests.proof.plan import ORDER, PLACE, STOP, Plan, kinds_of
 
+MEANWHILE = ("hand:37", "hand:-9947", "hand_rest:37", "adl", "liquidate", "deposit:1900", "halt", "flatten",
+             "leverage:5", "clock:5", "suspend:7000", "rolled:1", "rolled:2")  # fmt: skip
+"""What happens while an account is accepted, beside what can go wrong with each step of it."""
+
 
 def before_restores(steps: Sequence[int]) -> Iterator[Plan]:
     """Give every plan in which somebody asks for something, or trades, a little before an older journal is put back."""
@@ -33,6 +37,20 @@ def after_deaths(steps: Sequence[int]) -> Iterator[Plan]:
     for step in steps:
         for kind, event in product(("die_before", "die_after"), ("hand:9947", "hand:-9947")):
             yield Plan({step: kind, step + 1: event})
+
+
+def while_accepted(event: Plan, starts: Sequence[int], trace: Sequence[str], *, stops: bool) -> Iterator[Plan]:
+    """Give every plan of one thing more in the start that a person asks for to accept what somebody traded.
+
+    Args:
+        event: what there is to accept.
+        starts: the steps at which the lives begin that follow on it; the last is the one that accepts.
+        trace: all steps.
+        stops: whether a position has a stop, which may trigger.
+    """
+    for step in range(starts[-1], len(trace)):
+        for kind in (*kinds_of(trace[step]), *MEANWHILE, *((STOP, *OUTAGES[::3]) if stops else ())):
+            yield Plan({**event.faults, step: kind})
 
 
 def during_outages(steps: Sequence[int]) -> Iterator[Plan]:

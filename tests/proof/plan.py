@@ -255,6 +255,10 @@ class Dealer:
             self.dealt[step] = kind
         return kind
 
+    def waits(self, step: int) -> bool:
+        """Whether a fault is planned for that step or a later one; nothing is planned where it is drawn."""
+        return self._dice is None and any(at >= step for at in self._faults)
+
     def _set_up(self) -> str | None:
         assert self._dice is not None
         return self._dice.choice(SKEWS) if self._dice.random() < 0.05 else None

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 from tests.proof.bugs import EVERY, ODD_BUGS, closes_of
 from tests.proof.odd import ASKED, ODD, OUTAGES, RESTORES
-from tests.proof.odd_plans import after_deaths, before_restores, beside_stops, during_outages, forgotten_posts
+from tests.proof.odd_plans import (
+    after_deaths,
+    before_restores,
+    beside_stops,
+    during_outages,
+    forgotten_posts,
+    while_accepted,
+)
 from tests.proof.plan import (
     KEPT,
     KNOWN,
@@ -27,6 +34,9 @@ from tests.proof.world import Told, World, beginning
 
 _EVERY = {False: 53, True: 67}
 """Of how many odd plans the short form has one, without and with stops; neither divides the kinds, so all are met."""
+
+_TRADED = 9
+"""The step of a close at which somebody trades what is accepted later."""
 
 STARTING = "GET /fapi/v1/feeBurn"
 """What only a start asks, as its fourth step."""
@@ -139,8 +149,14 @@ class Search:
                 2,
                 [*before_restores(steps), *after_deaths(steps), *forgotten_posts(trace)],
             )
-        plans = [Plan({step: kind}) for step in steps for kind in kinds] + more
-        return [(plan, closes) for plan in plans[:: _EVERY[self.stage.stops] if short else 1]]
+        plans = [(plan, closes) for plan in [*(Plan({step: kind}) for step in steps for kind in kinds), *more]]
+        return [*plans, *self._accepting()][:: _EVERY[self.stage.stops] if short else 1]
+
+    def _accepting(self) -> Iterator[tuple[Plan, int]]:
+        """Give the plans in which a start is disturbed that accepts what somebody traded."""
+        for event in (Plan({_TRADED: "hand:9947"}), Plan({_TRADED: "hand:-9947"})):
+            told = self.run(event, 2)
+            yield from ((plan, 2) for plan in while_accepted(event, told.starts, told.trace, stops=self.stage.stops))
 
     def kept(self) -> list[tuple[Plan, int]]:
         """Give the plans that once broke a promise, with their closes."""

@@ -70,13 +70,14 @@ class Posted:
 
 @dataclass
 class Told:
-    """What came of a plan."""
+    """What came of a plan; `starts` are the steps at which its lives began."""
 
     violations: list[str]
     trace: list[str]
     dealt: dict[int, str]
     ends: list[str]
     output: str
+    starts: list[int]
 
 
 class Started:
@@ -98,6 +99,7 @@ class World:
         self.raised: list[str] = []
         self.looks: list[tuple[int, int]] = []
         self.lives: list[int] = []
+        self.starts: list[int] = []
         self.put_back_at: int | None = None
         self.by_command = False
         self.internal: str | None = None
@@ -188,7 +190,8 @@ class World:
     # --- lives -------------------------------------------------------------------------------------------------------
 
     def run(self, closes: int, *, running: bool = True, audit: bool = True) -> "World":
-        """Live through so many closes, start again after every end, and once more undisturbed.
+        """Live through so many closes, start again after every end and as long as a planned fault is to come, and once
+        more undisturbed.
 
         Args:
             closes: how many, after the one everything begins behind.
@@ -198,9 +201,10 @@ class World:
         self.due = market.closes(closes + 1)
         running = running and BOOT not in self.dealer.dealt
         for _ in range(LIVES):
-            self.live(closes + 1, running=running)
+            if not (self.ends and self._waits() and self._do_as_told(closes + 1)):
+                self.live(closes + 1, running=running)
             running = False
-            if self.ends[-1] == "done" or self._gives_up():
+            if (self.ends[-1] == "done" and not self._waits()) or self._gives_up():
                 break
             self.time.suspend(self.pause)
         if audit or len(self.ends) > 1 or self.dealer.dealt:
@@ -216,6 +220,10 @@ class World:
         if self._restricted() and self.ends[-1] == "done" and not self._outside_kinds():
             self._resume(closes + 2)
         return self
+
+    def _waits(self) -> bool:
+        """Whether a fault is planned for a step that is still to come."""
+        return self.dealer.waits(len(self.trace))
 
     def _do_as_told(self, closes: int) -> bool:
         """Do what an end names as its remedy, and start again; False where it names none that there is."""
@@ -259,6 +267,7 @@ class World:
         self.dead = False
         self.pause = SHORT_PAUSE
         self.lives.append(self.time.now())
+        self.starts.append(len(self.trace))
         end = "done"
         try:
             self.loop.run_until_complete(self._daemon(closes, running, adopt))
@@ -358,7 +367,7 @@ class World:
             found.append(f"internal: {self.internal}")
         if outside <= {STOP} and self.ends[-1] != "done":
             found.append(f"stuck: nobody outside did anything, and a person is needed: {self.ends[-1]}")
-        return Told(found, self.trace, self.dealer.dealt, self.ends, output)
+        return Told(found, self.trace, self.dealer.dealt, self.ends, output, self.starts)
 
 
 def beginning(stage: Stage) -> Snapshot:
