@@ -174,6 +174,7 @@ KNOWN: dict[str, tuple[tuple[Where, str], ...]] = {
     "resume_overheard": ((Where(ORDER, 1), "code:-4061"),),
     "client_heard_at_debug": (),
     "one_leg_stops_all": ((Where(ORDER, 3), "code:-4131"),),
+    "unsent_settled_first": ((Where("GET /fapi/v1/premiumIndex", 14), "status:418"),),
     "stop_placed_blindly": ((Where(PLACE, 0), "lose_answer"),),
     "stop_taken_for_a_person_s": ((Where(ORDER, 0, -3), STOP),),
     "stop_shrugged_off": ((Where(ORDER, 0, -3), STOP),),

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.proof.planting import Bug, bug
 from trader.journal.rows import Intent
+from trader.live.recovery import Recovery
 from trader.live.router import Router
 
 
@@ -25,4 +26,19 @@ def one_leg_stops_all(right: Any) -> Any:
     return carry
 
 
-BASKET_BUGS: dict[str, Bug] = {plant.__name__: plant for plant in (one_leg_stops_all,)}
+@bug(Recovery, "settle_open")
+def unsent_settled_first(right: Any) -> Any:
+    """Settle orders in the order they were decided in, whatever has been sent already."""
+
+    async def settle_open(self: Recovery, *, give_up: bool = False) -> int:
+        left = self._journal.open_intents()
+        for order in sorted(left, key=lambda one: not one.intent.reduce_only):
+            if order.sent_at is None:
+                await self.reconcile()
+            await self.router.carry(order.intent, sent_at=order.sent_at)
+        return len(left)
+
+    return settle_open
+
+
+BASKET_BUGS: dict[str, Bug] = {plant.__name__: plant for plant in (one_leg_stops_all, unsent_settled_first)}

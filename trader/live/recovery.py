@@ -38,13 +38,11 @@ _OVERLAP = timedelta(minutes=1)
 _A_DAY = timedelta(days=1)
 _HALT = Policies()
 _STOP_LOOKS = 4
-# bookings are told up to half a minute late, and an account may lag as long behind its orders
-_LOOKS = 7
+_LOOKS = 7  # bookings are told up to half a minute late, and an account may lag as long behind its orders
 START_LOOKS = 8
 """How often a start looks, which ends a daemon for good where it refuses: for a minute."""
 _PAUSE = timedelta(milliseconds=500)
-# how many trades are looked through again for one among them that is not known, before all are: one page holds them
-_BACK = 500
+_BACK = 500  # trades that are looked through again for one that is not known, before all are: one page
 
 
 class Recovery:
@@ -86,7 +84,8 @@ class Recovery:
     async def settle_open(self, *, give_up: bool = False) -> int:
         """Carry every intent that is not at its end, and return how many there were.
 
-        The oldest close comes first, and of one close what reduces before what opens.
+        What may have been sent comes first, because its trades have to be known before anything else is sent; then the
+        oldest close, and of one close what reduces before what opens.
 
         Args:
             give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
@@ -99,7 +98,8 @@ class Recovery:
         if open_orders:
             # an order that is not found is proven absent by trades, so those of a stop have to be known first
             await self.take_fired()
-        for order in sorted(open_orders, key=lambda order: (order.intent.close, not order.intent.reduce_only)):
+        open_orders.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
+        for order in open_orders:
             name = order.intent.client_id
             self._log.warning("settling an open order", client_id=name, sends=order.sends)
             try:
