@@ -239,7 +239,7 @@ def admit(
 
     Args:
         order: what would be posted.
-        kind: the letter of its leg; `o` is withheld while the close before it left something.
+        kind: the letter of its leg; what opens is withheld while something is held that it was not decided on.
         not_after: the last moment its decision is young enough.
         moment: what holds now.
         limits: what is allowed at the wire.
@@ -257,6 +257,8 @@ def _untimely(order: OrderRequest, kind: str, not_after: datetime, moment: Momen
         return Withheld("age", "the decision is too old to be sent")
     if kind == "o" and moment.left:
         return Withheld("closing", f"the closing leg left {moment.left}: nothing is opened on top of it")
+    if not order.reduce_only and moment.left:
+        return Withheld("moved", f"{moment.left:+f} came to what it was decided to add to: the next close decides anew")
     return None
 
 

@@ -1,7 +1,7 @@
 """The last look before an order leaves: what holds at this very moment, judged by the guards at the wire."""
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trader.domain.decision import State
@@ -11,6 +11,7 @@ from trader.execution.guards import Approved, Moment, WireLimits, Withheld, admi
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, OrderRecord, Outcome
 from trader.live.ports import Clock, Gateway
+from trader.live.record import decode_positions
 
 
 class Gate:
@@ -32,6 +33,7 @@ class Gate:
         self._clock = clock
         self._state = state
         self._limits = limits
+        self._held: tuple[datetime, Mapping[str, Decimal]] | None = None
 
     async def clear(self, intent: Intent) -> Approved | Withheld:
         """Return the order approved for one post, or why it is withheld.
@@ -109,17 +111,27 @@ class Gate:
         return [one for one in orders if (one.intent.symbol, one.intent.leg) == (intent.symbol, intent.leg)]
 
     async def _left(self, intent: Intent, parts: Sequence[OrderRecord]) -> Decimal:
-        """Return what is held beyond the parts of the same opening: what a failed close left, on any side.
+        """Return what is held beyond the parts of the same opening and what it was decided to add to.
 
-        Less than an order may have is nothing: no close could have taken it.
+        That is what a failed close left, on any side, or what was adopted since. Before what opens from flat, less than
+        an order may have is nothing: no close could have taken it.
         """
-        if intent.leg != "o":
+        if intent.reduce_only:
             return Decimal(0)
         left = self._journal.position(intent.symbol) - sum((part.filled for part in parts), Decimal(0))
+        if intent.leg != "o":
+            return left - self._decided_on(intent)
         if not left:
             return left
         instruments = await self._gateway.instruments([intent.symbol])
         return left if abs(left) >= instruments[intent.symbol].least else Decimal(0)
+
+    def _decided_on(self, intent: Intent) -> Decimal:
+        """Return what was held of a symbol when an order was decided."""
+        if self._held is None or self._held[0] != intent.close:
+            transcript = self._journal.transcript(intent.close)
+            self._held = intent.close, {} if transcript is None else decode_positions(transcript.inputs)
+        return self._held[1].get(intent.symbol, Decimal(0))
 
 
 def _refused(parts: Sequence[OrderRecord], intent: Intent) -> OrderRecord | None:

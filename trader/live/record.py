@@ -63,6 +63,11 @@ def decode_inputs(text: str, blocks: Sequence[str] = ()) -> Inputs:
     )
 
 
+def decode_positions(text: str) -> dict[str, Decimal]:
+    """Read only what was held, by symbol, of what `encode_inputs` wrote."""
+    return {symbol: Decimal(quantity) for symbol, quantity in json.loads(text)["book"]["positions"].items()}
+
+
 def decode_candles(text: str, blocks: Sequence[str]) -> pl.DataFrame:
     """Read only the candle window of what `encode_inputs` wrote."""
     return _candles(json.loads(text), blocks)

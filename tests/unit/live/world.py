@@ -1,6 +1,7 @@
 """One instance, wired as the product wires it, which can die and start again on the same journal and exchange."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -154,7 +155,7 @@ class World:
         terms = Terms(INSTANCE, self.limits, MAX_DELAY, "strategy-hash", "model-hash", self.policies)
         self.cycle = Cycle(self.strategy, exchange, journal, clock, self.recovery, leverage, terms, log)
         self.flattener = Flattener(
-            INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery, span.get("cycle", 900.0)
+            INSTANCE, self.strategy.interval, exchange, journal, clock, self.recovery, span.get("cycle", 900.0), log
         )
         self.daemon = Daemon(
             self.strategy,
@@ -212,8 +213,10 @@ class World:
                 Intent(name, close, symbol, kind, attempt, Decimal(quantity), reduce_only, now, close + MAX_DELAY)
             )
         self.journal.claim(close, self.clock.now())
+        held = {one: str(quantity) for one, quantity in self.journal.positions().items()}
+        inputs = json.dumps({"book": {"positions": held}})
         self.journal.record_decision(
-            close, "{}", "{}", model_hash="m", why="a test", intents=intents, at=self.clock.now()
+            close, inputs, "{}", model_hash="m", why="a test", intents=intents, at=self.clock.now()
         )
         return intents
 
