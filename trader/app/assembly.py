@@ -265,7 +265,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         startup=Startup(strategy, gateway, journal, clock, recovery, log, costs, terms.limits, permitted),
         cycle=Cycle(strategy, gateway, journal, clock, recovery, leverage, terms, log),
         flattener=Flattener(
-            terms.instance, strategy.interval, gateway, journal, clock, recovery, settings.watchdog.cycle
+            terms.instance, strategy.interval, gateway, journal, clock, recovery, settings.watchdog.cycle, log
         ),
         costs=costs,
         log=log,

@@ -1,18 +1,24 @@
 """What a person asked for, obeyed before the next order leaves."""
 
+from datetime import timedelta
 from itertools import takewhile
 
 from structlog.typing import FilteringBoundLogger
 
+from trader.domain.account import Account
 from trader.domain.decision import STRICTNESS, State
 from trader.domain.interval import Interval
-from trader.errors import Mismatch
+from trader.errors import ExchangeError, Mismatch
+from trader.execution.reconcile import differences
 from trader.journal.journal import Journal
 from trader.journal.rows import OPERATOR, Request
 from trader.live.bounded import within
 from trader.live.closing import Closer, rules_of
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
+
+_LOOKS, _PAUSE = 7, timedelta(milliseconds=500)
+"""How often a flatten looks whether the account has caught up with its orders: for half a minute."""
 
 HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
 _OVERTAKEN = "a resume asked for before this was found does not lift it; look at it, then `trader resume` again"
@@ -91,8 +97,12 @@ class Flattener:
         clock: Clock,
         recovery: Recovery,
         seconds: float,
+        log: FilteringBoundLogger,
     ) -> None:
         self._gateway = gateway
+        self._log = log
+        self._journal = journal
+        self._clock = clock
         self._seconds = seconds
         self._recovery = recovery
         self._closer = Closer(instance, interval, journal, clock, recovery.router)
@@ -114,11 +124,11 @@ class Flattener:
 
     async def _run(self) -> str:
         await self._recovery.settle_open(give_up=True)
-        account = await self._gateway.account()
+        account = await self._caught_up()
         held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         instruments, untold = await rules_of(self._gateway, sorted(held))
         await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
-        account = await self._recovery.protect(await self._gateway.account())
+        account = await self._recovery.protect(await self._caught_up(closed=True))
         left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         if strange := "; ".join(f"{one} {left[one]:+f}, as {why}" for one, why in untold.items() if one in left):
             raise Mismatch(
@@ -128,3 +138,31 @@ class Flattener:
         if left:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in held.items()) or "nothing was held"
+
+    async def _caught_up(self, *, closed: bool = False) -> Account:
+        """Return the account once it shows all that the journal holds, or trades tell where that went.
+
+        An account may lag behind its orders; after a few looks it is taken as it is, because nothing may be in the way
+        of a flatten. Where everything was closed, it may not show more either.
+        """
+        pause = _PAUSE
+        for _ in range(_LOOKS - 1):
+            account = await self._gateway.account()
+            if not await self._lags(account, closed=closed):
+                return account
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause *= 2
+        return await self._gateway.account()
+
+    async def _lags(self, account: Account, *, closed: bool) -> bool:
+        """Whether the account shows less than the journal holds, or once closed anything else, and nobody tells why."""
+        for one in differences(self._journal.positions(), account):
+            if not closed and (one.journal - one.exchange) * one.journal <= 0:
+                continue
+            try:
+                if not await self._recovery.gone(one):
+                    return True
+            except ExchangeError as error:
+                self._log.warning("trades not told", symbol=one.symbol, error=str(error))
+                return True
+        return False

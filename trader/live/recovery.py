@@ -277,6 +277,10 @@ class Recovery:
                 return finding
         return None
 
+    async def gone(self, difference: Difference) -> bool:
+        """Whether trades tell where a position went that the account does not show any more."""
+        return explained_by(difference, await self._unknown(difference))
+
     async def _explain(self, difference: Difference) -> Finding | None:
         """Write down the trades behind a difference where that is allowed, else name what it is.
 
