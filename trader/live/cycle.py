@@ -135,6 +135,21 @@ class Cycle:
                 await self._recovery.protect(account or await self._recovery.reconcile())
         self._moved = False
 
+    async def protect_others(self) -> None:
+        """Bring the stops of all symbols but those of open orders to what is held, while a close is tried again.
+
+        Raises:
+            Mismatch: what a stop closed cannot be explained; the state is HALTED then.
+        """
+        busy = {order.intent.symbol for order in self._journal.open_intents()}
+        if not busy or not self.unprotected or self._recovery.stopless:
+            return
+        with self._halting():
+            try:
+                await self._recovery.protect_others(busy)
+            except ExchangeError as error:
+                self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+
     async def finish_decided(self) -> CloseReport | None:
         """Settle whatever is open, finish every decision that was left, and return the last one's report.
 

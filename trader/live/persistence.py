@@ -70,6 +70,8 @@ class Persistence:
             try:
                 if pause:
                     await self._obey()
+                    # one symbol's failure keeps no other without its stop
+                    await self.within("The stops", cycle.protect_others())
                 return await self._once(close, cycle)
             except (ExchangeError, DataError, JournalBusy) as error:
                 # candles with a hole are candles an exchange has not put right yet

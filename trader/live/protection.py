@@ -6,7 +6,7 @@ entry price. It is durable before it is placed; what an answer does not prove is
 go is proven gone before another takes its place, because the exchange takes no two of a side.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -95,11 +95,12 @@ class Protection:
         """Whether no stop is wanted and none stands."""
         return self._stops is None or (self._terms.fraction is None and not self._journal.standing_stops())
 
-    async def follow(self, account: Account) -> list[str]:
+    async def follow(self, account: Account, *, leave: Set[str] = frozenset()) -> list[str]:
         """Bring every stop to what the account holds; a symbol that fails keeps no other without its stop.
 
         What fails is in `failed` until a later call puts it right, with its reason. Where that is a stop a position
-        should have, it is in `missing` too, and the daemon only reduces until none is.
+        should have, it is in `missing` too, and the daemon only reduces until none is. What is to `leave` stays as it
+        is.
 
         Returns:
             The symbols of which something was closed that the journal need not know yet.
@@ -116,7 +117,7 @@ class Protection:
         held = {symbol: position for symbol, position in account.positions.items() if position.quantity}
         wanted = held if self._terms.fraction is not None else {}
         rules, closed = Rulebook(self._gateway, sorted(wanted)), list[str]()
-        failed, mismatches = dict[str, str](), list[Mismatch]()
+        failed, mismatches = {one: why for one, why in self.failed.items() if one in leave}, list[Mismatch]()
 
         async def follow(symbol: str) -> None:
             why = _NEEDLESS if symbol not in held else _REPLACED if symbol in wanted else _UNWANTED
@@ -129,7 +130,7 @@ class Protection:
                 if isinstance(error, Mismatch):
                     mismatches.append(error)
 
-        await side_by_side(sorted({*standing, *wanted}), follow, self._router.parallel)
+        await side_by_side(sorted({*standing, *wanted} - leave), follow, self._router.parallel)
         self.failed, self.missing = failed, {symbol: failed[symbol] for symbol in sorted(wanted) if symbol in failed}
         self._tell()
         if mismatches:

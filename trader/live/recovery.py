@@ -1,6 +1,6 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -226,6 +226,12 @@ class Recovery:
             pause *= 2
             account = await self.reconcile()
         raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
+
+    async def protect_others(self, busy: Set[str]) -> None:
+        """Bring the stops of symbols to what is held where no order is open, and journal and account agree."""
+        account = await self._gateway.account()
+        doubtful = {one.symbol for one in differences(self._journal.positions(), account)}
+        await self._take_stopped(await self._protection.follow(account, leave=busy | doubtful))
 
     async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
         """Return the orders at rest that are no stops of ours; see `Protection.sweep`.
