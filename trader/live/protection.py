@@ -132,18 +132,18 @@ class Protection:
 
         await side_by_side(sorted({*standing, *wanted} - leave), follow, self._router.parallel)
         self.failed, self.missing = failed, {symbol: failed[symbol] for symbol in sorted(wanted) if symbol in failed}
-        self._tell()
+        self._tell(lift=not leave)
         if mismatches:
             raise mismatches[0]
         return sorted(closed)
 
-    def _tell(self) -> None:
+    def _tell(self, *, lift: bool = True) -> None:
         """Reduce only while a stop that is wanted is not known to rest; nobody has to resume what mends itself."""
         if self.doubtful:
             said = [f"no stop is known to rest for {one}: {why.rstrip('.')}" for one, why in self.missing.items()]
             unseen = [f"which stops rest is not told: {self.unseen.rstrip('.')}"] if self.unseen else []
             self._restrict(State.REDUCING, f"{'; '.join(said + unseen)}; it is tried again", MISSING_STOP)
-        elif self._journal.state().passing:
+        elif lift and self._journal.state().passing:
             why = "every position that is to have a stop has one again"
             self._log.warning("state changed", state=State.ACTIVE.value, why=why, by=MISSING_STOP)
             self._journal.set_state(State.ACTIVE, why, MISSING_STOP, self._clock.now())

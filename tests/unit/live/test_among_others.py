@@ -15,7 +15,7 @@ from trader.domain.decision import State
 from trader.domain.stop import Stop, StopRequest
 from trader.errors import ExchangeError, Unreached
 from trader.execution.reconcile import Policies
-from trader.journal.rows import Outcome
+from trader.journal.rows import MISSING_STOP, Outcome
 from trader.live.control import FLATTEN
 
 NAMES = ("AUSDT", "BUSDT", "CUSDT")
@@ -60,6 +60,18 @@ async def test_one_symbol_that_cannot_be_set_up_keeps_no_other_without_its_stop(
     await basket.daemon._attempt()
     assert len(basket.log.said("close not decided yet")) > 2
     assert {symbol: after < 5 * SECOND for symbol, after in placed} == dict.fromkeys(NAMES[1:], True)
+
+
+async def test_a_start_that_knows_of_a_missing_stop_waits_for_that_very_one(basket: World) -> None:
+    """The stops of the others rest, and of the one that is left alone nobody knows that its does."""
+    basket.boot().begin()
+    await basket.daemon._attempt()
+    basket.journal.set_state(State.REDUCING, "no stop is known to rest", MISSING_STOP, basket.clock.now())
+    basket.boot()
+    await basket.recovery.protect_others({NAMES[0]})
+    assert basket.state() is State.REDUCING
+    await protect(basket)
+    assert basket.state() is State.ACTIVE
 
 
 async def test_stops_that_cannot_be_looked_at_meanwhile_keep_no_close_from_being_tried(basket: World) -> None:
