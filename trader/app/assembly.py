@@ -77,7 +77,7 @@ class Assembly:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, tape: TapeChoice, speed: float | None, *, cycles: int | None = None, closing: bool = False
+    settings: Settings, tape: TapeChoice, speed: float | None, *, closing: bool = False
 ) -> AsyncIterator[Assembly]:
     """Open and wire one instance, and release everything at the end; no model is too bad to close what is held.
 
@@ -89,7 +89,8 @@ async def assembled(
         permit(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
-        tape = _checked(tape, loaded.strategy, cycles, closing)
+        begun = (venues.folder(settings, tape, loaded.strategy.name) / places.JOURNAL).exists()
+        tape = _checked(tape, loaded.strategy, new=not closing and not begun)
     home = venues.folder(settings, tape, loaded.strategy.name)
     async with AsyncExitStack() as stack:
         require_space(home)
@@ -108,8 +109,10 @@ async def assembled(
         yield _wire(settings, loaded, venue, journal, lock)
 
 
-def _checked(tape: TapeChoice, strategy: Strategy, cycles: int | None, closing: bool) -> TapeChoice:
+def _checked(tape: TapeChoice, strategy: Strategy, *, new: bool) -> TapeChoice:
     """Read a tape before the exchange does, which refuses less than a backtest; a portfolio begins as a backtest does.
+
+    What a new exchange is to play is looked at up to the tape's end: a later run goes on with it.
 
     Raises:
         ConfigError: a portfolio has no tape of many symbols.
@@ -117,8 +120,8 @@ def _checked(tape: TapeChoice, strategy: Strategy, cycles: int | None, closing: 
     """
     read = read_tape(tape, strategy.interval)
     if not isinstance(strategy, CarryStrategy):
-        if read is not None and not closing:
-            require_paid(*read, tape, cycles, strategy.interval)
+        if read is not None and new:
+            require_paid(*read, tape, None, strategy.interval)
         return tape
     if read is None:
         raise ConfigError("A portfolio is played on candles of many symbols; give a file with --tape.")

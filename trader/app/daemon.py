@@ -70,7 +70,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
 
 async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dict[str, Any] | None:
     reports: list[CloseReport] = []
-    async with assembled(settings, options.tape, options.speed, cycles=options.cycles) as one:
+    async with assembled(settings, options.tape, options.speed) as one:
         pulse = Pulse(one.lock.journal, manager(), one.log)
         starts = _counted(one, settings.watchdog.crashes, alerts)
         before = one.journal.equity_points(last=1)
