@@ -188,7 +188,7 @@ def guard_after_send(right: Any) -> Any:
 def reconcile_skipped(right: Any) -> Any:
     """Trade on whatever the account holds."""
 
-    async def unexplained(self: Recovery, account: Any) -> None:
+    async def unexplained(self: Recovery, account: Any, among: Any) -> None:
         return None
 
     return unexplained
@@ -198,8 +198,8 @@ def reconcile_skipped(right: Any) -> Any:
 def empty_is_flat(right: Any) -> Any:
     """Take an answer without positions for an account without positions."""
 
-    async def unexplained(self: Recovery, account: Any) -> Any:
-        return await right(self, account) if account.positions else None
+    async def unexplained(self: Recovery, account: Any, among: Any) -> Any:
+        return await right(self, account, among) if account.positions else None
 
     return unexplained
 
@@ -241,14 +241,14 @@ def full_disk_ignored(right: Any) -> Any:
     return mark_sent
 
 
-@bug(Gate, "clear")
+@bug(Gate, "_judge")
 def age_not_looked_at(right: Any) -> Any:
     """Send what was decided, however long ago that was."""
 
-    async def clear(self: Gate, intent: Any) -> Any:
-        return await right(self, replace(intent, not_after=intent.not_after + timedelta(days=1)))
+    def judge(self: Gate, intent: Any, *what: Any) -> Any:
+        return right(self, replace(intent, not_after=intent.not_after + timedelta(days=1)), *what)
 
-    return clear
+    return judge
 
 
 @bug(Gate, "_left")

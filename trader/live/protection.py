@@ -6,7 +6,7 @@ entry price. It is durable before it is placed; what an answer does not prove is
 go is proven gone before another takes its place, because the exchange takes no two of a side.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -18,7 +18,7 @@ from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.domain.order import Order, client_id, client_prefix
 from trader.domain.stop import Stop, StopRequest
-from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected, Unreached
 from trader.execution.refusals import Action, action_of
 from trader.execution.stops import level, same
 from trader.journal.journal import Journal
@@ -98,9 +98,8 @@ class Protection:
     async def follow(self, account: Account, *, leave: Set[str] = frozenset()) -> list[str]:
         """Bring every stop to what the account holds; a symbol that fails keeps no other without its stop.
 
-        What fails is in `failed` until a later call puts it right, with its reason. Where that is a stop a position
-        should have, it is in `missing` too, and the daemon only reduces until none is. What is to `leave` stays as it
-        is.
+        What fails is in `failed` until a later call puts it right, with its reason. A stop that a position should have
+        is in `missing` then, and the daemon only reduces until none is. Leaving some out leaves the state as it is.
 
         Returns:
             The symbols of which something was closed that the journal need not know yet.
@@ -132,18 +131,19 @@ class Protection:
 
         await side_by_side(sorted({*standing, *wanted} - leave), follow, self._router.parallel)
         self.failed, self.missing = failed, {symbol: failed[symbol] for symbol in sorted(wanted) if symbol in failed}
-        self._tell(lift=not leave)
+        if not leave:
+            self._tell()
         if mismatches:
             raise mismatches[0]
         return sorted(closed)
 
-    def _tell(self, *, lift: bool = True) -> None:
+    def _tell(self) -> None:
         """Reduce only while a stop that is wanted is not known to rest; nobody has to resume what mends itself."""
         if self.doubtful:
             said = [f"no stop is known to rest for {one}: {why.rstrip('.')}" for one, why in self.missing.items()]
             unseen = [f"which stops rest is not told: {self.unseen.rstrip('.')}"] if self.unseen else []
             self._restrict(State.REDUCING, f"{'; '.join(said + unseen)}; it is tried again", MISSING_STOP)
-        elif lift and self._journal.state().passing:
+        elif self._journal.state().passing:
             why = "every position that is to have a stop has one again"
             self._log.warning("state changed", state=State.ACTIVE.value, why=why, by=MISSING_STOP)
             self._journal.set_state(State.ACTIVE, why, MISSING_STOP, self._clock.now())
@@ -154,22 +154,24 @@ class Protection:
         if why or (before and not self.failed):
             self._tell()
 
-    async def fired(self, *, every: bool = False) -> list[str]:
+    async def fired(self, *, every: bool = False, among: Container[str] | None = None) -> list[str]:
         """Look at every stop that stands; return the symbols of those that closed something the journal does not know.
 
-        A stop that cannot be looked at keeps no order from its end: what it closed is found as a difference. Where
-        `every` one has to be looked at, it raises ExchangeError.
+        One that cannot be looked at keeps no order from its end: what it closed is found as a difference. Where
+        `every` one has to be, it raises ExchangeError; `among` some symbols only theirs are.
         """
         if self._stops is None:
             return []
-        closed = set()
-        for record in self._journal.standing_stops():
+        closed, standing = set(), self._journal.standing_stops()
+        for record in [one for one in standing if among is None or one.symbol in among]:
             try:
                 stop = await self._settle(self._stops, record)
             except ExchangeError as error:
                 if every:
                     raise
                 self._log.warning("stop not looked at", client_id=record.client_id, why=str(error))
+                if isinstance(error, Unreached):
+                    break
                 continue
             if stop is not None and stop.done:
                 closed.add(record.symbol)

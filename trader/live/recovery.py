@@ -1,7 +1,6 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
-from collections.abc import Container, Iterable, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Sequence, Set
 from datetime import timedelta
 from decimal import Decimal
 
@@ -9,26 +8,21 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.domain.order import Fill, Order, follow_up_id
-from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, Rejected
+from trader.domain.order import Order, follow_up_id
+from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, RateLimited, Rejected, Unreached
 from trader.execution.reconcile import (
-    KINDS,
     TRANSFERS,
-    Author,
     Difference,
     Finding,
-    Kind,
     Policies,
-    author,
     differences,
-    explained_by,
-    taken_by,
     untold,
     wallet_gap,
 )
 from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, Outcome, StopRecord
+from trader.journal.rows import Intent, OrderRecord, Outcome
+from trader.live.explaining import Explaining
 from trader.live.ports import Clock, Gateway
 from trader.live.protection import Protection
 from trader.live.router import Router
@@ -38,11 +32,22 @@ _OVERLAP = timedelta(minutes=1)
 _A_DAY = timedelta(days=1)
 _HALT = Policies()
 _STOP_LOOKS = 4
-_LOOKS = 7  # bookings are told up to half a minute late, and an account may lag as long behind its orders
+# bookings are told up to half a minute late, and an account may lag as long behind its orders
+_LOOKS = 7
 START_LOOKS = 8
 """How often a start looks, which ends a daemon for good where it refuses: for a minute."""
 _PAUSE = timedelta(milliseconds=500)
-_BACK = 500  # trades that are looked through again for one that is not known, before all are: one page
+_UNREACHED = 2
+"""After how many orders in a row for which the exchange could not be reached the others are not tried."""
+
+
+def _any(symbol: str) -> bool:
+    return True
+
+
+def _bars(error: Exception) -> bool:
+    """Whether a key or an address is refused, which concerns every order."""
+    return isinstance(error, Rejected) and action_of(error) is Action.HALT
 
 
 class Recovery:
@@ -72,8 +77,7 @@ class Recovery:
     ) -> None:
         self.router = router
         self._protection = protection
-        self._policies = policies
-        self._prefix = prefix
+        self.explaining = Explaining(gateway, journal, clock, protection, log, policies, prefix)
         # what was told already of fees in other coins
         self._paid: dict[str, Decimal] = {}
         self._gateway = gateway
@@ -85,7 +89,8 @@ class Recovery:
         """Carry every intent that is not at its end, and return how many there were.
 
         What may have been sent comes first, because its trades have to be known before anything else is sent; then the
-        oldest close, and of one close what reduces before what opens.
+        oldest close, and of one close what reduces before what opens. A symbol that fails stops neither the others nor,
+        unless the stories differ, what they open; an exchange that cannot be reached twice in a row stops all.
 
         Args:
             give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
@@ -94,27 +99,45 @@ class Recovery:
             Mismatch: an order cannot be settled, or was decided on an account that is no longer explained.
             ExchangeError: the exchange could not be used; what is open stays open.
         """
-        open_orders = self._journal.open_intents()
-        if open_orders:
+        left, unreached = self._journal.open_intents(), 0
+        if left:
             # an order that is not found is proven absent by trades, so those of a stop have to be known first
-            await self.take_fired()
-        open_orders.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
-        for order in open_orders:
-            name = order.intent.client_id
-            self._log.warning("settling an open order", client_id=name, sends=order.sends)
+            await self.take_fired(among={order.intent.symbol for order in left})
+        left.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
+        failed: dict[str, Mismatch | ExchangeError] = {}
+        for order in left:
+            opens = order.sent_at is None and not order.intent.reduce_only
+            if order.intent.symbol in failed or (opens and any(isinstance(one, Mismatch) for one in failed.values())):
+                continue
             try:
-                if order.sent_at is None:
-                    # since it was decided, a person or the exchange may have traded
-                    await self.reconcile()
-                await self.router.carry(order.intent, sent_at=order.sent_at)
-            except (Mismatch, OutcomeUnknown, Rejected) as error:
-                if not give_up or (isinstance(error, Rejected) and action_of(error) is Action.HALT):
-                    # a key or an address that is refused says nothing of the order
-                    raise
-                # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
-                await self.router.settled(self._clock.now() + self.router.timing.settle)
-                self._give_up(order.intent, str(error))
-        return len(open_orders)
+                await self._carry_on(order, failed, give_up=give_up)
+                unreached = 0
+            except (Mismatch, ExchangeError) as error:
+                failed[order.intent.symbol] = error
+                unreached = unreached + 1 if isinstance(error, Unreached) else 0
+                if unreached == _UNREACHED or isinstance(error, RateLimited) or _bars(error):
+                    break
+        for failure in sorted(failed.values(), key=lambda one: not isinstance(one, Mismatch)):
+            raise failure
+        return len(left)
+
+    async def _carry_on(self, order: OrderRecord, failed: Container[str], *, give_up: bool) -> None:
+        """Carry one open order, which is sent only on an account that is explained but for the symbols that failed."""
+        intent = order.intent
+        self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
+        try:
+            if order.sent_at is None:
+                # since it was decided, a person or the exchange may have traded; what only reduces is of its own symbol
+                own = intent.symbol if intent.reduce_only else None
+                await self.reconcile(among=lambda one: one == own if own else one not in failed)
+            await self.router.carry(intent, sent_at=order.sent_at)
+        except (Mismatch, OutcomeUnknown, Rejected) as error:
+            if not give_up or _bars(error):
+                # a key or an address that is refused says nothing of the order
+                raise
+            # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
+            await self.router.settled(self._clock.now() + self.router.timing.settle)
+            self._give_up(intent, str(error))
 
     def _give_up(self, intent: Intent, why: str) -> None:
         """End an order, or the one that followed on it, as nobody can tell what became of it."""
@@ -184,8 +207,8 @@ class Recovery:
         account = await self._gateway.account()
         return account, wallet_gap(self._journal.wallet(), account.wallet)
 
-    async def reconcile(self, *, looks: int = _LOOKS) -> Account:
-        """Return the account once the journal explains every position on it.
+    async def reconcile(self, *, looks: int = _LOOKS, among: Callable[[str], bool] = _any) -> Account:
+        """Return the account once the journal explains every position on it, or those among some symbols.
 
         Trades of the exchange's own (liquidation, auto-deleveraging, settlement) and, where the policy says so, of a
         person are written down; the first halt the daemon unless the policy adopts them.
@@ -196,12 +219,12 @@ class Recovery:
         pause = _PAUSE
         for _ in range(looks - 1):
             account = await self._gateway.account()
-            if await self._unexplained(account) is None:
+            if await self._unexplained(account, among) is None:
                 return account
             await self._clock.sleep_until(self._clock.now() + pause)
             pause *= 2
         account = await self._gateway.account()
-        finding = await self._unexplained(account)
+        finding = await self._unexplained(account, among)
         if finding is not None:
             raise Mismatch(
                 f"The account holds what the journal does not explain ({finding.text}); close by hand what should not "
@@ -227,11 +250,15 @@ class Recovery:
             account = await self.reconcile()
         raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
 
-    async def protect_others(self, busy: Set[str]) -> None:
-        """Bring the stops of symbols to what is held where no order is open, and journal and account agree."""
+    async def protect_others(self, busy: Set[str]) -> bool:
+        """Bring the stops of symbols to what is held where no order is open, and journal and account agree.
+
+        Returns whether each could be; raises as `protect` does.
+        """
         account = await self._gateway.account()
         doubtful = {one.symbol for one in differences(self._journal.positions(), account)}
         await self._take_stopped(await self._protection.follow(account, leave=busy | doubtful))
+        return not self._protection.failed
 
     async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
         """Return the orders at rest that are no stops of ours; see `Protection.sweep`.
@@ -245,18 +272,18 @@ class Recovery:
         self._protection.tell_unseen(unseen)
         return await self._protection.sweep(orders, adopt=adopt)
 
-    async def take_fired(self, *, every: bool = False) -> None:
+    async def take_fired(self, *, every: bool = False, among: Container[str] | None = None) -> None:
         """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
 
         Raises:
             ExchangeError: `every` stop that stands has to be looked at, and one cannot be.
         """
-        await self._take_stopped(await self._protection.fired(every=every))
+        await self._take_stopped(await self._protection.fired(every=every, among=among))
 
     async def _take_stopped(self, symbols: Iterable[str]) -> None:
         for symbol in symbols:
             held = (await self._gateway.account()).quantity(symbol)
-            await self._explain(Difference(symbol, self._journal.position(symbol), held))
+            await self.explaining.explain(Difference(symbol, self._journal.position(symbol), held))
 
     async def explain_bookings(self) -> None:
         """Look for trades that left no position behind, by the bookings that name them.
@@ -268,109 +295,20 @@ class Recovery:
         since = max([self._journal.baseline().at, *(point.close - _A_DAY for point in last)])
         for symbol in untold(self._journal.incomes(since=since), self._journal.knows_trade):
             held = (await self._gateway.account()).quantity(symbol)
-            finding = await self._explain(Difference(symbol, self._journal.position(symbol), held))
+            finding = await self.explaining.explain(Difference(symbol, self._journal.position(symbol), held))
             if finding is not None:
                 raise Mismatch(
                     f"Somebody else traded on the account ({finding.text}); stop whoever it was, then accept the "
                     "account as the baseline with `trader run --adopt`."
                 )
 
-    async def _unexplained(self, account: Account) -> Finding | None:
-        """Write down what can be explained, and return the first difference that cannot."""
+    async def _unexplained(self, account: Account, among: Callable[[str], bool]) -> Finding | None:
+        """Write down what can be explained, and return the first difference among some symbols that cannot."""
         for difference in differences(self._journal.positions(), account):
-            finding = await self._explain(difference)
+            finding = await self.explaining.explain(difference) if among(difference.symbol) else None
             if finding is not None:
                 return finding
         return None
-
-    async def gone(self, difference: Difference) -> bool:
-        """Whether trades tell where a position went that the account does not show any more."""
-        return explained_by(difference, await self._unknown(difference))
-
-    async def _explain(self, difference: Difference) -> Finding | None:
-        """Write down the trades behind a difference where that is allowed, else name what it is.
-
-        What a stop of ours did is written down whoever traded beside it: it is ours, and only what is left is theirs.
-        """
-        symbol = difference.symbol
-        fills = await self._unknown(difference)
-        numbers = dict.fromkeys(fill.exchange_id for fill in fills)
-        orders = [await self._gateway.find_by_exchange_id(symbol, number) for number in numbers]
-        stopped = [(stop, order) for order in orders if order and (stop := await self._protection.origin(order))]
-        ours = {order.exchange_id for _, order in stopped}
-        finding = taken_by(difference, [self._whose(order, ours) for order in orders])
-        if not all(order.done for _, order in stopped):
-            return finding
-        if stopped and not (finding.kind is Kind.STOP and explained_by(difference, fills)):
-            own = await self._whole(symbol, [order for _, order in stopped])
-            if not own:
-                return finding
-            self._take(replace(finding, kind=Kind.STOP), own, stopped)
-            return await self._explain(replace(difference, journal=self._journal.position(symbol)))
-        if not fills or not explained_by(difference, fills):
-            return finding
-        forced = finding.kind is not Kind.POSITION
-        adopted = self._policies.adopts(finding.kind) and finding.author in {Author.PERSON, *KINDS}
-        if not forced and not adopted:
-            return finding
-        self._take(finding, fills, stopped)
-        return None
-
-    def _take(self, finding: Finding, fills: Sequence[Fill], stopped: Sequence[tuple[StopRecord, Order]]) -> None:
-        """Write down trades that no decision asked for, and halt unless the policy takes them as they are."""
-        adopted = self._policies.adopts(finding.kind)
-        self._log.error("position taken", why=finding.text, kind=finding.kind.value, adopted=adopted)
-        if not adopted:
-            # halted first: once the trades are known, nothing would tell a restart of it
-            self._journal.set_state(State.HALTED, finding.text, "exchange", self._clock.now())
-        self._journal.record_stopped(fills, stopped, self._clock.now())
-
-    async def _whole(self, symbol: str, orders: Iterable[Order]) -> list[Fill]:
-        """Return the unknown trades of orders at their end; none while not all of them are told."""
-        told = [(order, await self._gateway.fills(symbol, order=order)) for order in orders]
-        if any(sum((fill.quantity for fill in fills), Decimal(0)) != order.filled for order, fills in told):
-            return []
-        return self._journal.unheard(symbol, [fill for _, fills in told for fill in fills])
-
-    async def _unknown(self, difference: Difference) -> list[Fill]:
-        """Return the trades of a symbol that the journal does not know, as few as explain the difference.
-
-        They come after the last one it knows, unless they were made while an order of ours was under way.
-        """
-        symbol = difference.symbol
-        fills = await self._unheard(symbol, self._journal.last_trade_id(symbol))
-        if fills and explained_by(difference, fills):
-            return fills
-        found = {fill.trade_id: fill for fill in fills}
-        for order in await self._protection.struck(symbol):
-            told = await self._gateway.fills(symbol, order=order)
-            found |= {fill.trade_id: fill for fill in told if not self._journal.knows_trade(symbol, fill.trade_id)}
-        if explained_by(difference, found.values()) and found:
-            return list(found.values())
-        # the trade of an order of ours that came after theirs is the last one known
-        for since in self._journal.earlier_trade_ids(symbol, _BACK):
-            fills = await self._unheard(symbol, since)
-            if fills and explained_by(difference, fills):
-                break
-        return fills
-
-    async def _unheard(self, symbol: str, since: str | None) -> list[Fill]:
-        """Return the trades after one, or of all time, that neither the journal knows nor its baseline holds."""
-        return self._journal.unheard(symbol, await self._gateway.fills(symbol, since=since))
-
-    def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
-        """Say whose the order of a trade is; one that nobody knows any more is a person's."""
-        if order is None:
-            return Author.PERSON
-        return Author.STOP if order.exchange_id in stopped else self.author(order.client_id)
-
-    def author(self, client_id: str) -> Author:
-        """Say whose an order is."""
-        return author(client_id, self._prefix, self.knows)
-
-    def knows(self, client_id: str) -> bool:
-        """Whether the journal intended an order of that name."""
-        return self._journal.order(client_id) is not None
 
     def state(self) -> State:
         """Return the durable state; nothing is opened while a stop is missing, whatever a person resumed."""
