@@ -35,6 +35,14 @@ class Gate:
         self._limits = limits
         self._held: tuple[datetime, Mapping[str, Decimal]] | None = None
 
+    def barred(self, intent: Intent) -> Withheld | None:
+        """Return why an order may not leave whatever the account is like: the state, or its age.
+
+        It is asked before an account is made ready for an opening, so that neither halt nor flatten wait for that.
+        """
+        verdict = self._judge(intent, Decimal(0))
+        return verdict if isinstance(verdict, Withheld) else None
+
     async def clear(self, intent: Intent) -> Approved | Withheld:
         """Return the order approved for one post, or why it is withheld.
 

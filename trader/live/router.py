@@ -165,12 +165,13 @@ class Router:
         for attempt in range(self.timing.sends):
             if attempt > 1 or (attempt and not _at_once(intent, answer)):
                 await self._rest(attempt)
-            if not intent.reduce_only and self._clock.now() <= intent.not_after:
+            barred = self._gate.barred(intent)
+            if not intent.reduce_only and barred is None:
                 try:
                     await self._prepare(intent.symbol)
                 except Rejected as error:
                     return error, await self._refuse(intent, error)
-            verdict = await self._clear(intent)
+            verdict = barred or await self._clear(intent)
             if isinstance(verdict, Withheld):
                 self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
                 return None, None
