@@ -132,23 +132,31 @@ class Cycle:
             await self._recovery.at_rest()
         if not self._recovery.stopless:
             with self._halting():
-                await self._recovery.protect(account or await self._recovery.reconcile())
+                await self._recovery.protect(account or await self._explained())
         self._moved = False
 
-    async def protect_others(self) -> None:
-        """Bring the stops of all symbols but those of open orders to what is held, while a close is tried again.
+    async def _explained(self) -> Account:
+        """Return the account once it is explained; where it is not, see to the stops of what is."""
+        try:
+            return await self._recovery.reconcile()
+        except (Mismatch, ExchangeError):
+            await self.protect_others()
+            raise
 
-        Raises:
-            Mismatch: what a stop closed cannot be explained; the state is HALTED then.
+    async def protect_others(self) -> bool:
+        """Bring the stops to what is held of every symbol that is at rest and explained, beside one that is not.
+
+        Returns whether each could be.
         """
+        if not self.unprotected or self._recovery.stopless:
+            return True
         busy = {order.intent.symbol for order in self._journal.open_intents()}
-        if not busy or not self.unprotected or self._recovery.stopless:
-            return
-        with self._halting():
-            try:
-                await self._recovery.protect_others(busy)
-            except ExchangeError as error:
-                self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+        try:
+            with self._halting():
+                return await self._recovery.protect_others(busy)
+        except (Mismatch, ExchangeError) as error:
+            self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+            return False
 
     async def finish_decided(self) -> CloseReport | None:
         """Settle whatever is open, finish every decision that was left, and return the last one's report.

@@ -22,6 +22,9 @@ from trader.live.ports import Clock
 Answer = TypeVar("Answer")
 
 FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
+_BESIDE = 30.0
+"""Seconds that a close which is tried again waits at most for the stops of other symbols, once."""
+
 _REFUSED_LONGEST = timedelta(minutes=10)
 _BELIEVED = timedelta(minutes=1)
 """For how long a key or an address has to be refused until a person has to look: an exchange errs for a while, too."""
@@ -65,13 +68,11 @@ class Persistence:
         Raises:
             TraderError: it is not decided, and why not is in the journal.
         """
-        pause = timedelta(0)
+        pause, beside = timedelta(0), True
         while not self._stop.is_set():
             try:
                 if pause:
                     await self._obey()
-                    # one symbol's failure keeps no other without its stop
-                    await self.within("The stops", cycle.protect_others())
                 return await self._once(close, cycle)
             except (ExchangeError, DataError, JournalBusy) as error:
                 # candles with a hole are candles an exchange has not put right yet
@@ -88,9 +89,20 @@ class Persistence:
             except TraderError as error:
                 self._fail(close, error)
                 raise
+            if beside and pause > FIRST:
+                # what keeps one symbol from its end keeps no other without its stop; stops keep no close from its own
+                beside = await self._protect_others(cycle)
             await self.rest(pause)
         self._log.warning("close left to the next start", close=close.isoformat())
         return None
+
+    async def _protect_others(self, cycle: Cycle) -> bool:
+        """See for a short while to the stops of all symbols at rest; whether to do so again in this close."""
+        try:
+            return await within(_BESIDE, "A look at the other stops", cycle.protect_others())
+        except ExchangeError as error:
+            self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+            return False
 
     def hear(self, error: TraderError) -> bool:
         """Halt durably where key or address are refused for a minute; whether they are.
