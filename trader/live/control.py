@@ -1,6 +1,8 @@
 """What a person asked for, obeyed before the next order leaves."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from itertools import takewhile
 
 from structlog.typing import FilteringBoundLogger
@@ -20,6 +22,7 @@ from trader.live.recovery import Recovery
 _LOOKS, _PAUSE = 7, timedelta(milliseconds=500)
 """How often a flatten looks whether the account has caught up with its orders: for half a minute."""
 
+_NONE = Decimal(0)
 HALT, RESUME, FLATTEN = "halt", "resume", "flatten"
 _OVERTAKEN = "a resume asked for before this was found does not lift it; look at it, then `trader resume` again"
 
@@ -124,11 +127,15 @@ class Flattener:
 
     async def _run(self) -> str:
         await self._recovery.settle_open(give_up=True)
+        account = await self._gateway.account()
+        lags = bool(differences(self._journal.positions(), account))
+        closed, untold = await self._close(account)
         account = await self._caught_up()
-        held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
-        instruments, untold = await rules_of(self._gateway, sorted(held))
-        await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
-        account = await self._recovery.protect(await self._caught_up(closed=True))
+        if lags and any(one.quantity for symbol, one in account.positions.items() if symbol not in untold):
+            later, untold = await self._close(account)
+            closed = {one: closed.get(one, _NONE) + later.get(one, _NONE) for one in closed | later}
+            account = await self._caught_up()
+        account = await self._recovery.protect(account)
         left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         if strange := "; ".join(f"{one} {left[one]:+f}, as {why}" for one, why in untold.items() if one in left):
             raise Mismatch(
@@ -137,30 +144,35 @@ class Flattener:
             )
         if left:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
-        return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in held.items()) or "nothing was held"
+        return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in closed.items()) or "nothing was held"
 
-    async def _caught_up(self, *, closed: bool = False) -> Account:
-        """Return the account once it shows all that the journal holds, or trades tell where that went.
+    async def _close(self, account: Account) -> tuple[dict[str, Decimal], Mapping[str, str]]:
+        """Close what an account shows; return what was held of it, and of which symbols no rules are told, and why."""
+        held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
+        instruments, untold = await rules_of(self._gateway, sorted(held))
+        await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
+        return held, untold
+
+    async def _caught_up(self) -> Account:
+        """Return the account once it shows what the journal holds, or trades tell where that went.
 
         An account may lag behind its orders; after a few looks it is taken as it is, because nothing may be in the way
-        of a flatten. Where everything was closed, it may not show more either.
+        of a flatten.
         """
         pause = _PAUSE
         for _ in range(_LOOKS - 1):
             account = await self._gateway.account()
-            if not await self._lags(account, closed=closed):
+            if not await self._lags(account):
                 return account
             await self._clock.sleep_until(self._clock.now() + pause)
             pause *= 2
         return await self._gateway.account()
 
-    async def _lags(self, account: Account, *, closed: bool) -> bool:
-        """Whether the account shows less than the journal holds, or once closed anything else, and nobody tells why."""
+    async def _lags(self, account: Account) -> bool:
+        """Whether the account shows something else than the journal holds, and no trades tell why."""
         for one in differences(self._journal.positions(), account):
-            if not closed and (one.journal - one.exchange) * one.journal <= 0:
-                continue
             try:
-                if not await self._recovery.gone(one):
+                if not await self._recovery.explaining.gone(one):
                     return True
             except ExchangeError as error:
                 self._log.warning("trades not told", symbol=one.symbol, error=str(error))
