@@ -146,7 +146,8 @@ class Startup:
     async def _set_up(self, setups: Sequence[Setup], account: Account) -> None:
         for setup in setups:
             symbol = setup.symbol
-            held = account.quantity(symbol)
+            # an account may lag behind the order that was just found filled
+            held = account.quantity(symbol) or self._journal.position(symbol)
             if not held and symbol not in self._strategy.symbols:
                 continue
             leverage = expected_leverage(self._journal, symbol, self._strategy.leverage) if held else None
