@@ -110,7 +110,12 @@ def _explained(
     worth: Decimal,
     wallet: Decimal | None = None,
 ) -> Iterator[str]:
-    """Say where no moment of a span had this position, this wallet where it is said, and an equity like this."""
+    """Say where no moment of a span had this position, this wallet where it is said, and an equity like this.
+
+    What somebody opens on a flat account is in no answer that leaves the positions out, and nothing tells of it then.
+    """
+    if not held and case.foreign and any(kind == "no_positions" for _, kind in case.dealt):
+        return
     lowest, until = (0, 1 << 62) if stepped(case) else span
     times = moments([*case.trades, *case.incomes], lowest, until)
     seen = [(at, _wallet_at(case, at), held_at(case, at)) for at in times]
