@@ -265,7 +265,7 @@ def opens_on_a_failed_close(right: Any) -> Any:
 def open_orders_forgotten(right: Any) -> Any:
     """Start anew after a crash and leave what was under way to itself."""
 
-    async def settle_open(self: Recovery, *, give_up: bool = False) -> int:
+    async def settle_open(self: Recovery, *, give_up: bool = False, halt: Any = None) -> int:
         return 0
 
     return settle_open

@@ -40,7 +40,7 @@ def stops_before_everything(right: Any) -> Any:
 def missing_stop_shrugged_off(right: Any) -> Any:
     """Go on as if a stop that could not be placed were there."""
 
-    def tell(self: Protection) -> None:
+    def tell(self: Protection, *, lift: bool = True) -> None:
         self.failed, self.missing, self.unseen = {}, {}, ""
 
     return tell
@@ -129,13 +129,13 @@ def resting_order_ignored(right: Any) -> Any:
 def unsent_sent_unseen(right: Any) -> Any:
     """Send what the journal calls unsent without a look at what the account holds by now."""
 
-    async def settle_open(self: Recovery, *, give_up: bool = False) -> int:
+    async def settle_open(self: Recovery, *, give_up: bool = False, halt: Any = None) -> int:
         async def nothing(**_: Any) -> None:
             return None
 
         self.reconcile = nothing  # type: ignore[method-assign,assignment]
         try:
-            return int(await right(self, give_up=give_up))
+            return int(await right(self, give_up=give_up, halt=halt))
         finally:
             del self.reconcile
 

@@ -30,7 +30,7 @@ def one_leg_stops_all(right: Any) -> Any:
 def unsent_settled_first(right: Any) -> Any:
     """Settle orders in the order they were decided in, whatever has been sent already."""
 
-    async def settle_open(self: Recovery, *, give_up: bool = False) -> int:
+    async def settle_open(self: Recovery, *, give_up: bool = False, halt: Any = None) -> int:
         left = self._journal.open_intents()
         for order in sorted(left, key=lambda one: not one.intent.reduce_only):
             if order.sent_at is None:

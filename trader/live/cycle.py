@@ -138,22 +138,20 @@ class Cycle:
     async def _explained(self) -> Account:
         """Return the account once it is explained; where it is not, see to the stops of what is."""
         try:
-            return await self._recovery.reconcile()
+            with self._halting():
+                return await self._recovery.reconcile()
         except (Mismatch, ExchangeError):
-            await self.protect_others()
+            await self.protect_others(tell=True)
             raise
 
-    async def protect_others(self) -> bool:
-        """Bring the stops to what is held of every symbol that is at rest and explained, beside one that is not.
-
-        Returns whether each could be.
-        """
+    async def protect_others(self, *, tell: bool) -> bool:
+        """Bring the stops of what is at rest and explained to what is held; `tell` whether one could not be."""
         if not self.unprotected or self._recovery.stopless:
             return True
         busy = {order.intent.symbol for order in self._journal.open_intents()}
         try:
             with self._halting():
-                return await self._recovery.protect_others(busy)
+                return await self._recovery.protect_others(busy, tell=tell)
         except (Mismatch, ExchangeError) as error:
             self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
             return False
@@ -166,7 +164,7 @@ class Cycle:
         report = None
         with self._halting():
             self._moved = self._moved or bool(self._journal.open_intents())
-            await self._recovery.settle_open()
+            await self._recovery.settle_open(halt=self._halt)
             for record in self._journal.unfinished():
                 if record.status is Status.DECIDED:
                     report = await self._finish_left(record)
@@ -178,8 +176,11 @@ class Cycle:
         try:
             yield
         except Mismatch as mismatch:
-            self._journal.set_state(State.HALTED, str(mismatch), "reconciliation", self._clock.now())
+            self._halt(mismatch)
             raise
+
+    def _halt(self, mismatch: Mismatch) -> None:
+        self._journal.set_state(State.HALTED, str(mismatch), "reconciliation", self._clock.now())
 
     async def _decide(self, close: datetime) -> CloseReport:
         """Decide a claimed close and carry its orders."""

@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+UNREACHED = 2
+"""After how many symbols in a row for which the exchange could not be reached the others are not tried."""
+
 
 async def side_by_side(items: Iterable[T], do: Callable[[T], Awaitable[None]], parallel: int) -> None:
     """Call `do` with every item, at most so many at once, begun in their order; the first failure ends the others."""

@@ -25,7 +25,7 @@ from trader.journal.journal import Journal
 from trader.journal.protection import LEG
 from trader.journal.rows import MISSING_STOP, StopIntent, StopRecord
 from trader.live.closing import Closer, Rulebook
-from trader.live.lanes import side_by_side
+from trader.live.lanes import UNREACHED, side_by_side
 from trader.live.ports import Clock, Gateway, Stops
 from trader.live.router import Router
 
@@ -95,11 +95,11 @@ class Protection:
         """Whether no stop is wanted and none stands."""
         return self._stops is None or (self._terms.fraction is None and not self._journal.standing_stops())
 
-    async def follow(self, account: Account, *, leave: Set[str] = frozenset()) -> list[str]:
+    async def follow(self, account: Account, *, leave: Set[str] = frozenset(), tell: bool = True) -> list[str]:
         """Bring every stop to what the account holds; a symbol that fails keeps no other without its stop.
 
         What fails is in `failed` until a later call puts it right, with its reason. A stop that a position should have
-        is in `missing` then, and the daemon only reduces until none is. Leaving some out leaves the state as it is.
+        is in `missing` then, and the daemon only reduces until none is, unless that is not to be told yet.
 
         Returns:
             The symbols of which something was closed that the journal need not know yet.
@@ -131,19 +131,19 @@ class Protection:
 
         await side_by_side(sorted({*standing, *wanted} - leave), follow, self._router.parallel)
         self.failed, self.missing = failed, {symbol: failed[symbol] for symbol in sorted(wanted) if symbol in failed}
-        if not leave:
-            self._tell()
+        if tell:
+            self._tell(lift=not leave)
         if mismatches:
             raise mismatches[0]
         return sorted(closed)
 
-    def _tell(self) -> None:
+    def _tell(self, *, lift: bool = True) -> None:
         """Reduce only while a stop that is wanted is not known to rest; nobody has to resume what mends itself."""
         if self.doubtful:
             said = [f"no stop is known to rest for {one}: {why.rstrip('.')}" for one, why in self.missing.items()]
             unseen = [f"which stops rest is not told: {self.unseen.rstrip('.')}"] if self.unseen else []
             self._restrict(State.REDUCING, f"{'; '.join(said + unseen)}; it is tried again", MISSING_STOP)
-        elif self._journal.state().passing:
+        elif lift and self._journal.state().passing:
             why = "every position that is to have a stop has one again"
             self._log.warning("state changed", state=State.ACTIVE.value, why=why, by=MISSING_STOP)
             self._journal.set_state(State.ACTIVE, why, MISSING_STOP, self._clock.now())
@@ -157,22 +157,22 @@ class Protection:
     async def fired(self, *, every: bool = False, among: Container[str] | None = None) -> list[str]:
         """Look at every stop that stands; return the symbols of those that closed something the journal does not know.
 
-        One that cannot be looked at keeps no order from its end: what it closed is found as a difference. Where
-        `every` one has to be, it raises ExchangeError; `among` some symbols only theirs are.
+        One that cannot be keeps no order from its end: what it closed is found as a difference. Where `every` one has
+        to be, it raises ExchangeError; `among` some symbols only theirs are.
         """
         if self._stops is None:
             return []
-        closed, standing = set(), self._journal.standing_stops()
+        closed, standing, unreached = set(), self._journal.standing_stops(), 0
         for record in [one for one in standing if among is None or one.symbol in among]:
             try:
-                stop = await self._settle(self._stops, record)
+                stop, unreached = await self._settle(self._stops, record), 0
             except ExchangeError as error:
                 if every:
                     raise
                 self._log.warning("stop not looked at", client_id=record.client_id, why=str(error))
-                if isinstance(error, Unreached):
-                    break
-                continue
+                stop, unreached = None, unreached + 1 if isinstance(error, Unreached) else 0
+            if unreached == UNREACHED:
+                break
             if stop is not None and stop.done:
                 closed.add(record.symbol)
         return sorted(closed)

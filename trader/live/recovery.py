@@ -23,6 +23,7 @@ from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, OrderRecord, Outcome
 from trader.live.explaining import Explaining
+from trader.live.lanes import UNREACHED
 from trader.live.ports import Clock, Gateway
 from trader.live.protection import Protection
 from trader.live.router import Router
@@ -37,8 +38,6 @@ _LOOKS = 7
 START_LOOKS = 8
 """How often a start looks, which ends a daemon for good where it refuses: for a minute."""
 _PAUSE = timedelta(milliseconds=500)
-_UNREACHED = 2
-"""After how many orders in a row for which the exchange could not be reached the others are not tried."""
 
 
 def _any(symbol: str) -> bool:
@@ -85,15 +84,17 @@ class Recovery:
         self._clock = clock
         self._log = log
 
-    async def settle_open(self, *, give_up: bool = False) -> int:
+    async def settle_open(self, *, give_up: bool = False, halt: Callable[[Mismatch], None] | None = None) -> int:
         """Carry every intent that is not at its end, and return how many there were.
 
         What may have been sent comes first, because its trades have to be known before anything else is sent; then the
-        oldest close, and of one close what reduces before what opens. A symbol that fails stops neither the others nor,
-        unless the stories differ, what they open; an exchange that cannot be reached twice in a row stops all.
+        oldest close, and of one close what reduces before what opens. A symbol that fails does not stop what reduces
+        in others; an exchange that cannot be reached twice in a row stops all.
 
         Args:
             give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
+            halt: is called with every Mismatch, and lets nothing be opened from then on. Without it, as at a start,
+                nothing is sent that opens once any symbol has failed.
 
         Raises:
             Mismatch: an order cannot be settled, or was decided on an account that is no longer explained.
@@ -101,35 +102,45 @@ class Recovery:
         """
         left, unreached = self._journal.open_intents(), 0
         if left:
-            # an order that is not found is proven absent by trades, so those of a stop have to be known first
-            await self.take_fired(among={order.intent.symbol for order in left})
+            # an order that is not found is proven absent by trades, so those of a stop have to be known first, and all
+            # that a stop did before anything is opened
+            reduces = give_up or all(order.intent.reduce_only for order in left)
+            await self.take_fired(among={order.intent.symbol for order in left} if reduces else None)
         left.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
         failed: dict[str, Mismatch | ExchangeError] = {}
         for order in left:
-            opens = order.sent_at is None and not order.intent.reduce_only
-            if order.intent.symbol in failed or (opens and any(isinstance(one, Mismatch) for one in failed.values())):
+            differs = any(isinstance(one, Mismatch) for one in failed.values())
+            barred = not order.intent.reduce_only and (differs and order.sent_at is None if halt else failed)
+            if order.intent.symbol in failed or barred:
                 continue
             try:
-                await self._carry_on(order, failed, give_up=give_up)
+                await self._carry_on(order, give_up=give_up)
                 unreached = 0
             except (Mismatch, ExchangeError) as error:
                 failed[order.intent.symbol] = error
+                self._log.warning("order not settled", client_id=order.intent.client_id, why=str(error))
+                if isinstance(error, Mismatch) and halt is not None:
+                    halt(error)
                 unreached = unreached + 1 if isinstance(error, Unreached) else 0
-                if unreached == _UNREACHED or isinstance(error, RateLimited) or _bars(error):
+                if unreached == UNREACHED or isinstance(error, RateLimited) or _bars(error):
                     break
-        for failure in sorted(failed.values(), key=lambda one: not isinstance(one, Mismatch)):
+        for failure in sorted(failed.values(), key=lambda one: (not isinstance(one, Mismatch), not _bars(one))):
             raise failure
         return len(left)
 
-    async def _carry_on(self, order: OrderRecord, failed: Container[str], *, give_up: bool) -> None:
-        """Carry one open order, which is sent only on an account that is explained but for the symbols that failed."""
+    async def _carry_on(self, order: OrderRecord, *, give_up: bool) -> None:
+        """Carry one open order, which is sent only on an account that is explained.
+
+        What only reduces goes by its own symbol; for what opens, nothing is asked of a symbol whose order is under way.
+        """
         intent = order.intent
         self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
         try:
             if order.sent_at is None:
-                # since it was decided, a person or the exchange may have traded; what only reduces is of its own symbol
+                # since it was decided, a person or the exchange may have traded
                 own = intent.symbol if intent.reduce_only else None
-                await self.reconcile(among=lambda one: one == own if own else one not in failed)
+                busy = {one.intent.symbol for one in self._journal.open_intents() if one.sent_at is not None}
+                await self.reconcile(among=lambda one: one == own if own else one not in busy)
             await self.router.carry(intent, sent_at=order.sent_at)
         except (Mismatch, OutcomeUnknown, Rejected) as error:
             if not give_up or _bars(error):
@@ -250,14 +261,14 @@ class Recovery:
             account = await self.reconcile()
         raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
 
-    async def protect_others(self, busy: Set[str]) -> bool:
+    async def protect_others(self, busy: Set[str], *, tell: bool) -> bool:
         """Bring the stops of symbols to what is held where no order is open, and journal and account agree.
 
-        Returns whether each could be; raises as `protect` does.
+        Returns whether each could be, which is told in the state only on request; raises as `protect` does.
         """
         account = await self._gateway.account()
         doubtful = {one.symbol for one in differences(self._journal.positions(), account)}
-        await self._take_stopped(await self._protection.follow(account, leave=busy | doubtful))
+        await self._take_stopped(await self._protection.follow(account, leave=busy | doubtful, tell=tell))
         return not self._protection.failed
 
     async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
