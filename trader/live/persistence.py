@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -23,11 +24,21 @@ Answer = TypeVar("Answer")
 
 FIRST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
 _BESIDE = 30.0
-"""Seconds that a close which is tried again waits at most for the stops of other symbols, once."""
+"""Seconds that a close which is tried again waits at most for the stops of other symbols."""
+_BESIDE_AGAIN = timedelta(minutes=2)
+"""For how long it does not wait for them again once one could not be placed."""
 
 _REFUSED_LONGEST = timedelta(minutes=10)
 _BELIEVED = timedelta(minutes=1)
 """For how long a key or an address has to be refused until a person has to look: an exchange errs for a while, too."""
+
+
+@dataclass(slots=True)
+class _Others:
+    """When the stops of other symbols are looked at next while a close is tried again, and whether one failed last."""
+
+    again: datetime
+    failed: bool = False
 
 
 class Persistence:
@@ -68,7 +79,7 @@ class Persistence:
         Raises:
             TraderError: it is not decided, and why not is in the journal.
         """
-        pause, beside = timedelta(0), True
+        pause, others = timedelta(0), _Others(self._clock.now())
         while not self._stop.is_set():
             try:
                 if pause:
@@ -89,20 +100,22 @@ class Persistence:
             except TraderError as error:
                 self._fail(close, error)
                 raise
-            if beside and pause > FIRST:
+            if pause > FIRST and self._clock.now() >= others.again:
                 # what keeps one symbol from its end keeps no other without its stop; stops keep no close from its own
-                beside = await self._protect_others(cycle)
+                await self._protect_others(cycle, others)
             await self.rest(pause)
         self._log.warning("close left to the next start", close=close.isoformat())
         return None
 
-    async def _protect_others(self, cycle: Cycle) -> bool:
-        """See for a short while to the stops of all symbols at rest; whether to do so again in this close."""
+    async def _protect_others(self, cycle: Cycle, others: "_Others") -> None:
+        """See for a short while to the stops of all symbols at rest; where one fails twice the daemon only reduces."""
         try:
-            return await within(_BESIDE, "A look at the other stops", cycle.protect_others())
-        except ExchangeError as error:
+            looked = cycle.protect_others(tell=others.failed)
+            others.failed = not await within(_BESIDE, "A look at the other stops", looked)
+        except (ExchangeError, JournalBusy) as error:
             self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
-            return False
+            others.failed = True
+        others.again = self._clock.now() + (_BESIDE_AGAIN if others.failed else timedelta(0))
 
     def hear(self, error: TraderError) -> bool:
         """Halt durably where key or address are refused for a minute; whether they are.
