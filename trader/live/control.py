@@ -126,15 +126,23 @@ class Flattener:
         return await within(self._seconds, "The flatten", self._run())
 
     async def _run(self) -> str:
-        await self._recovery.settle_open(give_up=True)
+        failures: list[Mismatch | ExchangeError] = []
+        try:
+            # nothing is opened: a flatten has halted
+            await self._recovery.settle_open(give_up=True, halt=lambda mismatch: None)
+        except (Mismatch, ExchangeError) as error:
+            failures.append(error)
         account = await self._gateway.account()
         lags = bool(differences(self._journal.positions(), account))
-        closed, untold = await self._close(account)
-        account = await self._caught_up()
-        if lags and any(one.quantity for symbol, one in account.positions.items() if symbol not in untold):
-            later, untold = await self._close(account)
-            closed = {one: closed.get(one, _NONE) + later.get(one, _NONE) for one in closed | later}
+        closed, untold = await self._close(account, failures)
+        if lags or not failures:
             account = await self._caught_up()
+        if lags and any(one.quantity for symbol, one in account.positions.items() if symbol not in untold):
+            later, untold = await self._close(account, failures)
+            closed = {one: closed.get(one, _NONE) + later.get(one, _NONE) for one in closed | later}
+            account = account if failures else await self._caught_up()
+        for failure in sorted(failures, key=lambda one: not isinstance(one, Mismatch)):
+            raise failure
         account = await self._recovery.protect(account)
         left = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
         if strange := "; ".join(f"{one} {left[one]:+f}, as {why}" for one, why in untold.items() if one in left):
@@ -146,11 +154,22 @@ class Flattener:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in closed.items()) or "nothing was held"
 
-    async def _close(self, account: Account) -> tuple[dict[str, Decimal], Mapping[str, str]]:
-        """Close what an account shows; return what was held of it, and of which symbols no rules are told, and why."""
-        held = {symbol: position.quantity for symbol, position in account.positions.items() if position.quantity}
+    async def _close(
+        self, account: Account, failures: list[Mismatch | ExchangeError]
+    ) -> tuple[dict[str, Decimal], Mapping[str, str]]:
+        """Close what an account shows but where an order is still open, and add to the failures what fails.
+
+        Returns:
+            What was held of it, and of which symbols no rules are told, and why.
+        """
+        busy = {order.intent.symbol for order in self._journal.open_intents()}
+        held = {one: position.quantity for one, position in account.positions.items() if position.quantity}
+        held = {one: quantity for one, quantity in held.items() if one not in busy}
         instruments, untold = await rules_of(self._gateway, sorted(held))
-        await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
+        try:
+            await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
+        except (Mismatch, ExchangeError) as error:
+            failures.append(error)
         return held, untold
 
     async def _caught_up(self) -> Account:
