@@ -146,9 +146,9 @@ class Startup:
     async def _set_up(self, setups: Sequence[Setup], account: Account) -> None:
         for setup in setups:
             symbol = setup.symbol
-            # an account may lag behind the order that was just found filled
-            held = account.quantity(symbol) or self._journal.position(symbol)
-            if not held and symbol not in self._strategy.symbols:
+            held = account.quantity(symbol)
+            # an account may lag behind the order that was just found filled: what it does not show yet is left as it is
+            if not held and (symbol not in self._strategy.symbols or self._journal.position(symbol)):
                 continue
             leverage = expected_leverage(self._journal, symbol, self._strategy.leverage) if held else None
             wanted = (leverage or self._strategy.leverage, self._strategy.margin_mode)
