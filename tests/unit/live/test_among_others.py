@@ -75,7 +75,7 @@ async def test_a_start_that_knows_of_a_missing_stop_waits_for_that_very_one(bask
     await basket.daemon._attempt()
     basket.journal.set_state(State.REDUCING, "no stop is known to rest", MISSING_STOP, basket.clock.now())
     basket.boot()
-    assert await basket.recovery.protect_others({NAMES[0]})
+    assert await basket.recovery.protect_others({NAMES[0]}, tell=True)
     assert basket.state() is State.REDUCING
     await protect(basket)
     assert basket.state() is State.ACTIVE
@@ -120,14 +120,14 @@ async def test_stops_that_cannot_be_looked_at_meanwhile_keep_no_close_from_being
     basket.exchange.accept_setup = False
     looked = []
 
-    async def protect_others(busy: object) -> bool:
-        looked.append(busy)
+    async def protect_others(busy: object, *, tell: bool) -> bool:
+        looked.append((busy, tell))
         basket.exchange.accept_setup = True
         raise ExchangeError("HTTP 503")
 
     basket.recovery.protect_others = protect_others  # type: ignore[method-assign]
     await basket.daemon._attempt()
-    assert looked == [{NAMES[0]}]
+    assert looked == [({NAMES[0]}, False)]
     assert set(basket.journal.positions()) == set(NAMES)
     assert basket.log.said("stops not looked at")[0]["error"] == "HTTP 503"
 
@@ -321,7 +321,7 @@ async def test_an_exchange_that_is_not_reached_is_not_asked_for_every_open_order
         await basket.cycle.run(CLOSE)
     settled = len(basket.log.said("settling an open order"))
     with pytest.raises(type(error)):
-        await basket.recovery.settle_open()
+        await basket.recovery.settle_open(halt=lambda mismatch: None)
     assert len(basket.log.said("settling an open order")) - settled == asked
     assert basket.exchange.posts == []
 
