@@ -8,10 +8,11 @@ from decimal import Decimal
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import FLATTENING, client_id
-from trader.errors import ConfigError, ExchangeError
+from trader.errors import ConfigError, ExchangeError, Unreached
 from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent
+from trader.live.lanes import UNREACHED
 from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
 
@@ -69,18 +70,28 @@ class Closer:
     async def close(self, held: Mapping[str, Decimal], instruments: Mapping[str, Instrument]) -> None:
         """Close signed quantities, symbols side by side, and see every order to its end.
 
-        All orders are durable before the first is sent. A symbol that fails does not stop the others.
+        All orders are durable before the first is sent. A symbol that fails does not stop the others; an exchange that
+        cannot be reached twice in a row does.
 
         Raises:
             Mismatch, ExchangeError: as `Router.carry_all` does, once all the others are at their end.
         """
-        intents: list[Intent] = []
+        intents, failed, unreached = list[Intent](), list[ExchangeError](), 0
         for symbol, quantity in held.items():
-            for leg in closing_legs(symbol, quantity, instruments[symbol], FLATTENING):
-                intents.append(await self._intent(symbol, leg.quantity))
-                self._journal.intend(intents[-1])
+            try:
+                for leg in closing_legs(symbol, quantity, instruments[symbol], FLATTENING):
+                    intents.append(await self._intent(symbol, leg.quantity))
+                    self._journal.intend(intents[-1])
+                unreached = 0
+            except ExchangeError as error:
+                failed.append(error)
+                unreached = unreached + 1 if isinstance(error, Unreached) else 0
+                if unreached == UNREACHED:
+                    break
         if intents:
             await self._router.carry_all(intents)
+        for failure in failed:
+            raise failure
 
     async def _intent(self, symbol: str, quantity: Decimal) -> Intent:
         now = self._clock.now()

@@ -126,7 +126,10 @@ class Flattener:
         return await within(self._seconds, "The flatten", self._run())
 
     async def _run(self) -> str:
-        failures: list[Mismatch | ExchangeError] = []
+        failures, closed = list[Mismatch | ExchangeError](), dict[str, Decimal]()
+        if self._journal.open_intents():
+            # what is at rest waits for no order that has to come to its end
+            await self._close(await self._gateway.account(), closed, failures)
         try:
             # nothing is opened: a flatten has halted
             await self._recovery.settle_open(give_up=True, halt=lambda mismatch: None)
@@ -134,12 +137,11 @@ class Flattener:
             failures.append(error)
         account = await self._gateway.account()
         lags = bool(differences(self._journal.positions(), account))
-        closed, untold = await self._close(account, failures)
+        untold = await self._close(account, closed, failures)
         if lags or not failures:
             account = await self._caught_up()
         if lags and any(one.quantity for symbol, one in account.positions.items() if symbol not in untold):
-            later, untold = await self._close(account, failures)
-            closed = {one: closed.get(one, _NONE) + later.get(one, _NONE) for one in closed | later}
+            untold = await self._close(account, closed, failures)
             account = account if failures else await self._caught_up()
         for failure in sorted(failures, key=lambda one: not isinstance(one, Mismatch)):
             raise failure
@@ -155,22 +157,26 @@ class Flattener:
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in closed.items()) or "nothing was held"
 
     async def _close(
-        self, account: Account, failures: list[Mismatch | ExchangeError]
-    ) -> tuple[dict[str, Decimal], Mapping[str, str]]:
-        """Close what an account shows but where an order is still open, and add to the failures what fails.
+        self, account: Account, closed: dict[str, Decimal], failures: list[Mismatch | ExchangeError]
+    ) -> Mapping[str, str]:
+        """Close what an account shows, but for what the journal knows to be closed and where an order is under way.
+
+        What is closed is added to `closed`, what fails to `failures`.
 
         Returns:
-            What was held of it, and of which symbols no rules are told, and why.
+            Of which symbols no rules are told, and why.
         """
-        busy = {order.intent.symbol for order in self._journal.open_intents()}
+        left = {order.intent.symbol for order in self._journal.open_intents() if order.sent_at is not None}
+        left |= {symbol for symbol in closed if not self._journal.position(symbol)}
         held = {one: position.quantity for one, position in account.positions.items() if position.quantity}
-        held = {one: quantity for one, quantity in held.items() if one not in busy}
+        held = {one: quantity for one, quantity in held.items() if one not in left}
         instruments, untold = await rules_of(self._gateway, sorted(held))
         try:
             await self._closer.close({one: held[one] for one in held if one in instruments}, instruments)
         except (Mismatch, ExchangeError) as error:
             failures.append(error)
-        return held, untold
+        closed |= {one: closed.get(one, _NONE) + quantity for one, quantity in held.items()}
+        return untold
 
     async def _caught_up(self) -> Account:
         """Return the account once it shows what the journal holds, or trades tell where that went.
