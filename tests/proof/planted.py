@@ -108,7 +108,7 @@ def stall_slept_through(right: Any) -> Any:
     """Look at age and state before the order is written down, and never again."""
 
     async def clear(self: Router, intent: Any) -> Any:
-        verdict = await self._gate.clear(intent)
+        verdict = await self.gate.clear(intent)
         if isinstance(verdict, Approved):
             self._journal.mark_sent(intent.client_id, self._clock.now(), verdict.mark)
         return verdict

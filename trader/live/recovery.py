@@ -100,20 +100,26 @@ class Recovery:
             Mismatch: an order cannot be settled, or was decided on an account that is no longer explained.
             ExchangeError: the exchange could not be used; what is open stays open.
         """
-        left, unreached = self._journal.open_intents(), 0
+        left, unreached, looked = self._journal.open_intents(), 0, False
         if left:
-            # an order that is not found is proven absent by trades, so those of a stop have to be known first, and all
-            # that a stop did before anything is opened
-            reduces = give_up or all(order.intent.reduce_only for order in left)
-            await self.take_fired(among={order.intent.symbol for order in left} if reduces else None)
+            # an order that is not found is proven absent by trades, so those of a stop have to be known first
+            await self.take_fired(among={order.intent.symbol for order in left})
         left.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
         failed: dict[str, Mismatch | ExchangeError] = {}
         for order in left:
             differs = any(isinstance(one, Mismatch) for one in failed.values())
             barred = not order.intent.reduce_only and (differs and order.sent_at is None if halt else failed)
-            if order.intent.symbol in failed or barred:
+            if order.intent.symbol in failed or (barred and order.sent_at is None):
                 continue
             try:
+                if barred:
+                    # it is only looked for: what is not there stays open
+                    await self.router.look(order.intent, order.sent_at)
+                    continue
+                if not (looked or order.intent.reduce_only or give_up):
+                    # whatever a stop did is known before anything is opened, be it for the second time
+                    await self.take_fired()
+                    looked = True
                 await self._carry_on(order, give_up=give_up)
                 unreached = 0
             except (Mismatch, ExchangeError) as error:
@@ -136,7 +142,7 @@ class Recovery:
         intent = order.intent
         self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
         try:
-            if order.sent_at is None:
+            if order.sent_at is None and self.router.gate.barred(intent) is None:
                 # since it was decided, a person or the exchange may have traded
                 own = intent.symbol if intent.reduce_only else None
                 busy = {one.intent.symbol for one in self._journal.open_intents() if one.sent_at is not None}
@@ -147,7 +153,8 @@ class Recovery:
                 # a key or an address that is refused says nothing of the order
                 raise
             # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
-            await self.router.settled(self._clock.now() + self.router.timing.settle)
+            if order.sent_at is not None or self.router.is_from_before(intent.close):
+                await self.router.settled(self._clock.now() + self.router.timing.settle)
             self._give_up(intent, str(error))
 
     def _give_up(self, intent: Intent, why: str) -> None:

@@ -106,12 +106,24 @@ class Startup:
                 self._log.warning("held beside the strategy", holds=words(beside))
             if not adopt:
                 await self._recovery.require_wallet(looks=START_LOOKS)
-            await self._recovery.settle_open(give_up=adopt)
+            await self._settle(adopt)
         require_no_resting(await self._recovery.at_rest(adopt=adopt))
         account = await self._gateway.account()
         await self._set_up(setups, account)
         account = await self._recovery.protect(await self._explain(account, adopt))
         await self._afford(account)
+
+    async def _settle(self, adopt: bool) -> None:
+        """Settle what is open; where one symbol keeps a start waiting, the others have their stops meanwhile."""
+        try:
+            await self._recovery.settle_open(give_up=adopt)
+        except ExchangeError:
+            busy = {order.intent.symbol for order in self._journal.open_intents()}
+            try:
+                await self._recovery.protect_others(busy, tell=True)
+            except (Mismatch, ExchangeError) as error:
+                self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+            raise
 
     async def before_flatten(self) -> None:
         """Check what has to hold before everything is closed: the right account, in a mode in which one order closes.
