@@ -10,7 +10,16 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
 from trader.domain.decision import CloseReport
-from trader.errors import ExchangeError, JournalBusy, JournalError, Mismatch, TraderError
+from trader.errors import (
+    ConfigError,
+    ExchangeError,
+    JournalBusy,
+    JournalError,
+    Mismatch,
+    NotPermitted,
+    TraderError,
+    Unreached,
+)
 from trader.journal.journal import Journal
 from trader.journal.rows import Status
 from trader.live.control import Control, Flattener
@@ -131,8 +140,24 @@ class Daemon:
             return False
         async with self._one_at_a_time:
             # whoever wakes the daemon meanwhile would settle the same orders beside the start
-            await self._startup.run(adopt=adopt)
+            try:
+                await self._startup.run(adopt=adopt)
+            except Unreached:
+                await self._flatten_meanwhile()
+                raise
         return True
+
+    async def _flatten_meanwhile(self) -> None:
+        """Close what was asked to be closed while a start waits; what cannot be closed now is tried at its next try."""
+        if not self._journal.has_baseline():
+            return
+        self._control.state()
+        if self._control.flatten_pending():
+            try:
+                await self._startup.before_flatten()
+                await self._obey_requests()
+            except (ConfigError, Mismatch, NotPermitted, ExchangeError) as error:
+                self._log.error("not flattened yet", error=str(error), kind=type(error).__name__)
 
     async def _wait_out(self) -> None:
         """Ask the exchange nothing while it wants no request; a start is no way around that."""
