@@ -120,8 +120,7 @@ class Cycle:
     async def protect(self) -> None:
         """Bring the stops to what is held; `unprotected` says whether they are all in their place then.
 
-        It comes after a close is finished, so that a stop which cannot be placed keeps no later close from being
-        decided, and nothing from being closed.
+        It comes after a close is finished, so that a stop that cannot be placed keeps nothing from being closed.
 
         Raises:
             Mismatch: journal and exchange tell different stories; the state is HALTED then.
@@ -130,7 +129,9 @@ class Cycle:
         account, self._seen = self._seen, None
         if self._recovery.unseen:
             await self._recovery.at_rest()
-        if not self._recovery.stopless:
+        if any(order.sent_at is not None for order in self._journal.open_intents()):
+            await self.protect_others(tell=True)  # what an order does is not explained before it is settled
+        elif not self._recovery.stopless:
             with self._halting():
                 await self._recovery.protect(account or await self._explained())
         self._moved = False

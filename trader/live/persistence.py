@@ -13,7 +13,7 @@ from trader.domain.interval import Interval
 from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Rejected, TraderError
 from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
-from trader.journal.rows import Status
+from trader.journal.rows import MISSING_STOP, Status
 from trader.live.bounded import within
 from trader.live.control import Control
 from trader.live.cycle import Cycle, Terms
@@ -114,6 +114,8 @@ class Persistence:
             others.failed = not await within(_BESIDE, "A look at the other stops", looked)
         except (ExchangeError, JournalBusy) as error:
             self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
+            if others.failed and not self._journal.state().passing:
+                self._control.restrict(State.REDUCING, f"which stops rest is not known: {error}", MISSING_STOP)
             others.failed = True
         others.again = self._clock.now() + (_BESIDE_AGAIN if others.failed else timedelta(0))
 
