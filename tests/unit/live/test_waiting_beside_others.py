@@ -1,0 +1,243 @@
+"""One symbol that cannot be asked about keeps no other waiting, nor a flatten or a start."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+from structlog.typing import FilteringBoundLogger
+
+from tests.unit.live.exchange import REPLIES, Reply
+from tests.unit.live.test_many_symbols import Basket
+from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, decided, posts, settle
+from tests.unit.live.world import CLOSE, World
+from trader.domain.decision import State
+from trader.domain.order import Fill, Order
+from trader.errors import ExchangeError, Unreached
+from trader.execution.reconcile import Policies
+from trader.journal.rows import MISSING_STOP, Outcome
+from trader.live import persistence
+from trader.live.control import FLATTEN
+from trader.live.patience import Patience
+
+Made = Callable[..., World]
+
+
+@pytest.fixture
+def basket(new_world: Made) -> World:
+    world = new_world(symbols=NAMES)
+    world.strategy = Basket(wishes={CLOSE: 1.0})
+    world.parallel = 8
+    world.boot().begin()
+    return world
+
+
+@pytest.fixture
+def guarded(basket: World) -> World:
+    basket.fraction = Decimal("0.1")
+    basket.boot()
+    return basket
+
+
+def lost(world: World, symbol: str) -> None:
+    """Let no order of one symbol be looked up any more."""
+    find = world.exchange.find
+
+    async def find_but_one(name: str, client: str) -> Order | None:
+        if name == symbol:
+            raise Unreached("timeout")
+        return await find(name, client)
+
+    world.exchange.find = find_but_one  # type: ignore[method-assign]
+
+
+def flatten(world: World) -> int:
+    """Ask for a flatten, and return how many orders were posted before it."""
+    world.journal.request(FLATTEN, world.clock.now())
+    world.control.state()
+    return len(world.exchange.posts)
+
+
+async def test_a_flatten_closes_all_but_the_one_whose_names_cannot_be_looked_up(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    basket.boot()
+    lost(basket, B)
+    before = flatten(basket)
+    with pytest.raises(Unreached):
+        await basket.flattener.run()
+    assert posts(basket, before) == [A, C]
+
+
+async def test_a_flatten_asks_an_exchange_that_is_not_reached_for_two_names_at_most(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    basket.boot()
+    for name in NAMES:
+        lost(basket, name)
+    before = flatten(basket)
+    with pytest.raises(Unreached):
+        await basket.flattener.run()
+    assert posts(basket, before) == []
+    assert not [order for order in basket.journal.orders() if order.intent.leg == "f"]
+
+
+async def test_a_flatten_waits_for_no_order_that_was_never_sent(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    decided(basket, NEXT, (B, "i", "50"), (C, "i", "50"))
+    basket.exchange.trade("-40", "by-hand", A)
+    fills = basket.exchange.fills
+
+    async def untold(symbol: str, **asked: Any) -> list[Fill]:
+        if symbol == A and asked.get("order") is None:
+            raise Unreached("timeout")
+        return await fills(symbol, **asked)
+
+    basket.exchange.fills = untold  # type: ignore[method-assign]
+    basket.boot()
+    before = flatten(basket)
+    await basket.flattener.run()
+    assert {(order.symbol, at - NEXT) for at, order, _ in basket.exchange.posts[before:]} == {
+        (name, timedelta(0)) for name in NAMES
+    }
+    unsent = [one for one in basket.journal.orders() if one.intent.leg == "i"]
+    assert {(one.outcome, one.sends) for one in unsent} == {(Outcome.DENIED, 0)}
+
+
+async def test_a_flatten_is_obeyed_while_a_start_waits(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    decided(basket, NEXT, (A, "i", "50"), sent=(A,))
+    lost(basket, A)
+    waits = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        basket.clock.time += timedelta(seconds=seconds)
+        if len(waits) == 2:
+            basket.journal.request(FLATTEN, basket.clock.now())
+        if len(waits) == 5:
+            basket.daemon.stop()
+
+    basket.patience = Patience(lambda outage: None, lambda: True, cast(FilteringBoundLogger, basket.log), sleep=sleep)
+    basket.boot()
+    before = len(basket.exchange.posts)
+    await basket.daemon.run()
+    assert posts(basket, before) == [B, C]
+    assert basket.state() is State.HALTED
+    assert basket.journal.pending_requests()
+    assert basket.log.said("not flattened yet")
+
+
+async def test_a_start_that_waits_before_its_baseline_has_nothing_to_flatten(new_world: Made) -> None:
+    world = new_world()
+    world.boot()
+    world.journal.request(FLATTEN, world.clock.now())
+    world.exchange.faults = {("account", 0): Unreached("timeout")}
+    with pytest.raises(Unreached):
+        await world.daemon.run()
+    assert world.journal.pending_requests()
+
+
+async def test_a_start_that_waits_for_one_symbol_settles_and_protects_the_others(guarded: World) -> None:
+    intents = decided(guarded, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+    for one in intents:
+        guarded.exchange._place(one.request, Reply(), guarded.clock.now())
+    lost(guarded, A)
+    guarded.boot()
+    with pytest.raises(Unreached):
+        await guarded.startup.run(adopt=False)
+    assert guarded.journal.positions() == dict.fromkeys((B, C), Decimal(250))
+    assert {stop.symbol for stop in guarded.stops.waiting()} == {B, C}
+
+
+async def test_a_start_that_waits_sends_nothing_again_beside_the_symbol_it_waits_for(basket: World) -> None:
+    decided(basket, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A, B))
+    lost(basket, A)
+    basket.boot()
+    with pytest.raises(Unreached):
+        await basket.startup.run(adopt=False)
+    assert posts(basket) == []
+    assert {one.intent.symbol for one in basket.journal.open_intents()} == {A, B}
+
+
+async def test_stops_that_cannot_be_seen_to_at_a_start_that_waits_end_it_as_they_found_it(guarded: World) -> None:
+    decided(guarded, CLOSE, (A, "o", "250"), sent=(A,))
+    lost(guarded, A)
+    guarded.boot()
+
+    async def out(busy: object, *, tell: bool) -> bool:
+        raise ExchangeError("HTTP 503")
+
+    guarded.recovery.protect_others = out  # type: ignore[method-assign]
+    with pytest.raises(Unreached):
+        await guarded.startup.run(adopt=False)
+    assert guarded.log.said("stops not looked at")[0]["error"] == "HTTP 503"
+
+
+async def test_an_order_of_ours_under_way_is_no_reason_to_halt_when_stops_are_looked_at(guarded: World) -> None:
+    guarded.parallel = 1
+    guarded.boot()
+    guarded.router.began = CLOSE - SECOND
+    guarded.exchange.plan = [Reply(), REPLIES["executed"], Reply()]
+    find, out, rest, rests = guarded.exchange.find, [True], guarded.daemon._persistence.rest, []
+
+    async def find_later(symbol: str, name: str) -> Order | None:
+        if out[0]:
+            raise Unreached("timeout")
+        return await find(symbol, name)
+
+    async def until(pause: timedelta) -> None:
+        rests.append(pause)
+        if len(rests) == 5:
+            out[0] = False
+            guarded.daemon.stop()
+        await rest(pause)
+
+    guarded.exchange.find = find_later  # type: ignore[method-assign]
+    guarded.daemon._persistence.rest = until  # type: ignore[method-assign]
+    await guarded.daemon._attempt()
+    assert [one.intent.symbol for one in guarded.journal.open_intents()] == [B]
+    assert guarded.state() is State.ACTIVE
+    assert {stop.symbol for stop in guarded.stops.waiting()} == {A, C}
+
+
+async def test_stops_that_hang_beside_a_close_are_told_at_the_second_time(
+    guarded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(persistence, "_BESIDE", 0.01)
+    guarded.exchange.setups[C] = replace(guarded.exchange.setups[C], margin_mode="cross")
+    guarded.exchange.accept_setup = False
+
+    async def hang(request: object) -> Any:
+        await asyncio.Event().wait()
+
+    async def nothing(due: object, *, last: bool) -> None:
+        return None
+
+    guarded.stops.place_stop = hang  # type: ignore[method-assign]
+    guarded.daemon._protect = nothing  # type: ignore[method-assign]
+    await guarded.daemon._attempt()
+    assert (guarded.state(), guarded.journal.state().by) == (State.REDUCING, MISSING_STOP)
+    assert len(guarded.log.said("stops not looked at")) == 2
+    assert len(guarded.log.said("state changed")) == 1
+
+
+async def test_what_reduces_does_not_wait_until_every_stop_was_looked_at(guarded: World) -> None:
+    guarded.policies = Policies(stop="adopt")
+    await guarded.daemon._attempt()
+    before = len(guarded.exchange.posts)
+    decided(guarded, NEXT, (A, "r", "-100"), (B, "i", "50"))
+    guarded.exchange.prices_now[C] = Decimal("0.88")
+    guarded.stops.trigger(C)
+    fills = guarded.exchange.fills
+
+    async def late(symbol: str, **asked: Any) -> list[Fill]:
+        return [] if symbol == C else await fills(symbol, **asked)
+
+    guarded.exchange.fills = late  # type: ignore[method-assign]
+    guarded.boot()
+    with pytest.raises(Exception, match="does not explain"):
+        await settle(guarded)
+    ((at, order, _),) = guarded.exchange.posts[before:]
+    assert (order.symbol, at - NEXT < 20 * SECOND) == (A, True)
