@@ -98,7 +98,7 @@ async def test_stops_that_come_to_no_end_keep_no_close_from_being_tried(
     basket.boot().begin()
     basket.exchange.setups[NAMES[0]] = replace(basket.exchange.setups[NAMES[0]], margin_mode="cross")
     basket.exchange.accept_setup = False
-    monkeypatch.setattr(persistence, "_BESIDE", 0.01)
+    monkeypatch.setattr(persistence, "_BESIDE", 1.0)
     place, hung = basket.stops.place_stop, []
 
     async def hang(request: StopRequest) -> Stop:
