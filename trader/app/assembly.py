@@ -46,8 +46,9 @@ from trader.live.ports import Gateway
 from trader.live.preflight import require_rights
 from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
-from trader.live.router import Router, Timing
+from trader.live.router import Router
 from trader.live.startup import Startup
+from trader.live.timing import Timing
 from trader.strategies.carry import CarryStrategy
 
 ACCOUNT = "main"

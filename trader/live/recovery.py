@@ -109,13 +109,9 @@ class Recovery:
         for order in left:
             differs = any(isinstance(one, Mismatch) for one in failed.values())
             barred = not order.intent.reduce_only and (differs and order.sent_at is None if halt else failed)
-            if order.intent.symbol in failed or (barred and order.sent_at is None):
+            if order.intent.symbol in failed or barred:
                 continue
             try:
-                if barred:
-                    # it is only looked for: what is not there stays open
-                    await self.router.look(order.intent, order.sent_at)
-                    continue
                 if not (looked or order.intent.reduce_only or give_up):
                     # whatever a stop did is known before anything is opened, be it for the second time
                     await self.take_fired()
@@ -130,9 +126,25 @@ class Recovery:
                 unreached = unreached + 1 if isinstance(error, Unreached) else 0
                 if unreached == UNREACHED or isinstance(error, RateLimited) or _bars(error):
                     break
+        if failed and halt is None and unreached < UNREACHED:
+            await self._look_for(left, failed)
         for failure in sorted(failed.values(), key=lambda one: (not isinstance(one, Mismatch), not _bars(one))):
             raise failure
         return len(left)
+
+    async def _look_for(self, orders: Iterable[OrderRecord], failed: dict[str, Mismatch | ExchangeError]) -> None:
+        """Look for what may have been sent of symbols that have not failed, and post nothing of what is not found."""
+        for order in orders:
+            name = order.intent.client_id
+            if order.sent_at is None or order.intent.symbol in failed or not self._is_open(name):
+                continue
+            try:
+                await self.router.look(order.intent, order.sent_at)
+            except (Mismatch, ExchangeError) as error:
+                failed[order.intent.symbol] = error
+                self._log.warning("order not settled", client_id=name, why=str(error))
+                if isinstance(error, Unreached | RateLimited):
+                    break
 
     async def _carry_on(self, order: OrderRecord, *, give_up: bool) -> None:
         """Carry one open order, which is sent only on an account that is explained.
@@ -142,7 +154,11 @@ class Recovery:
         intent = order.intent
         self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
         try:
-            if order.sent_at is None and self.router.gate.barred(intent) is None:
+            barred = None if order.sent_at or intent.reduce_only else self.router.gate.barred(intent)
+            if barred is not None:
+                # for good: by the time it was looked for, somebody may have resumed
+                return await self.router.forgo(intent, barred)
+            if order.sent_at is None:
                 # since it was decided, a person or the exchange may have traded
                 own = intent.symbol if intent.reduce_only else None
                 busy = {one.intent.symbol for one in self._journal.open_intents() if one.sent_at is not None}
@@ -156,6 +172,10 @@ class Recovery:
             if order.sent_at is not None or self.router.is_from_before(intent.close):
                 await self.router.settled(self._clock.now() + self.router.timing.settle)
             self._give_up(intent, str(error))
+
+    def _is_open(self, name: str) -> bool:
+        record = self._journal.order(name)
+        return record is not None and not record.final
 
     def _give_up(self, intent: Intent, why: str) -> None:
         """End an order, or the one that followed on it, as nobody can tell what became of it."""

@@ -9,7 +9,7 @@ name of its own and towards the same position.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -26,26 +26,12 @@ from trader.journal.rows import Intent, Outcome
 from trader.live.gate import Gate
 from trader.live.lanes import side_by_side
 from trader.live.ports import Clock, Gateway
+from trader.live.timing import Timing
 
 CLOCK_SKEW, OVERLOADED = -1021, -1008
 _NONE = Decimal(0)
 _AT_ONCE = timedelta(seconds=1)
 """How long after the gate's last look an order may still be called posted immediately after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long an order may stay uncertain.
-
-    `settle` is the time after a post is over at which an order the exchange does not know can no longer appear: HTTP
-    timeout, receive window, clock error and a margin. `pause` is the first wait between two looks; each following one
-    doubles.
-    """
-
-    settle: timedelta
-    pause: timedelta = timedelta(milliseconds=500)
-    looks: int = 8
-    sends: int = 4
 
 
 _End = tuple[Order | Rejected | Denied | None, Intent | None]
@@ -173,8 +159,7 @@ class Router:
                     return error, await self._refuse(intent, error)
             verdict = barred or await self._clear(intent)
             if isinstance(verdict, Withheld):
-                self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
-                return None, None
+                return self._withhold(intent, verdict)
             answer = await self._post(verdict, intent)
             if isinstance(answer, Order):
                 return await self._confirm(intent, answer)
@@ -210,6 +195,15 @@ class Router:
         if intent.leg != FLATTENING and self.is_from_before(intent.close) and self._clock.now() < over:
             await self.settled(over)
         return await self.namesake(intent.symbol, intent.close, intent.client_id)
+
+    async def forgo(self, intent: Intent, verdict: Withheld) -> None:
+        """End what was never sent and may not be, unless an older journal has only forgotten that it was."""
+        if await self.look(intent, None) is None:
+            self._withhold(intent, verdict)
+
+    def _withhold(self, intent: Intent, verdict: Withheld) -> _End:
+        self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
+        return None, None
 
     async def look(self, intent: Intent, sent_at: datetime | None) -> _End | None:
         """Return what an earlier process has made of an intent, or of its name; None where there is no such order."""

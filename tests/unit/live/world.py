@@ -33,8 +33,9 @@ from trader.live.leverage import Leverage
 from trader.live.patience import Begin, at_once
 from trader.live.protection import Protection, StopTerms
 from trader.live.recovery import Recovery
-from trader.live.router import Router, Timing
+from trader.live.router import Router
 from trader.live.startup import Startup
+from trader.live.timing import Timing
 
 CLOSE = datetime(2024, 1, 2, tzinfo=UTC)
 INTERVAL = Interval.parse("16h")
