@@ -129,11 +129,14 @@ class Cycle:
         account, self._seen = self._seen, None
         if self._recovery.unseen:
             await self._recovery.at_rest()
-        if any(order.sent_at is not None for order in self._journal.open_intents()):
-            await self.protect_others(tell=True)  # what an order does is not explained before it is settled
-        elif not self._recovery.stopless:
+        left = self._journal.open_intents()
+        if not self._recovery.stopless:
             with self._halting():
-                await self._recovery.protect(account or await self._explained())
+                if any(order.sent_at is not None for order in left):
+                    # what an order does is not explained before it is settled
+                    await self._recovery.protect_others({order.intent.symbol for order in left}, tell=True)
+                else:
+                    await self._recovery.protect(account or await self._explained())
         self._moved = False
 
     async def _explained(self) -> Account:
@@ -158,10 +161,7 @@ class Cycle:
             return False
 
     async def finish_decided(self) -> CloseReport | None:
-        """Settle whatever is open, finish every decision that was left, and return the last one's report.
-
-        Raises as `run` does.
-        """
+        """Settle whatever is open, finish every decision that was left, and return the last report; raises as `run`."""
         report = None
         with self._halting():
             self._moved = self._moved or bool(self._journal.open_intents())

@@ -114,8 +114,10 @@ class Persistence:
             others.failed = not await within(_BESIDE, "A look at the other stops", looked)
         except (ExchangeError, JournalBusy) as error:
             self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
-            if others.failed and not self._journal.state().passing:
-                self._control.restrict(State.REDUCING, f"which stops rest is not known: {error}", MISSING_STOP)
+            if others.failed and self._journal.state().state is State.ACTIVE:
+                why = f"which stops rest is not known: {error}"
+                self._journal.set_state(State.REDUCING, why, MISSING_STOP, self._clock.now())
+                self._log.warning("state changed", state=State.REDUCING.value, why=why, by=MISSING_STOP)
             others.failed = True
         others.again = self._clock.now() + (_BESIDE_AGAIN if others.failed else timedelta(0))
 
