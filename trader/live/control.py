@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from trader.domain.account import Account
 from trader.domain.decision import STRICTNESS, State
 from trader.domain.interval import Interval
+from trader.domain.order import FLATTENING
 from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import differences
 from trader.journal.journal import Journal
@@ -166,7 +167,9 @@ class Flattener:
         Returns:
             Of which symbols no rules are told, and why.
         """
-        left = {order.intent.symbol for order in self._journal.open_intents() if order.sent_at is not None}
+        orders = self._journal.open_intents()
+        # what is to close already, and has not left yet, is no second one's
+        left = {one.intent.symbol for one in orders if one.sent_at is not None or one.intent.leg == FLATTENING}
         left |= {symbol for symbol in closed if not self._journal.position(symbol)}
         held = {one: position.quantity for one, position in account.positions.items() if position.quantity}
         held = {one: quantity for one, quantity in held.items() if one not in left}

@@ -156,7 +156,7 @@ class Daemon:
             try:
                 await self._startup.before_flatten()
                 await self._obey_requests()
-            except (ConfigError, Mismatch, NotPermitted, ExchangeError) as error:
+            except (ConfigError, Mismatch, NotPermitted, ExchangeError, JournalBusy) as error:
                 self._log.error("not flattened yet", error=str(error), kind=type(error).__name__)
 
     async def _wait_out(self) -> None:

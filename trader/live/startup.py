@@ -9,7 +9,7 @@ from trader.decide import Strategy
 from trader.domain.account import Account, Setup
 from trader.domain.decision import Limits, Margin, State
 from trader.domain.instrument import Instrument
-from trader.errors import ConfigError, ExchangeError, Mismatch
+from trader.errors import ConfigError, ExchangeError, JournalBusy, Mismatch
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.live.control import Control
@@ -120,8 +120,10 @@ class Startup:
         except ExchangeError:
             busy = {order.intent.symbol for order in self._journal.open_intents()}
             try:
-                await self._recovery.protect_others(busy, tell=True)
-            except (Mismatch, ExchangeError) as error:
+                # a stop left over would keep another from its place, and an order of somebody else ends the start
+                if not await self._recovery.at_rest(adopt=adopt):
+                    await self._recovery.protect_others(busy, tell=True)
+            except (Mismatch, ExchangeError, JournalBusy) as error:
                 self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
             raise
 
