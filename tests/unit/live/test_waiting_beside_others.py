@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, dec
 from tests.unit.live.world import CLOSE, World
 from trader.domain.decision import State
 from trader.domain.order import Fill, Order
-from trader.errors import ExchangeError, Unreached
+from trader.errors import ExchangeError, Mismatch, Unreached
 from trader.execution.reconcile import Policies
 from trader.journal.rows import MISSING_STOP, Outcome
 from trader.live import persistence
@@ -241,3 +241,154 @@ async def test_what_reduces_does_not_wait_until_every_stop_was_looked_at(guarded
         await settle(guarded)
     ((at, order, _),) = guarded.exchange.posts[before:]
     assert (order.symbol, at - NEXT < 20 * SECOND) == (A, True)
+
+
+async def test_what_is_forbidden_when_a_start_finds_it_stays_unsent_whatever_a_person_resumes(basket: World) -> None:
+    """He may have done by hand what was decided, and nobody has looked at the account since."""
+    await basket.cycle.run(CLOSE)
+    decided(basket, NEXT, (A, "i", "50"))
+    basket.journal.request("halt", basket.clock.now())
+    basket.control.state()
+    basket.exchange.trade("50", "by-hand", A)
+    basket.boot()
+    before, until = len(basket.exchange.posts), basket.clock.sleep_until
+
+    async def resumed(moment: datetime) -> None:
+        if not basket.journal.pending_requests():
+            basket.journal.request("resume", basket.clock.now())
+        await until(moment)
+
+    basket.clock.sleep_until = resumed  # type: ignore[method-assign]
+    with pytest.raises(Mismatch, match="does not explain"):
+        await basket.startup.run(adopt=False)
+    assert posts(basket, before) == []
+
+
+async def test_stops_beside_an_order_under_way_are_tried_again_where_the_account_could_not_be_read(
+    guarded: World,
+) -> None:
+    decided(guarded, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+    for one in guarded.journal.open_intents():
+        guarded.exchange._place(one.intent.request, Reply(), guarded.clock.now())
+    lost(guarded, A)
+    guarded.boot()
+    with pytest.raises(Unreached):
+        await guarded.cycle.finish_decided()
+    account = guarded.exchange.account
+
+    async def unread() -> Any:
+        raise Unreached("timeout")
+
+    guarded.exchange.account = unread  # type: ignore[method-assign]
+    with pytest.raises(Unreached):
+        await guarded.cycle.protect()
+    assert guarded.cycle.unprotected
+    guarded.exchange.account = account  # type: ignore[method-assign]
+    await guarded.cycle.protect()
+    assert {stop.symbol for stop in guarded.stops.waiting()} == {B, C}
+
+
+async def test_what_only_reduces_at_a_start_waits_for_no_look_at_what_was_opened(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    decided(basket, NEXT, (C, "r", "-100"), (A, "i", "50"), (B, "i", "50"), sent=(A, B))
+    lost(basket, A)
+    lost(basket, B)
+    basket.boot()
+    before = len(basket.exchange.posts)
+    with pytest.raises(Unreached):
+        await basket.startup.run(adopt=False)
+    assert posts(basket, before) == [C]
+
+
+async def test_a_start_that_waits_takes_stops_left_over_back_before_it_places_any(guarded: World) -> None:
+    await guarded.daemon._attempt()
+    decided(guarded, NEXT, (A, "i", "50"), sent=(A,))
+    (ended,) = (one for one in guarded.journal.standing_stops() if one.symbol == B)
+    guarded.journal.end_stop(ended.client_id, "ABSENT", "the exchange does not know it", guarded.clock.now(), None)
+    lost(guarded, A)
+    guarded.boot()
+    with pytest.raises(Unreached):
+        await guarded.startup.run(adopt=False)
+    assert guarded.journal.state().state is State.ACTIVE
+    assert sorted(stop.symbol for stop in guarded.stops.waiting()) == [A, B, C]
+
+
+async def test_a_start_that_waits_places_no_stop_beside_an_order_of_somebody_else(guarded: World) -> None:
+    intents = decided(guarded, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A, B))
+    guarded.exchange._place(intents[1].request, Reply(), guarded.clock.now())
+    lost(guarded, A)
+    guarded.boot()
+
+    async def rests(*, adopt: bool = False) -> list[object]:
+        return [object()]
+
+    guarded.recovery.at_rest = rests  # type: ignore[method-assign,assignment]
+    with pytest.raises(Unreached):
+        await guarded.startup.run(adopt=False)
+    assert guarded.stops.waiting() == []
+
+
+async def test_what_is_asked_for_beside_hanging_stops_is_not_overruled(
+    guarded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A halt stays its own, and a resume that waits is not called overtaken."""
+    monkeypatch.setattr(persistence, "_BESIDE", 0.01)
+    guarded.exchange.setups[C] = replace(guarded.exchange.setups[C], margin_mode="cross")
+    guarded.exchange.accept_setup = False
+    rest, rests = guarded.daemon._persistence.rest, []
+
+    async def hang(request: object) -> Any:
+        await asyncio.Event().wait()
+
+    async def nothing(due: object, *, last: bool) -> None:
+        return None
+
+    async def halted(pause: timedelta) -> None:
+        rests.append(pause)
+        if len(rests) == 3:
+            guarded.journal.set_state(State.HALTED, "a person", "operator", guarded.clock.now())
+        await rest(pause)
+
+    guarded.stops.place_stop = hang  # type: ignore[method-assign]
+    guarded.daemon._protect = nothing  # type: ignore[method-assign]
+    guarded.daemon._persistence.rest = halted  # type: ignore[method-assign]
+    await guarded.daemon._attempt()
+    assert (guarded.journal.state().state, guarded.journal.state().by) == (State.HALTED, "operator")
+
+
+async def test_a_flatten_names_no_second_order_for_what_one_is_written_down_for(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    basket.boot()
+    before = flatten(basket)
+    account = await basket.exchange.account()
+    held = {one: account.positions[one].quantity for one in NAMES}
+    for name, quantity in held.items():
+        basket.journal.intend(await basket.flattener._closer._intent(name, -quantity))
+    assert await basket.flattener.run() == "nothing was held"
+    assert posts(basket, before) == [A, B, C]
+    assert basket.journal.positions() == {}
+
+
+async def test_a_start_goes_on_looking_beside_one_order_that_differs(basket: World) -> None:
+    intents = decided(basket, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+    basket.exchange.trade("40", "by-hand", B)
+    basket.exchange._place(intents[2].request, Reply(), basket.clock.now())
+    lost(basket, A)
+    basket.boot()
+    with pytest.raises(Mismatch, match=intents[1].client_id):
+        await basket.startup.run(adopt=False)
+    assert basket.journal.positions() == {C: Decimal(250)}
+    assert posts(basket) == []
+
+
+async def test_what_is_forbidden_is_taken_for_sent_where_a_journal_has_only_forgotten_that_it_was(
+    basket: World,
+) -> None:
+    (intent,) = decided(basket, CLOSE, (A, "o", "250"))
+    basket.clock.time += SECOND
+    basket.exchange._place(intent.request, Reply(), basket.clock.now())
+    basket.journal.set_state(State.HALTED, "a person", "operator", basket.clock.now())
+    basket.boot()
+    await basket.startup.run(adopt=False)
+    assert basket.record(intent).outcome is Outcome.CONFIRMED
+    assert basket.journal.positions() == {A: Decimal(250)}
