@@ -61,7 +61,7 @@ class Router:
         prepare: Callable[[str], Awaitable[None]] = _ready,
         parallel: int = 1,
     ) -> None:
-        self.gateway = gateway
+        self._gateway = gateway
         self._journal = journal
         self._clock = clock
         self.began = clock.now()
@@ -184,7 +184,7 @@ class Router:
 
     async def namesake(self, symbol: str, close: datetime, name: str) -> Order | None:
         """Return the order that an earlier process gave a name which follows from a close; None where none did."""
-        return await self.gateway.find(symbol, name) if self.is_from_before(close) else None
+        return await self._gateway.find(symbol, name) if self.is_from_before(close) else None
 
     async def _namesake(self, intent: Intent) -> Order | None:
         """Return the order that has the name of an intent already, once what was posted before us can no longer appear.
@@ -242,7 +242,7 @@ class Router:
         """
         now = self._clock.now()
         if not timedelta(0) <= now - since <= self.timing.settle:
-            await self.gateway.sync_clock()
+            await self._gateway.sync_clock()
             now = self._clock.now()
         return max(since, now)
 
@@ -250,7 +250,7 @@ class Router:
         """Post once; return the order where it exists, else why not: Rejected and Denied are for good."""
         began = self._clock.now()
         try:
-            return await self.gateway.send(approved.order)
+            return await self._gateway.send(approved.order)
         except Rejected as error:
             if action_of(error) is not Action.LOOK:
                 return error
@@ -292,13 +292,13 @@ class Router:
         Finding it is proof at once. Not finding it proves nothing until it can no longer be accepted, and only together
         with trades and position.
         """
-        order = await self.gateway.find(intent.symbol, intent.client_id)
+        order = await self._gateway.find(intent.symbol, intent.client_id)
         if order is not None:
             return order
         await self.settled(over + self.timing.settle)
         absences = 0
         for look in range(self.timing.looks):
-            order = await self.gateway.find(intent.symbol, intent.client_id)
+            order = await self._gateway.find(intent.symbol, intent.client_id)
             if order is not None:
                 return order
             absences = absences + 1 if await self._unchanged(intent.symbol) else 0
@@ -314,22 +314,22 @@ class Router:
         """Return no earlier than `moment` by a clock measured after the wait: ours may have been set meanwhile."""
         while True:
             await self._clock.sleep_until(moment)
-            await self.gateway.sync_clock()
+            await self._gateway.sync_clock()
             if self._clock.now() >= moment:
                 return
 
     async def _unchanged(self, symbol: str) -> bool:
         """Whether neither a trade nor the position tells of an order the journal does not know."""
-        if self._journal.unheard(symbol, await self.gateway.fills(symbol, since=self._journal.last_trade_id(symbol))):
+        if self._journal.unheard(symbol, await self._gateway.fills(symbol, since=self._journal.last_trade_id(symbol))):
             return False
-        account = await self.gateway.account()
+        account = await self._gateway.account()
         return account.quantity(symbol) == self._journal.position(symbol)
 
     async def _confirm(self, intent: Intent, order: Order) -> _End:
         """Wait until the order is at its end and all its trades are told, then write both down, and what follows."""
         for look in range(self.timing.looks):
             if order.done:
-                fills = await self.gateway.fills(intent.symbol, order=order)
+                fills = await self._gateway.fills(intent.symbol, order=order)
                 if sum((fill.quantity for fill in fills), _NONE) == order.filled:
                     self._journal.record_fills(fills)
                     follow = await self._follow_up(intent, order)
@@ -340,7 +340,7 @@ class Router:
                         self._log.warning("order ended short", client_id=name, **told)
                     return order, follow
             await self._rest(look)
-            found = await self.gateway.find(intent.symbol, intent.client_id)
+            found = await self._gateway.find(intent.symbol, intent.client_id)
             order = found if found is not None else order
         raise OutcomeUnknown(
             f"The order {intent.client_id} is {order.status} with {order.filled} filled and does not come to an end; "
@@ -358,8 +358,8 @@ class Router:
             return None
         held = self._journal.position(intent.symbol)
         try:
-            instrument = (await self.gateway.instruments([intent.symbol]))[intent.symbol]
-            mark = (await self.gateway.prices([intent.symbol]))[intent.symbol]
+            instrument = (await self._gateway.instruments([intent.symbol]))[intent.symbol]
+            mark = (await self._gateway.prices([intent.symbol]))[intent.symbol]
         except (ConfigError, ExchangeError) as error:
             self._log.warning("nothing follows on the order", client_id=intent.client_id, why=str(error))
             return None
