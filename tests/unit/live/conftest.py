@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.unit.live.guarded import guard
 from tests.unit.live.steps import SteppedJournal, Steps, begin_again, open_journal
+from tests.unit.live.test_many_symbols import Basket
 from tests.unit.live.world import CLOSE, World
 
 
@@ -63,3 +65,21 @@ def world(new_world: Callable[..., World]) -> World:
 def guarded(world: World) -> World:
     """A world in which every position has to have a stop."""
     return guard(world)
+
+
+@pytest.fixture
+def basket(new_world: Callable[..., World]) -> World:
+    """Three symbols whose orders leave side by side."""
+    world = new_world(symbols=("AUSDT", "BUSDT", "CUSDT"))
+    world.strategy = Basket(wishes={CLOSE: 1.0})
+    world.parallel = 8
+    world.boot().begin()
+    return world
+
+
+@pytest.fixture
+def covered(basket: World) -> World:
+    """The same with a stop for every position."""
+    basket.fraction = Decimal("0.1")
+    basket.boot()
+    return basket

@@ -13,7 +13,6 @@ import pytest
 from tests.unit.live.exchange import ADA, REPLIES, Reply
 from tests.unit.live.guarded import protect
 from tests.unit.live.stops import Answer
-from tests.unit.live.test_many_symbols import Basket
 from tests.unit.live.world import CLOSE, INSTANCE, INTERVAL, MAX_DELAY, World
 from trader.domain.decision import State
 from trader.domain.order import Fill, Order, client_id
@@ -26,23 +25,6 @@ A, B, C = NAMES = ("AUSDT", "BUSDT", "CUSDT")
 NEXT = CLOSE + INTERVAL.delta
 SECOND = timedelta(seconds=1)
 Made = Callable[..., World]
-
-
-@pytest.fixture
-def basket(new_world: Made) -> World:
-    world = new_world(symbols=NAMES)
-    world.strategy = Basket(wishes={CLOSE: 1.0})
-    world.parallel = 8
-    world.boot().begin()
-    return world
-
-
-@pytest.fixture
-def guarded(basket: World) -> World:
-    """The same with a stop for every position, and every position held."""
-    basket.fraction = Decimal("0.1")
-    basket.boot()
-    return basket
 
 
 def decided(world: World, close: datetime, *orders: tuple[str, str, str], sent: Sequence[str] = ()) -> list[Intent]:
@@ -125,15 +107,15 @@ async def test_one_failed_read_of_a_symbol_lets_nothing_open_that_its_whole_answ
     assert basket.state() is State.HALTED
 
 
-async def test_a_start_that_cannot_settle_one_symbol_opens_no_other(guarded: World) -> None:
+async def test_a_start_that_cannot_settle_one_symbol_opens_no_other(covered: World) -> None:
     """It would end with a position that has no stop, and nobody who runs."""
-    first, _ = decided(guarded, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A,))
-    guarded.exchange._place(first.request, Reply(), guarded.clock.now())
-    silent(guarded, A)
-    guarded.boot()
+    first, _ = decided(covered, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A,))
+    covered.exchange._place(first.request, Reply(), covered.clock.now())
+    silent(covered, A)
+    covered.boot()
     with pytest.raises(OutcomeUnknown):
-        await guarded.startup.run(adopt=False)
-    assert posts(guarded) == []
+        await covered.startup.run(adopt=False)
+    assert posts(covered) == []
 
 
 @pytest.mark.parametrize("how", ["hang", "busy"])
@@ -160,38 +142,38 @@ async def test_a_halt_waits_for_no_other_symbol(how: str, basket: World) -> None
         await settling
 
 
-async def test_a_halt_waits_for_no_stops_beside_it(guarded: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    await guarded.cycle.run(CLOSE)
-    guarded.cycle._seen = None
-    guarded.exchange.trade("40", "by-hand", C)
+async def test_a_halt_waits_for_no_stops_beside_it(covered: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await covered.cycle.run(CLOSE)
+    covered.cycle._seen = None
+    covered.exchange.trade("40", "by-hand", C)
 
     def busy(intent: object) -> None:
         raise JournalBusy("another process writes")
 
-    monkeypatch.setattr(guarded.journal, "intend_stop", busy)
+    monkeypatch.setattr(covered.journal, "intend_stop", busy)
     with pytest.raises(JournalBusy):
-        await guarded.cycle.protect()
-    assert guarded.state() is State.HALTED
+        await covered.cycle.protect()
+    assert covered.state() is State.HALTED
 
 
-async def test_what_the_stop_of_another_symbol_did_halts_before_an_opening_is_sent_again(guarded: World) -> None:
-    await guarded.daemon._attempt()
-    before = len(guarded.exchange.posts)
-    decided(guarded, NEXT, (A, "i", "100"), sent=(A,))
-    guarded.exchange.prices_now[C] = Decimal("0.88")
-    guarded.stops.trigger(C)
-    guarded.boot()
-    await settle(guarded)
-    assert (posts(guarded, before), guarded.state()) == ([], State.HALTED)
+async def test_what_the_stop_of_another_symbol_did_halts_before_an_opening_is_sent_again(covered: World) -> None:
+    await covered.daemon._attempt()
+    before = len(covered.exchange.posts)
+    decided(covered, NEXT, (A, "i", "100"), sent=(A,))
+    covered.exchange.prices_now[C] = Decimal("0.88")
+    covered.stops.trigger(C)
+    covered.boot()
+    await settle(covered)
+    assert (posts(covered, before), covered.state()) == ([], State.HALTED)
 
 
-async def test_one_stop_that_is_not_reached_hides_no_other_that_triggered(guarded: World) -> None:
-    guarded.policies = Policies(stop="adopt")
-    await guarded.daemon._attempt()
-    decided(guarded, NEXT, (A, "r", "-100"), (B, "r", "-100"), sent=(A, B))
-    guarded.exchange.prices_now[B] = Decimal("0.88")
-    guarded.stops.trigger(B)
-    find, failed = guarded.stops.find_stop, []
+async def test_one_stop_that_is_not_reached_hides_no_other_that_triggered(covered: World) -> None:
+    covered.policies = Policies(stop="adopt")
+    await covered.daemon._attempt()
+    decided(covered, NEXT, (A, "r", "-100"), (B, "r", "-100"), sent=(A, B))
+    covered.exchange.prices_now[B] = Decimal("0.88")
+    covered.stops.trigger(B)
+    find, failed = covered.stops.find_stop, []
 
     async def once(symbol: str, name: str) -> Any:
         if symbol == A and not failed:
@@ -199,47 +181,47 @@ async def test_one_stop_that_is_not_reached_hides_no_other_that_triggered(guarde
             raise Unreached("timeout")
         return await find(symbol, name)
 
-    guarded.stops.find_stop = once  # type: ignore[method-assign]
-    guarded.boot()
-    await settle(guarded)
-    assert guarded.state() is State.ACTIVE
+    covered.stops.find_stop = once  # type: ignore[method-assign]
+    covered.boot()
+    await settle(covered)
+    assert covered.state() is State.ACTIVE
 
 
 async def test_a_stop_that_failed_beside_a_close_is_placed_minutes_later_and_told_where_it_fails_again(
-    guarded: World,
+    covered: World,
 ) -> None:
-    silent(guarded, A)
+    silent(covered, A)
     limited = RateLimited("too many requests", retry_at=CLOSE)
-    guarded.stops.plan = [Answer(effect=False, error=limited), Answer(), Answer(effect=False, error=limited)]
+    covered.stops.plan = [Answer(effect=False, error=limited), Answer(), Answer(effect=False, error=limited)]
     placed: dict[str, timedelta] = {}
-    place, rest, states = guarded.stops.place_stop, guarded.daemon._persistence.rest, set()
+    place, rest, states = covered.stops.place_stop, covered.daemon._persistence.rest, set()
 
     async def noted(request: Any) -> Any:
         stop = await place(request)
-        placed[request.symbol] = guarded.clock.now() - CLOSE
+        placed[request.symbol] = covered.clock.now() - CLOSE
         return stop
 
     async def until(pause: timedelta) -> None:
-        states.add((guarded.journal.state().state, guarded.journal.state().by))
-        if guarded.clock.now() - CLOSE > timedelta(minutes=30):
-            guarded.daemon.stop()
+        states.add((covered.journal.state().state, covered.journal.state().by))
+        if covered.clock.now() - CLOSE > timedelta(minutes=30):
+            covered.daemon.stop()
         await rest(pause)
 
-    guarded.stops.place_stop = noted  # type: ignore[method-assign]
-    guarded.daemon._persistence.rest = until  # type: ignore[method-assign]
-    await guarded.daemon._attempt()
+    covered.stops.place_stop = noted  # type: ignore[method-assign]
+    covered.daemon._persistence.rest = until  # type: ignore[method-assign]
+    await covered.daemon._attempt()
     assert set(placed) == {B, C}
     assert max(placed.values()) < timedelta(minutes=12)
     assert (State.REDUCING, MISSING_STOP) in states
 
 
 async def test_a_busy_journal_beside_a_close_keeps_no_order_of_it_from_being_sent(
-    guarded: World, monkeypatch: pytest.MonkeyPatch
+    covered: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup, intend, failed = guarded.exchange.setup, guarded.journal.intend_stop, []
+    setup, intend, failed = covered.exchange.setup, covered.journal.intend_stop, []
 
     async def later(symbol: str) -> Any:
-        if symbol != B and guarded.clock.now() - CLOSE < 8 * SECOND:
+        if symbol != B and covered.clock.now() - CLOSE < 8 * SECOND:
             raise ExchangeError("not now")
         return await setup(symbol)
 
@@ -249,11 +231,11 @@ async def test_a_busy_journal_beside_a_close_keeps_no_order_of_it_from_being_sen
             raise JournalBusy("another process writes")
         intend(intent)
 
-    guarded.exchange.setup = later  # type: ignore[method-assign]
-    monkeypatch.setattr(guarded.journal, "intend_stop", busy)
-    await guarded.daemon._attempt()
+    covered.exchange.setup = later  # type: ignore[method-assign]
+    monkeypatch.setattr(covered.journal, "intend_stop", busy)
+    await covered.daemon._attempt()
     assert failed
-    assert set(guarded.journal.positions()) == {stop.symbol for stop in guarded.stops.waiting()} == set(NAMES)
+    assert set(covered.journal.positions()) == {stop.symbol for stop in covered.stops.waiting()} == set(NAMES)
 
 
 async def test_a_flatten_closes_what_appears_late_beside_an_order_that_cannot_be_settled(basket: World) -> None:
@@ -302,18 +284,18 @@ async def test_a_start_refuses_no_leverage_of_a_position_that_is_gone(new_world:
     assert world.journal.positions() == {}
 
 
-async def test_stops_that_cannot_be_reached_are_not_all_asked_for(guarded: World) -> None:
-    await guarded.daemon._attempt()
-    before = len(guarded.exchange.posts)
-    decided(guarded, NEXT, (A, "r", "-100"), (B, "r", "-100"), (C, "r", "-100"))
+async def test_stops_that_cannot_be_reached_are_not_all_asked_for(covered: World) -> None:
+    await covered.daemon._attempt()
+    before = len(covered.exchange.posts)
+    decided(covered, NEXT, (A, "r", "-100"), (B, "r", "-100"), (C, "r", "-100"))
     asked = []
 
     async def unreached(symbol: str, name: str) -> Any:
         asked.append(symbol)
         raise Unreached("timeout")
 
-    guarded.stops.find_stop = unreached  # type: ignore[method-assign]
-    guarded.boot()
-    await settle(guarded)
+    covered.stops.find_stop = unreached  # type: ignore[method-assign]
+    covered.boot()
+    await settle(covered)
     assert asked == [A, B]
-    assert posts(guarded, before) == [A, B, C]
+    assert posts(covered, before) == [A, B, C]

@@ -11,7 +11,6 @@ import pytest
 from structlog.typing import FilteringBoundLogger
 
 from tests.unit.live.exchange import REPLIES, Reply
-from tests.unit.live.test_many_symbols import Basket
 from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, decided, posts, settle
 from tests.unit.live.world import CLOSE, World
 from trader.domain.decision import State
@@ -24,22 +23,6 @@ from trader.live.control import FLATTEN
 from trader.live.patience import Patience
 
 Made = Callable[..., World]
-
-
-@pytest.fixture
-def basket(new_world: Made) -> World:
-    world = new_world(symbols=NAMES)
-    world.strategy = Basket(wishes={CLOSE: 1.0})
-    world.parallel = 8
-    world.boot().begin()
-    return world
-
-
-@pytest.fixture
-def guarded(basket: World) -> World:
-    basket.fraction = Decimal("0.1")
-    basket.boot()
-    return basket
 
 
 def lost(world: World, symbol: str) -> None:
@@ -139,16 +122,16 @@ async def test_a_start_that_waits_before_its_baseline_has_nothing_to_flatten(new
     assert world.journal.pending_requests()
 
 
-async def test_a_start_that_waits_for_one_symbol_settles_and_protects_the_others(guarded: World) -> None:
-    intents = decided(guarded, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+async def test_a_start_that_waits_for_one_symbol_settles_and_protects_the_others(covered: World) -> None:
+    intents = decided(covered, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
     for one in intents:
-        guarded.exchange._place(one.request, Reply(), guarded.clock.now())
-    lost(guarded, A)
-    guarded.boot()
+        covered.exchange._place(one.request, Reply(), covered.clock.now())
+    lost(covered, A)
+    covered.boot()
     with pytest.raises(Unreached):
-        await guarded.startup.run(adopt=False)
-    assert guarded.journal.positions() == dict.fromkeys((B, C), Decimal(250))
-    assert {stop.symbol for stop in guarded.stops.waiting()} == {B, C}
+        await covered.startup.run(adopt=False)
+    assert covered.journal.positions() == dict.fromkeys((B, C), Decimal(250))
+    assert {stop.symbol for stop in covered.stops.waiting()} == {B, C}
 
 
 async def test_a_start_that_waits_sends_nothing_again_beside_the_symbol_it_waits_for(basket: World) -> None:
@@ -161,26 +144,26 @@ async def test_a_start_that_waits_sends_nothing_again_beside_the_symbol_it_waits
     assert {one.intent.symbol for one in basket.journal.open_intents()} == {A, B}
 
 
-async def test_stops_that_cannot_be_seen_to_at_a_start_that_waits_end_it_as_they_found_it(guarded: World) -> None:
-    decided(guarded, CLOSE, (A, "o", "250"), sent=(A,))
-    lost(guarded, A)
-    guarded.boot()
+async def test_stops_that_cannot_be_seen_to_at_a_start_that_waits_end_it_as_they_found_it(covered: World) -> None:
+    decided(covered, CLOSE, (A, "o", "250"), sent=(A,))
+    lost(covered, A)
+    covered.boot()
 
     async def out(busy: object, *, tell: bool) -> bool:
         raise ExchangeError("HTTP 503")
 
-    guarded.recovery.protect_others = out  # type: ignore[method-assign]
+    covered.recovery.protect_others = out  # type: ignore[method-assign]
     with pytest.raises(Unreached):
-        await guarded.startup.run(adopt=False)
-    assert guarded.log.said("stops not looked at")[0]["error"] == "HTTP 503"
+        await covered.startup.run(adopt=False)
+    assert covered.log.said("stops not looked at")[0]["error"] == "HTTP 503"
 
 
-async def test_an_order_of_ours_under_way_is_no_reason_to_halt_when_stops_are_looked_at(guarded: World) -> None:
-    guarded.parallel = 1
-    guarded.boot()
-    guarded.router.began = CLOSE - SECOND
-    guarded.exchange.plan = [Reply(), REPLIES["executed"], Reply()]
-    find, out, rest, rests = guarded.exchange.find, [True], guarded.daemon._persistence.rest, []
+async def test_an_order_of_ours_under_way_is_no_reason_to_halt_when_stops_are_looked_at(covered: World) -> None:
+    covered.parallel = 1
+    covered.boot()
+    covered.router.began = CLOSE - SECOND
+    covered.exchange.plan = [Reply(), REPLIES["executed"], Reply()]
+    find, out, rest, rests = covered.exchange.find, [True], covered.daemon._persistence.rest, []
 
     async def find_later(symbol: str, name: str) -> Order | None:
         if out[0]:
@@ -191,23 +174,23 @@ async def test_an_order_of_ours_under_way_is_no_reason_to_halt_when_stops_are_lo
         rests.append(pause)
         if len(rests) == 5:
             out[0] = False
-            guarded.daemon.stop()
+            covered.daemon.stop()
         await rest(pause)
 
-    guarded.exchange.find = find_later  # type: ignore[method-assign]
-    guarded.daemon._persistence.rest = until  # type: ignore[method-assign]
-    await guarded.daemon._attempt()
-    assert [one.intent.symbol for one in guarded.journal.open_intents()] == [B]
-    assert guarded.state() is State.ACTIVE
-    assert {stop.symbol for stop in guarded.stops.waiting()} == {A, C}
+    covered.exchange.find = find_later  # type: ignore[method-assign]
+    covered.daemon._persistence.rest = until  # type: ignore[method-assign]
+    await covered.daemon._attempt()
+    assert [one.intent.symbol for one in covered.journal.open_intents()] == [B]
+    assert covered.state() is State.ACTIVE
+    assert {stop.symbol for stop in covered.stops.waiting()} == {A, C}
 
 
 async def test_stops_that_hang_beside_a_close_are_told_at_the_second_time(
-    guarded: World, monkeypatch: pytest.MonkeyPatch
+    covered: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(persistence, "_BESIDE", 0.01)
-    guarded.exchange.setups[C] = replace(guarded.exchange.setups[C], margin_mode="cross")
-    guarded.exchange.accept_setup = False
+    covered.exchange.setups[C] = replace(covered.exchange.setups[C], margin_mode="cross")
+    covered.exchange.accept_setup = False
 
     async def hang(request: object) -> Any:
         await asyncio.Event().wait()
@@ -215,31 +198,31 @@ async def test_stops_that_hang_beside_a_close_are_told_at_the_second_time(
     async def nothing(due: object, *, last: bool) -> None:
         return None
 
-    guarded.stops.place_stop = hang  # type: ignore[method-assign]
-    guarded.daemon._protect = nothing  # type: ignore[method-assign]
-    await guarded.daemon._attempt()
-    assert (guarded.state(), guarded.journal.state().by) == (State.REDUCING, MISSING_STOP)
-    assert len(guarded.log.said("stops not looked at")) == 2
-    assert len(guarded.log.said("state changed")) == 1
+    covered.stops.place_stop = hang  # type: ignore[method-assign]
+    covered.daemon._protect = nothing  # type: ignore[method-assign]
+    await covered.daemon._attempt()
+    assert (covered.state(), covered.journal.state().by) == (State.REDUCING, MISSING_STOP)
+    assert len(covered.log.said("stops not looked at")) == 2
+    assert len(covered.log.said("state changed")) == 1
 
 
-async def test_what_reduces_does_not_wait_until_every_stop_was_looked_at(guarded: World) -> None:
-    guarded.policies = Policies(stop="adopt")
-    await guarded.daemon._attempt()
-    before = len(guarded.exchange.posts)
-    decided(guarded, NEXT, (A, "r", "-100"), (B, "i", "50"))
-    guarded.exchange.prices_now[C] = Decimal("0.88")
-    guarded.stops.trigger(C)
-    fills = guarded.exchange.fills
+async def test_what_reduces_does_not_wait_until_every_stop_was_looked_at(covered: World) -> None:
+    covered.policies = Policies(stop="adopt")
+    await covered.daemon._attempt()
+    before = len(covered.exchange.posts)
+    decided(covered, NEXT, (A, "r", "-100"), (B, "i", "50"))
+    covered.exchange.prices_now[C] = Decimal("0.88")
+    covered.stops.trigger(C)
+    fills = covered.exchange.fills
 
     async def late(symbol: str, **asked: Any) -> list[Fill]:
         return [] if symbol == C else await fills(symbol, **asked)
 
-    guarded.exchange.fills = late  # type: ignore[method-assign]
-    guarded.boot()
+    covered.exchange.fills = late  # type: ignore[method-assign]
+    covered.boot()
     with pytest.raises(Exception, match="does not explain"):
-        await settle(guarded)
-    ((at, order, _),) = guarded.exchange.posts[before:]
+        await settle(covered)
+    ((at, order, _),) = covered.exchange.posts[before:]
     assert (order.symbol, at - NEXT < 20 * SECOND) == (A, True)
 
 
@@ -265,27 +248,27 @@ async def test_what_is_forbidden_when_a_start_finds_it_stays_unsent_whatever_a_p
 
 
 async def test_stops_beside_an_order_under_way_are_tried_again_where_the_account_could_not_be_read(
-    guarded: World,
+    covered: World,
 ) -> None:
-    decided(guarded, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
-    for one in guarded.journal.open_intents():
-        guarded.exchange._place(one.intent.request, Reply(), guarded.clock.now())
-    lost(guarded, A)
-    guarded.boot()
+    decided(covered, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+    for one in covered.journal.open_intents():
+        covered.exchange._place(one.intent.request, Reply(), covered.clock.now())
+    lost(covered, A)
+    covered.boot()
     with pytest.raises(Unreached):
-        await guarded.cycle.finish_decided()
-    account = guarded.exchange.account
+        await covered.cycle.finish_decided()
+    account = covered.exchange.account
 
     async def unread() -> Any:
         raise Unreached("timeout")
 
-    guarded.exchange.account = unread  # type: ignore[method-assign]
+    covered.exchange.account = unread  # type: ignore[method-assign]
     with pytest.raises(Unreached):
-        await guarded.cycle.protect()
-    assert guarded.cycle.unprotected
-    guarded.exchange.account = account  # type: ignore[method-assign]
-    await guarded.cycle.protect()
-    assert {stop.symbol for stop in guarded.stops.waiting()} == {B, C}
+        await covered.cycle.protect()
+    assert covered.cycle.unprotected
+    covered.exchange.account = account  # type: ignore[method-assign]
+    await covered.cycle.protect()
+    assert {stop.symbol for stop in covered.stops.waiting()} == {B, C}
 
 
 async def test_what_only_reduces_at_a_start_waits_for_no_look_at_what_was_opened(basket: World) -> None:
@@ -300,42 +283,42 @@ async def test_what_only_reduces_at_a_start_waits_for_no_look_at_what_was_opened
     assert posts(basket, before) == [C]
 
 
-async def test_a_start_that_waits_takes_stops_left_over_back_before_it_places_any(guarded: World) -> None:
-    await guarded.daemon._attempt()
-    decided(guarded, NEXT, (A, "i", "50"), sent=(A,))
-    (ended,) = (one for one in guarded.journal.standing_stops() if one.symbol == B)
-    guarded.journal.end_stop(ended.client_id, "ABSENT", "the exchange does not know it", guarded.clock.now(), None)
-    lost(guarded, A)
-    guarded.boot()
+async def test_a_start_that_waits_takes_stops_left_over_back_before_it_places_any(covered: World) -> None:
+    await covered.daemon._attempt()
+    decided(covered, NEXT, (A, "i", "50"), sent=(A,))
+    (ended,) = (one for one in covered.journal.standing_stops() if one.symbol == B)
+    covered.journal.end_stop(ended.client_id, "ABSENT", "the exchange does not know it", covered.clock.now(), None)
+    lost(covered, A)
+    covered.boot()
     with pytest.raises(Unreached):
-        await guarded.startup.run(adopt=False)
-    assert guarded.journal.state().state is State.ACTIVE
-    assert sorted(stop.symbol for stop in guarded.stops.waiting()) == [A, B, C]
+        await covered.startup.run(adopt=False)
+    assert covered.journal.state().state is State.ACTIVE
+    assert sorted(stop.symbol for stop in covered.stops.waiting()) == [A, B, C]
 
 
-async def test_a_start_that_waits_places_no_stop_beside_an_order_of_somebody_else(guarded: World) -> None:
-    intents = decided(guarded, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A, B))
-    guarded.exchange._place(intents[1].request, Reply(), guarded.clock.now())
-    lost(guarded, A)
-    guarded.boot()
+async def test_a_start_that_waits_places_no_stop_beside_an_order_of_somebody_else(covered: World) -> None:
+    intents = decided(covered, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A, B))
+    covered.exchange._place(intents[1].request, Reply(), covered.clock.now())
+    lost(covered, A)
+    covered.boot()
 
     async def rests(*, adopt: bool = False) -> list[object]:
         return [object()]
 
-    guarded.recovery.at_rest = rests  # type: ignore[method-assign,assignment]
+    covered.recovery.at_rest = rests  # type: ignore[method-assign,assignment]
     with pytest.raises(Unreached):
-        await guarded.startup.run(adopt=False)
-    assert guarded.stops.waiting() == []
+        await covered.startup.run(adopt=False)
+    assert covered.stops.waiting() == []
 
 
 async def test_what_is_asked_for_beside_hanging_stops_is_not_overruled(
-    guarded: World, monkeypatch: pytest.MonkeyPatch
+    covered: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A halt stays its own, and a resume that waits is not called overtaken."""
     monkeypatch.setattr(persistence, "_BESIDE", 0.01)
-    guarded.exchange.setups[C] = replace(guarded.exchange.setups[C], margin_mode="cross")
-    guarded.exchange.accept_setup = False
-    rest, rests = guarded.daemon._persistence.rest, []
+    covered.exchange.setups[C] = replace(covered.exchange.setups[C], margin_mode="cross")
+    covered.exchange.accept_setup = False
+    rest, rests = covered.daemon._persistence.rest, []
 
     async def hang(request: object) -> Any:
         await asyncio.Event().wait()
@@ -346,14 +329,14 @@ async def test_what_is_asked_for_beside_hanging_stops_is_not_overruled(
     async def halted(pause: timedelta) -> None:
         rests.append(pause)
         if len(rests) == 3:
-            guarded.journal.set_state(State.HALTED, "a person", "operator", guarded.clock.now())
+            covered.journal.set_state(State.HALTED, "a person", "operator", covered.clock.now())
         await rest(pause)
 
-    guarded.stops.place_stop = hang  # type: ignore[method-assign]
-    guarded.daemon._protect = nothing  # type: ignore[method-assign]
-    guarded.daemon._persistence.rest = halted  # type: ignore[method-assign]
-    await guarded.daemon._attempt()
-    assert (guarded.journal.state().state, guarded.journal.state().by) == (State.HALTED, "operator")
+    covered.stops.place_stop = hang  # type: ignore[method-assign]
+    covered.daemon._protect = nothing  # type: ignore[method-assign]
+    covered.daemon._persistence.rest = halted  # type: ignore[method-assign]
+    await covered.daemon._attempt()
+    assert (covered.journal.state().state, covered.journal.state().by) == (State.HALTED, "operator")
 
 
 async def test_a_flatten_names_no_second_order_for_what_one_is_written_down_for(basket: World) -> None:
