@@ -52,7 +52,7 @@ class Case:
     outside: frozenset[str] = frozenset()
     restricted: Mapping[str, str] = field(default_factory=dict)
     undying: bool = True
-    alone: bool = False
+    legs: int | None = None
     sides: Mapping[str, int] = field(default_factory=dict)
     algos: Sequence[Mapping[str, Any]] = ()
     stops: bool = False

@@ -165,16 +165,16 @@ def _nothing_opens_on_top(case: Case) -> Iterator[str]:
 
 
 def _others_are_carried(case: Case) -> Iterator[str]:
-    """What goes wrong with an order of one symbol keeps no other symbol from what was decided."""
-    if not case.alone:
+    """What goes wrong with orders of some symbols keeps no other symbol from what was decided."""
+    if case.legs is None:
         return
     ended = {row["close"]: row["positions"] for row in case.journal["decisions"] if row["positions"]}
     for row in case.journal["transcripts"]:
         wanted = json.loads(zlib.decompress(row["output"]))["quantities"]
         held = json.loads(ended.get(row["close"], "{}"))
         short = [name for name, amount in wanted.items() if Decimal(amount) != Decimal(held.get(name, 0))]
-        if len(short) > 1:
-            yield f"one order went wrong at {row['close']}, and {short} are not where they were to be"
+        if len(short) > case.legs:
+            yield f"{case.legs} orders went wrong by {row['close']}, and {short} are not where they were to be"
 
 
 def _fills(case: Case) -> Iterator[str]:

@@ -201,19 +201,26 @@ _STRIDE = 7  # has no divisor in common with the legs of a basket, so that fault
 
 @dataclass(frozen=True)
 class Plan:
-    """Faults by the number of the step they meet, and, for a plan that is drawn as it goes, its seed."""
+    """Faults by the number of the step they meet, and, for a plan that is drawn as it goes, its seed.
+
+    What is drawn begins at a step that is drawn as well, below `spread`: a long close is not only met at its beginning.
+    """
 
     faults: dict[int, str] = field(default_factory=dict)
     seed: int | None = None
+    spread: int = 1
 
     def __str__(self) -> str:
+        if self.seed is not None:
+            return f"seed:{self.seed}" + (f":{self.spread}" if self.spread > 1 else "")
         return json.dumps({str(step): kind for step, kind in sorted(self.faults.items())})
 
     @classmethod
     def read(cls, text: str) -> "Plan":
-        """Read one line of `str(plan)`, or `seed:N`."""
+        """Read one line of `str(plan)`: its faults, `seed:N` or `seed:N:SPREAD`."""
         if text.startswith("seed:"):
-            return cls(seed=int(text.removeprefix("seed:")))
+            seed, _, spread = text.removeprefix("seed:").partition(":")
+            return cls(seed=int(seed), spread=int(spread or 1))
         return cls({int(step): kind for step, kind in json.loads(text).items()})
 
     @classmethod
@@ -246,12 +253,13 @@ class Dealer:
             self._left = self._dice.choice((1, 2, 3, 3, 4, 6))
             self._outside = self._dice.random() < 0.3
             self.puts_back = self._dice.random() < 0.1
+            self._first = self._dice.randrange(plan.spread) if plan.spread > 1 else 0
 
     def deal(self, step: int, name: str) -> str | None:
         """Return what happens to a step."""
         if self.over:
             return None
-        kind = self._faults.get(step) if self._dice is None else self._draw(name) if step >= 0 else self._set_up()
+        kind = self._faults.get(step) if self._dice is None else self._drawn(step, name)
         if kind is not None:
             self.dealt[step] = kind
         return kind
@@ -259,6 +267,11 @@ class Dealer:
     def waits(self, step: int) -> bool:
         """Whether a fault is planned for that step or a later one; nothing is planned where it is drawn."""
         return self._dice is None and any(at >= step for at in self._faults)
+
+    def _drawn(self, step: int, name: str) -> str | None:
+        if step < 0:
+            return self._set_up()
+        return self._draw(name) if step >= self._first else None
 
     def _set_up(self) -> str | None:
         assert self._dice is not None
@@ -320,6 +333,23 @@ def legs(trace: Sequence[str]) -> Iterator[Plan]:
         steps = [step for step, one in enumerate(trace) if one == name]
         for number, kind in enumerate(kinds):
             yield Plan({steps[number * _STRIDE % len(steps)]: kind})
+
+
+def apart(trace: Sequence[str]) -> Iterator[Plan]:
+    """Give what can go wrong first in a basket: every kind once for each name of a step, walking through the legs."""
+    for name in dict.fromkeys(trace):
+        steps = [step for step, one in enumerate(trace) if one == name]
+        for number, kind in enumerate(paired_kinds(name, ORDER)):
+            yield Plan({steps[number * _STRIDE % len(steps)]: kind})
+
+
+def beside(first: Plan, trace: Sequence[str]) -> Iterator[Plan]:
+    """Give every plan that adds a fault of another symbol's order: of the next one, and of one some legs later."""
+    (at,) = first.faults
+    later = [step for step, name in enumerate(trace) if name == ORDER and step > at]
+    for step in (*later[:1], *later[_STRIDE : _STRIDE + 1]):
+        for kind in PAIRED_ORDER_KINDS:
+            yield Plan({**first.faults, step: kind})
 
 
 def near_stops(trace: Sequence[str], events: Sequence[str]) -> Iterator[Plan]:

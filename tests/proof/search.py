@@ -21,7 +21,9 @@ from tests.proof.plan import (
     KEPT,
     KNOWN,
     Plan,
+    apart,
     basket,
+    beside,
     firsts,
     legs,
     near_stops,
@@ -104,7 +106,7 @@ class Search:
 
     @property
     def _stage_name(self) -> str:
-        return "basket" if self._many else "stops" if self.stage.stops else ""
+        return " --".join(["basket"] * self._many + ["stops"] * self.stage.stops)
 
     @property
     def _many(self) -> bool:
@@ -130,6 +132,11 @@ class Search:
     def basket(self, *, short: bool) -> Iterator[Plan]:
         """Give the plans of one fault in the close of a basket: one of each kind, or all of them."""
         return legs(self.trace()) if short else basket(self.trace())
+
+    def basket_pairs(self, part: int, parts: int) -> Iterator[Plan]:
+        """Give a part of the plans of two faults in the close of a basket, along the steps the first one leads to."""
+        for first in list(apart(self.trace()))[part::parts]:
+            yield from beside(first, self.run(first).trace)
 
     def odd(self, *, short: bool = False) -> list[tuple[Plan, int]]:
         """Give every odd thing at every step of two closes, with their closes; of the short form a sample of all."""

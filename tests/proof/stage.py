@@ -79,7 +79,7 @@ class Stage:
         }
         self.settings = Settings(venue="sim", data_dir=folder, api_key=KEY, api_secret=SECRET, risk=risk)  # type: ignore[arg-type]
         real = load_strategy(self.settings)
-        self.strategy = Growing() if stops else Flipping() if len(symbols) == 1 else Flipping(symbols=())
+        self.strategy = (Growing if stops else Flipping)(symbols=symbols if len(symbols) == 1 else ())
         self.loaded: Loaded = replace(real, strategy=self.strategy, model=hashed_once(real.model))
         self.path = folder / "journal.db"
         with opened_on(Disk):

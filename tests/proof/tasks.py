@@ -11,16 +11,18 @@ from tests.proof.search import Found, Search
 from tests.proof.stage import new_stage
 
 SEEDS_A_TASK = 200
-SINGLES, LEGS, BASKET = 16, 4, 80
-"""Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form."""
+SINGLES, LEGS, BASKET, BASKET_PAIRS = 16, 4, 80, 40
+"""Into how many pieces the plans of one fault are cut: of one symbol, of a basket in its short and its long form; and
+those of two in a basket."""
 ODD = {"odd": 32, "outages": 32, "some_odd": 2, "some_outages": 2}
 """Into how many those of an odd thing are cut."""
-PHASES = ("planted", "kept", "singles", "odd", "stops", "outages", "basket", "pairs", "seeds", "stop_seeds")
+PHASES = ("planted", "kept", "singles", "odd", "stops", "outages", "basket", "basket_pairs", "pairs", "seeds",
+          "stop_seeds", "basket_seeds", "basket_stop_seeds")  # fmt: skip
 SHORT = ("known", "near_stops", "legs", "some_odd", "some_outages")
 """Beside these there are `known`, each planted bug with the one plan that is known to find it, `near_stops`, the part
 of `stops` that is about them, `legs`, every kind of fault in one leg of a basket, and some of `odd` and `outages`."""
-STOPPED = 10
-"""For every so many random plans there is one more on a stage with protective stops."""
+SCARCER = {"seeds": 1, "stop_seeds": 10, "basket_seeds": 20, "basket_stop_seeds": 40}
+"""For how many random plans there is one more on a stage with protective stops, of a basket, and of both."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,11 +59,12 @@ def tasks(phase: str, firsts: int, seeds: int) -> Iterator[Task]:
             yield from (Task(phase, str(part)) for part in range(ODD[phase]))
         case "basket" | "legs":
             yield from (Task(phase, str(part)) for part in range(BASKET if phase == "basket" else LEGS))
+        case "basket_pairs":
+            yield from (Task(phase, str(part)) for part in range(BASKET_PAIRS))
         case "pairs":
             yield from (Task(phase, str(first)) for first in range(firsts))
-        case "seeds" | "stop_seeds":
-            last = seeds if phase == "seeds" else seeds // STOPPED
-            yield from (Task(phase, str(start)) for start in range(0, last, SEEDS_A_TASK))
+        case "seeds" | "stop_seeds" | "basket_seeds" | "basket_stop_seeds":
+            yield from (Task(phase, str(start)) for start in range(0, seeds // SCARCER[phase], SEEDS_A_TASK))
 
 
 _search: Search | None = None
@@ -69,8 +72,8 @@ _search: Search | None = None
 
 def work(task: Task, seeds: int) -> Outcome:
     """Do a task in this process."""
-    of_many = task.phase in ("basket", "legs") or task.which in IN_A_BASKET
-    stops = task.phase in ("stops", "near_stops", "stop_seeds", "outages", "some_outages") or task.which in WITH_STOPS
+    of_many = task.phase == "legs" or task.phase.startswith("basket") or task.which in IN_A_BASKET
+    stops = task.phase.endswith(("stops", "stop_seeds", "outages")) or task.which in WITH_STOPS
     search = _on_stage(market.BASKET if of_many else (market.SYMBOL,), stops=stops)
     if task.phase in ("planted", "known"):
         plans = [search.known(task.which)] if task.phase == "known" else None
@@ -110,8 +113,11 @@ def _plans(search: Search, task: Task, seeds: int) -> Iterator[tuple[Plan, int]]
             yield from ((plan, 1) for plan in list(search.basket(short=True))[number::LEGS])
         case "basket":
             yield from ((plan, 1) for plan in list(search.basket(short=False))[number::BASKET])
+        case "basket_pairs":
+            yield from ((plan, 1) for plan in search.basket_pairs(number, BASKET_PAIRS))
         case "pairs":
             yield from ((plan, 1) for plan in search.pairs(search.firsts()[number]))
-        case "seeds" | "stop_seeds":
-            last = min(number + SEEDS_A_TASK, seeds if task.phase == "seeds" else seeds // STOPPED)
-            yield from ((Plan(seed=seed), 1 + seed % 2) for seed in range(number, last))
+        case "seeds" | "stop_seeds" | "basket_seeds" | "basket_stop_seeds":
+            last = min(number + SEEDS_A_TASK, seeds // SCARCER[task.phase])
+            spread = len(search.trace()) if task.phase.startswith("basket") else 1
+            yield from ((Plan(seed=seed, spread=spread), 1 + seed % 2) for seed in range(number, last))

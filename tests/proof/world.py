@@ -309,15 +309,11 @@ class World:
         self.stage.journal._summed = None
         return assembly._wire(self.stage.settings, self.stage.loaded, venue, self.stage.journal, cast(Any, None))
 
-    def _of_one_leg(self) -> bool:
-        """Whether all that went wrong is one order's matter."""
-        struck = [(self.trace[step], kind) for step, kind in self.dealer.dealt.items() if step != BOOT]
-        return (
-            len(struck) == 1
-            and struck[0][0] == ORDER
-            and not struck[0][1].startswith(OF_ALL)
-            and not is_event(struck[0][1])
-        )
+    def _legs(self) -> int | None:
+        """Of how many orders all that went wrong is the matter; None where it was more than theirs."""
+        struck = [("boot" if step == BOOT else self.trace[step], kind) for step, kind in self.dealer.dealt.items()]
+        of_one = [name == ORDER and not kind.startswith(OF_ALL) and not is_event(kind) for name, kind in struck]
+        return len(struck) if struck and all(of_one) else None
 
     def _wished(self, close: datetime) -> dict[str, int]:
         """Return the side each symbol is wished to have at a close."""
@@ -352,7 +348,7 @@ class World:
             ends=self.ends,
             outside=outside,
             restricted=self._restricted(),
-            alone=self._of_one_leg(),
+            legs=self._legs(),
             undying=not any(ends_a_life(kind) for kind in self.dealer.dealt.values()),
             sides={} if self.resumed is None else self._wished(self.resumed),
             stops=self.stage.stops,
