@@ -151,13 +151,13 @@ class Daemon:
         """Close what was asked to be closed while a start waits; what cannot be closed now is tried at its next try."""
         if not self._journal.has_baseline():
             return
-        self._control.state()
-        if self._control.flatten_pending():
-            try:
+        try:
+            self._control.state()
+            if self._control.flatten_pending():
                 await self._startup.before_flatten()
                 await self._obey_requests()
-            except (ConfigError, Mismatch, NotPermitted, ExchangeError, JournalBusy) as error:
-                self._log.error("not flattened yet", error=str(error), kind=type(error).__name__)
+        except (ConfigError, Mismatch, NotPermitted, ExchangeError, JournalBusy) as error:
+            self._log.error("not flattened yet", error=str(error), kind=type(error).__name__)
 
     async def _wait_out(self) -> None:
         """Ask the exchange nothing while it wants no request; a start is no way around that."""

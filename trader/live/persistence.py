@@ -109,17 +109,28 @@ class Persistence:
 
     async def _protect_others(self, cycle: Cycle, others: "_Others") -> None:
         """See for a short while to the stops of all symbols at rest; where one fails twice the daemon only reduces."""
+        failed, why = others.failed, ""
         try:
-            looked = cycle.protect_others(tell=others.failed)
+            looked = cycle.protect_others(tell=failed)
             others.failed = not await within(_BESIDE, "A look at the other stops", looked)
         except (ExchangeError, JournalBusy) as error:
             self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
-            if others.failed and self._journal.state().state is State.ACTIVE:
-                why = f"which stops rest is not known: {error}"
-                self._journal.set_state(State.REDUCING, why, MISSING_STOP, self._clock.now())
-                self._log.warning("state changed", state=State.REDUCING.value, why=why, by=MISSING_STOP)
-            others.failed = True
+            others.failed, why = True, f"which stops rest is not known: {error}"
+        if failed and why:
+            self._write(lambda: self._reduce(why))
         others.again = self._clock.now() + (_BESIDE_AGAIN if others.failed else timedelta(0))
+
+    def _reduce(self, why: str) -> None:
+        if self._journal.state().state is State.ACTIVE:
+            self._journal.set_state(State.REDUCING, why, MISSING_STOP, self._clock.now())
+            self._log.warning("state changed", state=State.REDUCING.value, why=why, by=MISSING_STOP)
+
+    def _write(self, change: Callable[[], None]) -> None:
+        """Write a change of state down; where another process writes, the next try finds the same again."""
+        try:
+            change()
+        except JournalBusy as error:
+            self._log.warning("state not written down", error=str(error))
 
     def hear(self, error: TraderError) -> bool:
         """Halt durably where key or address are refused for a minute; whether they are.
@@ -134,7 +145,8 @@ class Persistence:
         lasts = now - self._refused_since >= _BELIEVED
         # a halt that a person lifts too early is found again by the next try
         if lasts and self._journal.state().state is not State.HALTED:
-            self._control.restrict(State.HALTED, f"the exchange refuses this key or address: {error}", "exchange")
+            why = f"the exchange refuses this key or address: {error}"
+            self._write(lambda: self._control.restrict(State.HALTED, why, "exchange"))
         return lasts
 
     def answered(self) -> None:
