@@ -75,8 +75,8 @@ class Router:
     async def carry_all(self, intents: Sequence[Intent]) -> Mapping[str, Decimal]:
         """Bring the orders of one decision to their ends: all that reduce, symbols side by side, then all that open.
 
-        A symbol that fails stops neither the others nor, unless the stories differ, what they open; what it had not
-        sent stays open in the journal. Of a symbol whose opening was refused no further part is sent.
+        A symbol that fails stops neither the others nor, unless the stories differ, what they open; what was not sent
+        stays open in the journal. Of a symbol whose opening was refused no further part is sent.
 
         Args:
             intents: what is durable already; those of one symbol are sent in this order.
@@ -94,8 +94,6 @@ class Router:
             for intent in intents:
                 if intent.reduce_only is reducing and intent.symbol not in failed:
                     lanes.setdefault(intent.symbol, []).append(intent)
-            if not reducing and any(isinstance(error, Mismatch) for error in failed.values()):
-                break
             await self._side_by_side(lanes, left, failed)
         for symbol, quantity in left.items():
             if quantity or symbol in failed:
@@ -116,7 +114,8 @@ class Router:
         async def carry(symbol: str) -> None:
             try:
                 for intent in lanes[symbol]:
-                    left[symbol] += await self.carry(intent)
+                    if intent.reduce_only or not _differs(failed):
+                        left[symbol] += await self.carry(intent)
             except (Mismatch, ExchangeError) as error:
                 failed[symbol] = error
 
@@ -198,8 +197,10 @@ class Router:
 
     async def forgo(self, intent: Intent, verdict: Withheld) -> None:
         """End what was never sent and may not be, unless an older journal has only forgotten that it was."""
-        if await self.look(intent, None) is None:
-            self._withhold(intent, verdict)
+        found = await self.look(intent, None)
+        for one in (intent,) if found is None else (found[1],):
+            if one is not None:
+                self._withhold(one, verdict)
 
     def _withhold(self, intent: Intent, verdict: Withheld) -> _End:
         self._end(intent, Outcome.EXPIRED if verdict.late else Outcome.DENIED, verdict.reason)
@@ -386,6 +387,11 @@ class Router:
         name, at = intent.client_id, self._clock.now()
         self._log.warning("order ended unfilled", client_id=name, outcome=outcome.value, why=why)
         self._journal.settle(name, None, outcome, final=True, code=code, text=why, at=at, follow=follow)
+
+
+def _differs(failed: Mapping[str, Exception]) -> bool:
+    """Whether journal and exchange tell different stories of any symbol."""
+    return any(isinstance(error, Mismatch) for error in failed.values())
 
 
 def _at_once(intent: Intent, answer: Order | ExchangeError | None) -> bool:
