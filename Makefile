@@ -44,7 +44,7 @@ proof: setup
 	@$(BIN)/python -m tests.proof $(ARGS)
 
 # The rooms in which no branch may go untaken, by the tests that are about them.
-COVERED := live.router live.timing live.gate live.leverage live.recovery live.explaining live.control live.audit \
+COVERED := live.router live.timing live.gate live.leverage live.recovery live.settling live.explaining live.control live.audit \
 	live.startup live.patience live.persistence live.protection live.closing live.lanes execution.guards execution.basket execution.reconcile \
 	execution.refusals execution.remainder execution.plan execution.stops
 COVERING := tests/unit/live/test_*.py tests/unit/test_guards.py tests/unit/test_wire_guards.py tests/unit/test_plan.py \

@@ -8,11 +8,11 @@ from decimal import Decimal
 from trader.domain.instrument import Instrument
 from trader.domain.interval import Interval
 from trader.domain.order import FLATTENING, client_id
-from trader.errors import ConfigError, ExchangeError, Unreached
+from trader.errors import ConfigError, ExchangeError
 from trader.execution.plan import closing_legs
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent
-from trader.live.lanes import UNREACHED
+from trader.live.lanes import Reach
 from trader.live.ports import Clock, Gateway
 from trader.live.router import Router
 
@@ -60,7 +60,10 @@ class Rulebook:
 class Closer:
     """Send reduce-only orders that belong to no decision, each under a name of its own."""
 
-    def __init__(self, instance: str, interval: Interval, journal: Journal, clock: Clock, router: Router) -> None:
+    def __init__(
+        self, instance: str, interval: Interval, gateway: Gateway, journal: Journal, clock: Clock, router: Router
+    ) -> None:
+        self._gateway = gateway
         self._instance = instance
         self._interval = interval
         self._journal = journal
@@ -71,22 +74,21 @@ class Closer:
         """Close signed quantities, symbols side by side, and see every order to its end.
 
         All orders are durable before the first is sent. A symbol that fails does not stop the others; an exchange that
-        cannot be reached twice in a row does.
+        cannot be asked at all does.
 
         Raises:
             Mismatch, ExchangeError: as `Router.carry_all` does, once all the others are at their end.
         """
-        intents, failed, unreached = list[Intent](), list[ExchangeError](), 0
+        intents, failed, reach = list[Intent](), list[ExchangeError](), Reach(self._gateway)
         for symbol, quantity in held.items():
             try:
                 for leg in closing_legs(symbol, quantity, instruments[symbol], FLATTENING):
                     intents.append(await self._intent(symbol, leg.quantity))
                     self._journal.intend(intents[-1])
-                unreached = 0
+                await reach.lost()
             except ExchangeError as error:
                 failed.append(error)
-                unreached = unreached + 1 if isinstance(error, Unreached) else 0
-                if unreached == UNREACHED:
+                if await reach.lost(error):
                     break
         if intents:
             await self._router.carry_all(intents)

@@ -12,11 +12,13 @@ from trader.domain.decision import STRICTNESS, State
 from trader.domain.interval import Interval
 from trader.domain.order import FLATTENING
 from trader.errors import ExchangeError, Mismatch
+from trader.execution.guards import Withheld
 from trader.execution.reconcile import differences
 from trader.journal.journal import Journal
 from trader.journal.rows import OPERATOR, Request
 from trader.live.bounded import within
 from trader.live.closing import Closer, rules_of
+from trader.live.lanes import Reach
 from trader.live.ports import Clock, Gateway
 from trader.live.recovery import Recovery
 
@@ -109,7 +111,7 @@ class Flattener:
         self._clock = clock
         self._seconds = seconds
         self._recovery = recovery
-        self._closer = Closer(instance, interval, journal, clock, recovery.router)
+        self._closer = Closer(instance, interval, gateway, journal, clock, recovery.router)
 
     async def run(self) -> str:
         """Close everything that is held and say what was closed.
@@ -128,6 +130,7 @@ class Flattener:
 
     async def _run(self) -> str:
         failures, closed = list[Mismatch | ExchangeError](), dict[str, Decimal]()
+        await self._supersede()
         if self._journal.open_intents():
             # what is at rest waits for no order that has to come to its end
             await self._close(await self._gateway.account(), closed, failures)
@@ -157,6 +160,26 @@ class Flattener:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in closed.items()) or "nothing was held"
 
+    async def _supersede(self) -> None:
+        """End what an earlier try was to close and did not send: this one goes by what the account holds now.
+
+        Where even that cannot be done, the order stays open and is settled like all others.
+        """
+        reach = Reach(self._gateway)
+        for order in self._journal.open_intents():
+            intent = order.intent
+            if order.sent_at is not None or intent.leg != FLATTENING:
+                continue
+            try:
+                await self._recovery.router.forgo(
+                    intent, Withheld("superseded", "another try closes what is held then")
+                )
+                await reach.lost()
+            except ExchangeError as error:
+                self._log.warning("order not settled", client_id=intent.client_id, why=str(error))
+                if await reach.lost(error):
+                    return
+
     async def _close(
         self, account: Account, closed: dict[str, Decimal], failures: list[Mismatch | ExchangeError]
     ) -> Mapping[str, str]:
@@ -168,7 +191,7 @@ class Flattener:
             Of which symbols no rules are told, and why.
         """
         orders = self._journal.open_intents()
-        # what is to close already, and has not left yet, is no second one's
+        # what is to close already, and could neither leave nor be ended, is no second one's
         left = {one.intent.symbol for one in orders if one.sent_at is not None or one.intent.leg == FLATTENING}
         left |= {symbol for symbol in closed if not self._journal.position(symbol)}
         held = {one: position.quantity for one, position in account.positions.items() if position.quantity}

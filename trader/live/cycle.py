@@ -134,9 +134,10 @@ class Cycle:
             with self._halting():
                 if any(order.sent_at is not None for order in left):
                     # what an order does is not explained before it is settled
-                    await self._recovery.protect_others({order.intent.symbol for order in left}, tell=True)
-                else:
-                    await self._recovery.protect(account or await self._explained())
+                    busy = {order.intent.symbol for order in left}
+                    self._moved = not await self._recovery.protect_others(busy, tell=True)
+                    return
+                await self._recovery.protect(account or await self._explained())
         self._moved = False
 
     async def _explained(self) -> Account:
@@ -343,9 +344,8 @@ class Cycle:
             self._journal.request(FLATTEN, self._clock.now())
         elif any(account.quantity(symbol) for symbol in decision.quantities):
             held = {symbol: str(quantity) for symbol, quantity in left.items()}
-            self._log.error(
-                "still held after a loss at its limit beside what is not ours; run `trader flatten`", **held
-            )
+            said = "still held after a loss at its limit beside what is not ours; run `trader flatten`"
+            self._log.error(said, **held)
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to; the stops are next."""
@@ -353,9 +353,8 @@ class Cycle:
         positions = self._positions(account)
         for symbol, wished in decision.quantities.items():
             if (held := account.quantity(symbol)) != wished:
-                self._log.warning(
-                    "position differs from the decision", symbol=symbol, held=str(held), wished=str(wished)
-                )
+                told = {"symbol": symbol, "held": str(held), "wished": str(wished)}
+                self._log.warning("position differs from the decision", **told)
         self._insist(decision, account)
         self._journal.finish(
             decision.close,

@@ -1,14 +1,37 @@
-"""Do the same for several symbols, a few of them at once."""
+"""Do the same for several symbols: a few of them at once, or one after the other while the exchange is there at all."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from trader.errors import ExchangeError, Unreached
+from trader.live.ports import Gateway
+
 T = TypeVar("T")
 
 UNREACHED = 2
-"""After how many symbols in a row for which the exchange could not be reached the others are not tried."""
+"""After how many symbols in a row for which the exchange could not be reached it is asked whether it is there."""
+
+
+class Reach:
+    """Tells a symbol that cannot be reached from an exchange that cannot, so that the one costs no other its turn."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._row = 0
+
+    async def lost(self, error: Exception | None = None) -> bool:
+        """Hear how it went with a symbol; True where the exchange does not even tell the time."""
+        self._row = self._row + 1 if isinstance(error, Unreached) else 0
+        if self._row < UNREACHED:
+            return False
+        self._row = 0
+        try:
+            await self._gateway.sync_clock()
+        except ExchangeError:
+            return True
+        return False
 
 
 async def side_by_side(items: Iterable[T], do: Callable[[T], Awaitable[None]], parallel: int) -> None:

@@ -18,14 +18,14 @@ from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.domain.order import Order, client_id, client_prefix
 from trader.domain.stop import Stop, StopRequest
-from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected, Unreached
+from trader.errors import Denied, ExchangeError, Mismatch, NotSent, OutcomeUnknown, RateLimited, Rejected
 from trader.execution.refusals import Action, action_of
 from trader.execution.stops import level, same
 from trader.journal.journal import Journal
 from trader.journal.protection import LEG
 from trader.journal.rows import MISSING_STOP, StopIntent, StopRecord
 from trader.live.closing import Closer, Rulebook
-from trader.live.lanes import UNREACHED, side_by_side
+from trader.live.lanes import Reach, side_by_side
 from trader.live.ports import Clock, Gateway, Stops
 from trader.live.router import Router
 
@@ -80,7 +80,7 @@ class Protection:
         self._router = router
         self._terms = terms
         self._log = log
-        self._closer = Closer(terms.instance, terms.interval, journal, clock, router)
+        self._closer = Closer(terms.instance, terms.interval, gateway, journal, clock, router)
         self.failed: Mapping[str, str] = {}
         self.missing: Mapping[str, str] = {}
         self.unseen = ""
@@ -162,19 +162,19 @@ class Protection:
         """
         if self._stops is None:
             return []
-        closed, standing, unreached = set(), self._journal.standing_stops(), 0
+        closed, standing, reach = set(), self._journal.standing_stops(), Reach(self._gateway)
         for record in [one for one in standing if among is None or one.symbol in among]:
             try:
-                stop, unreached = await self._settle(self._stops, record), 0
+                stop = await self._settle(self._stops, record)
+                if stop is not None and stop.done:
+                    closed.add(record.symbol)
+                await reach.lost()
             except ExchangeError as error:
                 if every:
                     raise
                 self._log.warning("stop not looked at", client_id=record.client_id, why=str(error))
-                stop, unreached = None, unreached + 1 if isinstance(error, Unreached) else 0
-            if unreached == UNREACHED:
-                break
-            if stop is not None and stop.done:
-                closed.add(record.symbol)
+                if await reach.lost(error):
+                    break
         return sorted(closed)
 
     async def sweep(self, orders: Iterable[Order], *, adopt: bool = False) -> list[Order]:

@@ -8,8 +8,8 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.domain.order import Order, follow_up_id
-from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, RateLimited, Rejected, Unreached
+from trader.domain.order import Order
+from trader.errors import ExchangeError, Mismatch
 from trader.execution.reconcile import (
     TRANSFERS,
     Difference,
@@ -19,14 +19,12 @@ from trader.execution.reconcile import (
     untold,
     wallet_gap,
 )
-from trader.execution.refusals import Action, action_of
 from trader.journal.journal import Journal
-from trader.journal.rows import Intent, OrderRecord, Outcome
 from trader.live.explaining import Explaining
-from trader.live.lanes import UNREACHED
 from trader.live.ports import Clock, Gateway
 from trader.live.protection import Protection
 from trader.live.router import Router
+from trader.live.settling import Settling, ends_all
 
 # income is asked for again from a little before the last booking: it is told late and out of order
 _OVERLAP = timedelta(minutes=1)
@@ -42,11 +40,6 @@ _PAUSE = timedelta(milliseconds=500)
 
 def _any(symbol: str) -> bool:
     return True
-
-
-def _bars(error: Exception) -> bool:
-    """Whether a key or an address is refused, which concerns every order."""
-    return isinstance(error, Rejected) and action_of(error) is Action.HALT
 
 
 class Recovery:
@@ -83,13 +76,10 @@ class Recovery:
         self._journal = journal
         self._clock = clock
         self._log = log
+        self._settling = Settling(gateway, journal, clock, router, self, log)
 
     async def settle_open(self, *, give_up: bool = False, halt: Callable[[Mismatch], None] | None = None) -> int:
-        """Carry every intent that is not at its end, and return how many there were.
-
-        What may have been sent comes first, because its trades have to be known before anything else is sent; then the
-        oldest close, and of one close what reduces before what opens. A symbol that fails does not stop what reduces
-        in others; an exchange that cannot be reached twice in a row stops all.
+        """Carry every intent that is not at its end, and return how many there were; see `Settling`.
 
         Args:
             give_up: end an order that no look at the exchange can settle, where a person accepts the account as it is.
@@ -100,92 +90,7 @@ class Recovery:
             Mismatch: an order cannot be settled, or was decided on an account that is no longer explained.
             ExchangeError: the exchange could not be used; what is open stays open.
         """
-        left, unreached, looked = self._journal.open_intents(), 0, False
-        if left:
-            # an order that is not found is proven absent by trades, so those of a stop have to be known first
-            await self.take_fired(among={order.intent.symbol for order in left})
-        left.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
-        failed: dict[str, Mismatch | ExchangeError] = {}
-        for order in left:
-            differs = any(isinstance(one, Mismatch) for one in failed.values())
-            barred = not order.intent.reduce_only and (differs and order.sent_at is None if halt else failed)
-            if order.intent.symbol in failed or barred:
-                continue
-            try:
-                if not (looked or order.intent.reduce_only or give_up):
-                    # whatever a stop did is known before anything is opened, be it for the second time
-                    await self.take_fired()
-                    looked = True
-                await self._carry_on(order, give_up=give_up)
-                unreached = 0
-            except (Mismatch, ExchangeError) as error:
-                failed[order.intent.symbol] = error
-                self._log.warning("order not settled", client_id=order.intent.client_id, why=str(error))
-                if isinstance(error, Mismatch) and halt is not None:
-                    halt(error)
-                unreached = unreached + 1 if isinstance(error, Unreached) else 0
-                if unreached == UNREACHED or isinstance(error, RateLimited) or _bars(error):
-                    break
-        if failed and halt is None and unreached < UNREACHED:
-            await self._look_for(left, failed)
-        for failure in sorted(failed.values(), key=lambda one: (not isinstance(one, Mismatch), not _bars(one))):
-            raise failure
-        return len(left)
-
-    async def _look_for(self, orders: Iterable[OrderRecord], failed: dict[str, Mismatch | ExchangeError]) -> None:
-        """Look for what may have been sent of symbols that have not failed, and post nothing of what is not found."""
-        for order in orders:
-            name = order.intent.client_id
-            if order.sent_at is None or order.intent.symbol in failed or not self._is_open(name):
-                continue
-            try:
-                await self.router.look(order.intent, order.sent_at)
-            except (Mismatch, ExchangeError) as error:
-                failed[order.intent.symbol] = error
-                self._log.warning("order not settled", client_id=name, why=str(error))
-                if isinstance(error, Unreached | RateLimited):
-                    break
-
-    async def _carry_on(self, order: OrderRecord, *, give_up: bool) -> None:
-        """Carry one open order, which is sent only on an account that is explained.
-
-        What only reduces goes by its own symbol; for what opens, nothing is asked of a symbol whose order is under way.
-        """
-        intent = order.intent
-        self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
-        try:
-            barred = None if order.sent_at or intent.reduce_only else self.router.gate.barred(intent)
-            if barred is not None:
-                # for good: by the time it was looked for, somebody may have resumed
-                return await self.router.forgo(intent, barred)
-            if order.sent_at is None:
-                # since it was decided, a person or the exchange may have traded
-                own = intent.symbol if intent.reduce_only else None
-                busy = {one.intent.symbol for one in self._journal.open_intents() if one.sent_at is not None}
-                await self.reconcile(among=lambda one: one == own if own else one not in busy)
-            await self.router.carry(intent, sent_at=order.sent_at)
-        except (Mismatch, OutcomeUnknown, Rejected) as error:
-            if not give_up or _bars(error):
-                # a key or an address that is refused says nothing of the order
-                raise
-            # nothing of it may still be under way, and an exchange that cannot be reached proves nothing
-            if order.sent_at is not None or self.router.is_from_before(intent.close):
-                await self.router.settled(self._clock.now() + self.router.timing.settle)
-            self._give_up(intent, str(error))
-
-    def _is_open(self, name: str) -> bool:
-        record = self._journal.order(name)
-        return record is not None and not record.final
-
-    def _give_up(self, intent: Intent, why: str) -> None:
-        """End an order, or the one that followed on it, as nobody can tell what became of it."""
-        names = (intent.client_id, follow_up_id(intent.client_id, intent.attempt))
-        for left in self._journal.open_intents():
-            name = left.intent.client_id
-            if name in names:
-                outcome = Outcome.DENIED if left.sent_at is None else Outcome.ABSENT
-                self._log.error("order given up", client_id=name, why=why)
-                self._journal.settle(name, None, outcome, final=True, text=why, at=self._clock.now())
+        return await self._settling.run(give_up=give_up, halt=halt)
 
     async def book_incomes(self) -> None:
         """Write down every booking on the wallet since the last one known; name what came in or went out."""
@@ -288,40 +193,61 @@ class Recovery:
             account = await self.reconcile()
         raise ExchangeError("The stops and what the account holds do not come to rest; they are looked at again.")
 
-    async def protect_others(self, busy: Set[str], *, tell: bool) -> bool:
+    async def protect_others(self, busy: Set[str], *, tell: bool, resting: Iterable[Order] = ()) -> bool:
         """Bring the stops of symbols to what is held where no order is open, and journal and account agree.
 
-        Returns whether each could be, which is told in the state only on request; raises as `protect` does.
+        Of those, what is left over among the orders `resting` is taken back first, as it would keep another from its
+        place. What is missing is told in the state only on request.
+
+        Returns:
+            Whether none of them has to be looked at again: each is in its place, nothing was closed, and no account
+            shows what the journal does not hold.
+
+        Raises:
+            Mismatch, ExchangeError: as `protect`.
         """
         account = await self._gateway.account()
-        doubtful = {one.symbol for one in differences(self._journal.positions(), account)}
-        await self._take_stopped(await self._protection.follow(account, leave=busy | doubtful, tell=tell))
-        return not self._protection.failed
+        leave = busy | {one.symbol for one in differences(self._journal.positions(), account)}
+        await self._protection.sweep([order for order in resting if order.symbol not in leave])
+        closed = await self._protection.follow(account, leave=leave, tell=tell)
+        await self._take_stopped(closed)
+        return not (self._protection.failed or closed or leave - busy)
 
     async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
-        """Return the orders at rest that are no stops of ours; see `Protection.sweep`.
+        """Return the orders at rest that are no stops of ours; see `Protection.sweep`."""
+        return await self._protection.sweep(await self.resting(), adopt=adopt)
 
-        Where the exchange tells all but the conditional ones, nothing is opened until it does.
-        """
+    async def resting(self) -> Sequence[Order]:
+        """Return the orders at rest; where all but the conditional ones are told, nothing is opened until those are."""
         try:
             orders, unseen = await self._gateway.open_orders(), ""
         except ExchangeError as error:
             orders, unseen = await self._gateway.open_orders(conditional=False), str(error)
         self._protection.tell_unseen(unseen)
-        return await self._protection.sweep(orders, adopt=adopt)
+        return orders
+
+    def knows(self, order: Order) -> bool:
+        """Whether the journal intended an order or stop of that name."""
+        return self.explaining.knows(order.client_id) or self._journal.stop(order.client_id) is not None
 
     async def take_fired(self, *, every: bool = False, among: Container[str] | None = None) -> None:
         """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
 
         Raises:
-            ExchangeError: `every` stop that stands has to be looked at, and one cannot be.
+            ExchangeError: `every` stop that stands has to be looked at, and one cannot be; or nothing can be asked.
         """
-        await self._take_stopped(await self._protection.fired(every=every, among=among))
+        await self._take_stopped(await self._protection.fired(every=every, among=among), every=every)
 
-    async def _take_stopped(self, symbols: Iterable[str]) -> None:
+    async def _take_stopped(self, symbols: Iterable[str], *, every: bool = False) -> None:
+        """Write down what was closed; of a symbol whose trades are not told it is left to the next look."""
         for symbol in symbols:
-            held = (await self._gateway.account()).quantity(symbol)
-            await self.explaining.explain(Difference(symbol, self._journal.position(symbol), held))
+            try:
+                held = (await self._gateway.account()).quantity(symbol)
+                await self.explaining.explain(Difference(symbol, self._journal.position(symbol), held))
+            except ExchangeError as error:
+                if every or ends_all(error):
+                    raise
+                self._log.warning("trades not told", symbol=symbol, why=str(error))
 
     async def explain_bookings(self) -> None:
         """Look for trades that left no position behind, by the bookings that name them.

@@ -120,9 +120,10 @@ class Startup:
         except ExchangeError:
             busy = {order.intent.symbol for order in self._journal.open_intents()}
             try:
-                # a stop left over would keep another from its place, and an order of somebody else ends the start
-                if not await self._recovery.at_rest(adopt=adopt):
-                    await self._recovery.protect_others(busy, tell=True)
+                resting = await self._recovery.resting()
+                # an order of somebody else ends the start
+                if all(self._recovery.knows(order) for order in resting):
+                    await self._recovery.protect_others(busy, tell=True, resting=resting)
             except (Mismatch, ExchangeError, JournalBusy) as error:
                 self._log.warning("stops not looked at", error=str(error), kind=type(error).__name__)
             raise

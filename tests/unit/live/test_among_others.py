@@ -320,6 +320,8 @@ async def test_an_exchange_that_is_not_reached_is_not_asked_for_every_open_order
     basket.exchange.faults = {("setup", number): error for number in range(9)}
     with pytest.raises(type(error)):
         await basket.cycle.run(CLOSE)
+    if isinstance(error, Unreached):
+        basket.exchange.faults |= {("sync_clock", number): error for number in range(99)}
     settled = len(basket.log.said("settling an open order"))
     with pytest.raises(type(error)):
         await basket.recovery.settle_open(halt=lambda mismatch: None)

@@ -284,7 +284,10 @@ async def test_a_start_refuses_no_leverage_of_a_position_that_is_gone(new_world:
     assert world.journal.positions() == {}
 
 
-async def test_stops_that_cannot_be_reached_are_not_all_asked_for(covered: World) -> None:
+@pytest.mark.parametrize("there", [True, False])
+async def test_stops_that_cannot_be_reached_are_not_all_asked_for_where_the_exchange_is_gone(
+    there: bool, covered: World
+) -> None:
     await covered.daemon._attempt()
     before = len(covered.exchange.posts)
     decided(covered, NEXT, (A, "r", "-100"), (B, "r", "-100"), (C, "r", "-100"))
@@ -296,6 +299,16 @@ async def test_stops_that_cannot_be_reached_are_not_all_asked_for(covered: World
 
     covered.stops.find_stop = unreached  # type: ignore[method-assign]
     covered.boot()
+    measure, measured = covered.exchange.sync_clock, []
+
+    async def once_gone() -> timedelta:
+        measured.append(len(asked))
+        if len(measured) == 1 and not there:
+            raise Unreached("timeout")
+        return await measure()
+
+    covered.exchange.sync_clock = once_gone  # type: ignore[method-assign]
     await settle(covered)
-    assert asked == [A, B]
+    assert measured[0] == 2
+    assert asked == ([A, B, C] if there else [A, B])
     assert posts(covered, before) == [A, B, C]

@@ -149,7 +149,7 @@ async def test_stops_that_cannot_be_seen_to_at_a_start_that_waits_end_it_as_they
     lost(covered, A)
     covered.boot()
 
-    async def out(busy: object, *, tell: bool) -> bool:
+    async def out(busy: object, *, tell: bool, resting: object) -> bool:
         raise ExchangeError("HTTP 503")
 
     covered.recovery.protect_others = out  # type: ignore[method-assign]
@@ -302,10 +302,9 @@ async def test_a_start_that_waits_places_no_stop_beside_an_order_of_somebody_els
     lost(covered, A)
     covered.boot()
 
-    async def rests(*, adopt: bool = False) -> list[object]:
-        return [object()]
-
-    covered.recovery.at_rest = rests  # type: ignore[method-assign,assignment]
+    nothing = Decimal(0)
+    theirs = Order("by-hand", "77", C, Decimal(1), nothing, nothing, "NEW", False, covered.clock.now())
+    covered.exchange.resting = [theirs]
     with pytest.raises(Unreached):
         await covered.startup.run(adopt=False)
     assert covered.stops.waiting() == []
@@ -347,7 +346,7 @@ async def test_a_flatten_names_no_second_order_for_what_one_is_written_down_for(
     held = {one: account.positions[one].quantity for one in NAMES}
     for name, quantity in held.items():
         basket.journal.intend(await basket.flattener._closer._intent(name, -quantity))
-    assert await basket.flattener.run() == "nothing was held"
+    assert await basket.flattener.run() == "AUSDT -250, BUSDT -250, CUSDT -250"
     assert posts(basket, before) == [A, B, C]
     assert basket.journal.positions() == {}
 

@@ -1,0 +1,398 @@
+"""One symbol that is in nobody's reach, or whose story differs, is in no other's way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.live.exchange import REPLIES, Reply
+from tests.unit.live.stops import Answer
+from tests.unit.live.test_many_symbols import NAMES as TWENTY
+from tests.unit.live.test_many_symbols import Basket
+from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, decided, posts, settle
+from tests.unit.live.test_waiting_beside_others import flatten, lost
+from tests.unit.live.world import CLOSE, INSTANCE, World
+from trader.domain.decision import State
+from trader.domain.order import Fill, Order, OrderRequest, client_id
+from trader.domain.stop import StopRequest
+from trader.errors import ExchangeError, JournalBusy, Mismatch, RateLimited, Rejected, Unreached
+from trader.execution.reconcile import Policies
+from trader.journal.rows import MISSING_STOP, Outcome
+from trader.live.patience import Patience
+
+Made = Callable[..., World]
+D = "DUSDT"
+ALL = (*NAMES, D)
+MINUTE = timedelta(minutes=1)
+
+
+def many(new_world: Made, symbols: tuple[str, ...], fraction: str | None = None) -> World:
+    """A world of several symbols, with stops where a fraction is given."""
+    world = new_world(symbols=symbols)
+    world.strategy = Basket(wishes={CLOSE: 1.0})
+    world.parallel = 8
+    world.fraction = None if fraction is None else Decimal(fraction)
+    world.boot().begin()
+    return world
+
+
+def untold(world: World, symbol: str) -> None:
+    """Let the trades of one symbol be told of an order alone, and not of the time since."""
+    fills = world.exchange.fills
+
+    async def unreached(name: str, **asked: Any) -> list[Fill]:
+        if name == symbol and asked.get("order") is None:
+            raise Unreached("timeout")
+        return await fills(name, **asked)
+
+    world.exchange.fills = unreached  # type: ignore[method-assign]
+
+
+def struck(world: World, symbol: str) -> None:
+    """Let the stop of a symbol trigger."""
+    world.exchange.prices_now[symbol] = Decimal("0.88")
+    world.stops.trigger(symbol)
+
+
+async def interrupted(world: World, symbols: tuple[str, ...] = NAMES) -> None:
+    """Write the orders of a flatten down that dies before one of them is sent."""
+    account = await world.exchange.account()
+    for name in symbols:
+        world.journal.intend(await world.flattener._closer._intent(name, -account.positions[name].quantity))
+    world.boot()
+
+
+async def several(world: World, work: Callable[[], Any], times: int = 3) -> None:
+    """Try something a few times, a minute apart, whatever it raises."""
+    for _ in range(times):
+        try:
+            await work()
+        except (Mismatch, ExchangeError):
+            world.clock.time += MINUTE
+
+
+@pytest.mark.parametrize("by", ["a stop", "a person"])
+async def test_a_flatten_that_was_interrupted_closes_the_others_at_its_next_try(by: str, covered: World) -> None:
+    await covered.daemon._attempt()
+    before = flatten(covered)
+    await interrupted(covered)
+    if by == "a stop":
+        struck(covered, A)
+    else:
+        covered.exchange.trade("-40", "by-hand", A)
+    untold(covered, A)
+    await several(covered, covered.flattener.run)
+    assert set(posts(covered, before)) == ({B, C} if by == "a stop" else {A, B, C})
+    assert [covered.exchange.position(name) for name in NAMES] == [0, 0, 0]
+
+
+async def test_what_an_interrupted_flatten_left_unsent_goes_by_what_is_held_at_once(new_world: Made) -> None:
+    world = many(new_world, TWENTY)
+    await world.cycle.run(CLOSE)
+    before = flatten(world)
+    await interrupted(world, TWENTY)
+    for name in TWENTY:
+        world.exchange.trade("-40", "by-hand", name)
+    began = world.clock.now()
+    await world.flattener.run()
+    assert {at - began for at, _, _ in world.exchange.posts[before:]} == {timedelta(0)}
+    assert [order.quantity for _, order, _ in world.exchange.posts[before:]] == [Decimal(-210)] * len(TWENTY)
+
+
+async def test_what_a_flatten_has_sent_and_an_older_journal_forgot_is_found_and_not_closed_again(
+    basket: World,
+) -> None:
+    await basket.cycle.run(CLOSE)
+    before = flatten(basket)
+    await interrupted(basket)
+    (first, *_) = (order.intent for order in basket.journal.open_intents())
+    basket.clock.time += SECOND
+    basket.exchange._place(first.request, Reply(), basket.clock.now())
+    await basket.flattener.run()
+    assert posts(basket, before) == [B, C]
+    record = basket.journal.order(first.client_id)
+    assert record is not None
+    assert record.outcome is Outcome.CONFIRMED
+    assert basket.journal.positions() == {}
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_names_that_cannot_be_looked_up_are_not_all_asked_for_where_the_exchange_is_gone(
+    there: bool, new_world: Made
+) -> None:
+    world = many(new_world, ALL)
+    await world.cycle.run(CLOSE)
+    flatten(world)
+    await interrupted(world, ALL)
+    asked = []
+
+    async def unreached(symbol: str, name: str) -> Order | None:
+        asked.append(symbol)
+        raise Unreached("timeout")
+
+    world.exchange.find = unreached  # type: ignore[method-assign]
+    if not there:
+        world.exchange.faults = {("sync_clock", number): Unreached("timeout") for number in range(99)}
+    await world.flattener._supersede()
+    assert asked == (list(ALL) if there else [A, B])
+    assert len(world.journal.open_intents()) == len(ALL)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+async def test_two_symbols_that_are_not_reached_starve_no_other(starts: bool, new_world: Made) -> None:
+    world = many(new_world, ALL, "0.1")
+    for one in decided(world, CLOSE, *((name, "o", "250") for name in ALL), sent=ALL):
+        world.exchange._place(one.request, Reply(), world.clock.now())
+    lost(world, A)
+    lost(world, B)
+    world.boot()
+    with pytest.raises(Unreached):
+        await (world.startup.run(adopt=False) if starts else world.cycle.finish_decided())
+    if not starts:
+        await world.cycle.protect()
+    assert world.journal.positions() == {C: Decimal(250), D: Decimal(250)}
+    assert sorted(stop.symbol for stop in world.stops.waiting()) == [C, D]
+
+
+@pytest.mark.parametrize(("error", "asked"), [(Rejected("revoked", code=-2015, status=401), 1), (None, 1)])
+async def test_a_key_or_an_address_that_is_refused_is_not_tried_for_every_open_order(
+    error: ExchangeError | None, asked: int, new_world: Made
+) -> None:
+    world = many(new_world, TWENTY)
+    decided(world, CLOSE, *((name, "o", "250") for name in TWENTY), sent=TWENTY)
+    error = error or RateLimited("banned", retry_at=CLOSE + timedelta(hours=1), status=418)
+    world.boot()
+    looked = []
+
+    async def refused(symbol: str, name: str) -> Order | None:
+        looked.append(symbol)
+        raise error
+
+    world.exchange.find = refused  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        await world.startup.run(adopt=False)
+    assert len(looked) == asked
+
+
+@pytest.mark.parametrize("whose", ["the one waited for", "one that was moved", "one that was forgotten"])
+async def test_a_start_that_waits_takes_no_stop_back_where_it_places_none(whose: str, covered: World) -> None:
+    adopt = whose == "one that was forgotten"
+    if adopt:
+        decided(covered, CLOSE, (A, "o", "250"), sent=(A,))
+        covered.exchange.trade("100", "by-hand", B)
+        name = client_id(INSTANCE, CLOSE, B, "s", 0)
+        covered.stops._rest(StopRequest(name, B, Decimal(-100), Decimal("0.9")), Answer())
+    else:
+        await covered.daemon._attempt()
+        decided(covered, NEXT, (A, "i", "50"), sent=(A,))
+        which = A if whose == "the one waited for" else B
+        (ended,) = (one for one in covered.journal.standing_stops() if one.symbol == which)
+        covered.journal.end_stop(ended.client_id, "ABSENT", "the exchange does not know it", covered.clock.now(), None)
+        if which == B:
+            covered.exchange.trade("10", "by-hand", B)
+    before = sorted(stop.symbol for stop in covered.stops.waiting())
+    lost(covered, A)
+    covered.boot()
+    await several(covered, lambda: covered.startup.run(adopt=adopt))
+    assert sorted(stop.symbol for stop in covered.stops.waiting()) == before == ([B] if adopt else [A, B, C])
+    assert covered.state() is State.ACTIVE
+
+
+async def test_an_order_of_ours_at_rest_keeps_no_other_symbol_without_its_stop(covered: World) -> None:
+    first, second = decided(covered, CLOSE, (A, "o", "250"), (B, "o", "250"), sent=(A, B))
+    covered.exchange._place(second.request, Reply(), covered.clock.now())
+    nothing = Decimal(0)
+    rests = Order(first.client_id, "77", A, first.quantity, nothing, nothing, "NEW", False, covered.clock.now())
+    covered.exchange.resting = [rests]
+    lost(covered, A)
+    covered.boot()
+    with pytest.raises(Unreached):
+        await covered.startup.run(adopt=False)
+    assert [stop.symbol for stop in covered.stops.waiting()] == [B]
+
+
+async def test_nothing_follows_on_what_an_older_journal_forgot_while_nothing_may_be_opened(basket: World) -> None:
+    basket.rules = replace(basket.rules, top_up=True)
+    (intent,) = decided(basket, CLOSE, (A, "o", "250"))
+    basket.clock.time += SECOND
+    basket.exchange._place(intent.request, REPLIES["partial"], basket.clock.now())
+    basket.journal.set_state(State.HALTED, "a person", "operator", basket.clock.now())
+    basket.boot()
+    await basket.startup.run(adopt=False)
+    assert basket.journal.open_intents() == []
+    assert basket.journal.position(A) == basket.exchange.position(A) == Decimal(125)
+    (follow,) = (one for one in basket.journal.orders() if one.intent.client_id != intent.client_id)
+    assert (follow.outcome, follow.sent_at) == (Outcome.DENIED, None)
+
+
+async def test_stops_are_looked_at_again_where_the_account_lags_beside_an_order_under_way(covered: World) -> None:
+    await covered.daemon._attempt()
+    (order,) = decided(covered, NEXT, (A, "i", "50"), sent=(A,))
+    covered.exchange.trade("-250", "by-hand", B)
+    covered.cycle._moved = True
+    await covered.cycle.protect()
+    assert covered.cycle.unprotected
+    covered.exchange.trade("250", "by-hand", B)
+    await covered.cycle.protect()
+    assert not covered.cycle.unprotected
+    assert [one.intent for one in covered.journal.open_intents()] == [order]
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_stop_whose_trades_are_not_told_keeps_nothing_that_reduces(told: bool, covered: World) -> None:
+    covered.policies = Policies(stop="adopt")
+    covered.boot()
+    await covered.daemon._attempt()
+    before = len(covered.exchange.posts)
+    decided(covered, NEXT, (A, "r", "-100"), (B, "r", "-100"), (C, "r", "-100"))
+    struck(covered, A)
+    if not told:
+        untold(covered, A)
+    covered.boot()
+    await several(covered, lambda: settle(covered))
+    assert set(posts(covered, before)) >= {B, C}
+
+
+async def test_a_stop_whose_trades_are_not_told_is_held_against_no_other_symbol(new_world: Made) -> None:
+    world = many(new_world, ALL, "0.1")
+    world.policies = Policies(stop="adopt")
+    world.boot()
+    await world.daemon._attempt()
+    before = len(world.exchange.posts)
+    for one in decided(world, NEXT, (A, "i", "50"), (B, "i", "50"), (D, "r", "-100"), sent=(A, B))[:2]:
+        world.exchange._place(one.request, Reply(), world.clock.now())
+    struck(world, C)
+    untold(world, C)
+    world.boot()
+    await settle(world)
+    assert posts(world, before) == [D]
+    assert world.journal.open_intents() == []
+
+
+async def test_a_ban_while_trades_of_a_stop_are_asked_for_ends_the_try(covered: World) -> None:
+    await covered.daemon._attempt()
+    decided(covered, NEXT, (A, "r", "-100"))
+    struck(covered, A)
+    banned = RateLimited("banned", retry_at=NEXT + timedelta(hours=1), status=418)
+
+    async def refused(symbol: str, **asked: Any) -> list[Fill]:
+        raise banned
+
+    covered.exchange.fills = refused  # type: ignore[method-assign]
+    covered.boot()
+    covered.stops._journal = covered.journal
+    with pytest.raises(RateLimited):
+        await covered.recovery._take_stopped([A])
+
+
+async def test_nothing_more_is_opened_once_the_story_of_one_opening_differs(basket: World) -> None:
+    basket.parallel = 1
+    basket.boot()
+    intents = decided(basket, CLOSE, *((name, "o", "250") for name in NAMES))
+    basket.exchange.plan = [Reply(effect=False, error=REPLIES["never"].error)]
+    send = basket.exchange.send
+
+    async def beside(request: OrderRequest) -> Order:
+        if request.symbol == A:
+            basket.exchange.trade("40", "by-hand", A)
+        return await send(request)
+
+    basket.exchange.send = beside  # type: ignore[method-assign]
+    with pytest.raises(Mismatch, match=intents[0].client_id):
+        await basket.router.carry_all(intents)
+    assert posts(basket) == [A]
+    assert [one.intent.symbol for one in basket.journal.open_intents()] == list(NAMES)
+
+
+async def test_a_start_that_accepts_the_account_ends_at_no_difference_it_would_accept(basket: World) -> None:
+    """A is not reached once; what B's order came to is not given up before a try in which everything is reached."""
+    decided(basket, CLOSE, *((name, "o", "250") for name in NAMES), sent=NAMES)
+    basket.exchange.trade("40", "by-hand", B)
+    basket.boot()
+    find, failed = basket.exchange.find, []
+
+    async def once(symbol: str, name: str) -> Order | None:
+        if symbol == A and not failed:
+            failed.append(symbol)
+            raise Unreached("timeout")
+        return await find(symbol, name)
+
+    basket.exchange.find = once  # type: ignore[method-assign]
+    with pytest.raises(Unreached):
+        await basket.startup.run(adopt=True)
+    await basket.startup.run(adopt=True)
+    assert basket.journal.open_intents() == []
+
+
+async def test_a_journal_that_is_busy_while_a_stop_is_missing_ends_no_close(
+    covered: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state is written down by a later look; the close is decided as soon as its last symbol can be."""
+    journal, setup = covered.journal, covered.exchange.setup
+    intend, set_state = journal.intend_stop, journal.set_state
+
+    def within(minutes: int) -> bool:
+        return covered.clock.now() - CLOSE < minutes * MINUTE
+
+    async def later(symbol: str) -> Any:
+        if symbol == C and within(6):
+            raise ExchangeError("not now")
+        return await setup(symbol)
+
+    def busy(call: Callable[..., None]) -> Callable[..., None]:
+        def tried(*given: Any, **named: Any) -> None:
+            if within(3):
+                raise JournalBusy("another process writes")
+            call(*given, **named)
+
+        return tried
+
+    covered.exchange.setup = later  # type: ignore[method-assign]
+    monkeypatch.setattr(journal, "intend_stop", busy(intend))
+    monkeypatch.setattr(journal, "set_state", busy(set_state))
+    await covered.daemon._attempt()
+    assert covered.log.said("state not written down")
+    assert journal.positions() == {name: Decimal(250) for name in NAMES}
+    assert sorted(stop.symbol for stop in covered.stops.waiting()) == list(NAMES)
+    assert (covered.state(), covered.cycle.unprotected) == (State.ACTIVE, False)
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.HALTED])
+async def test_which_stops_rest_is_not_known_only_restricts_what_is_not_restricted(
+    state: State, covered: World
+) -> None:
+    if state is State.HALTED:
+        covered.journal.set_state(state, "a person", "operator", covered.clock.now())
+    covered.daemon._persistence._reduce("which stops rest is not known")
+    now = covered.journal.state()
+    expected = (State.REDUCING, MISSING_STOP) if state is State.ACTIVE else (State.HALTED, "operator")
+    assert (now.state, now.by) == expected
+
+
+async def test_a_start_that_waits_outlives_a_journal_that_is_busy_when_a_flatten_is_asked_for(
+    basket: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await basket.cycle.run(CLOSE)
+    decided(basket, NEXT, (A, "i", "50"), sent=(A,))
+    lost(basket, A)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        basket.clock.time += timedelta(seconds=seconds)
+        if len(waits) > 3:
+            basket.daemon.stop()
+
+    def busy(*given: Any, **named: Any) -> None:
+        raise JournalBusy("another process writes")
+
+    basket.patience = Patience(lambda since: None, lambda: True, basket.log, sleep=sleep)
+    basket.boot()
+    basket.journal.request("flatten", basket.clock.now())
+    monkeypatch.setattr(basket.journal, "set_state", busy)
+    await basket.daemon.run()
+    assert len(waits) == 4
+    assert {fields["kind"] for fields in basket.log.said("not flattened yet")} == {"JournalBusy"}
