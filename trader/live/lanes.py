@@ -10,8 +10,9 @@ from trader.live.ports import Gateway
 
 T = TypeVar("T")
 
-UNREACHED = 2
-"""After how many symbols in a row for which the exchange could not be reached it is asked whether it is there."""
+UNREACHED, ENOUGH = 2, 5
+"""After how many symbols in a row that cannot be reached the exchange is asked whether it is there, and after how many
+it is taken for gone whatever it says: what tells the time may be well where nothing else is."""
 
 
 class Reach:
@@ -22,11 +23,10 @@ class Reach:
         self._row = 0
 
     async def lost(self, error: Exception | None = None) -> bool:
-        """Hear how it went with a symbol; True where the exchange does not even tell the time."""
+        """Hear how it went with a symbol; True where the exchange does not even tell the time, or many failed."""
         self._row = self._row + 1 if isinstance(error, Unreached) else 0
-        if self._row < UNREACHED:
-            return False
-        self._row = 0
+        if self._row != UNREACHED:
+            return self._row >= ENOUGH
         try:
             await self._gateway.sync_clock()
         except ExchangeError:

@@ -230,16 +230,20 @@ class Recovery:
         """Whether the journal intended an order or stop of that name."""
         return self.explaining.knows(order.client_id) or self._journal.stop(order.client_id) is not None
 
-    async def take_fired(self, *, every: bool = False, among: Container[str] | None = None) -> None:
+    async def take_fired(self, *, every: bool = False, among: Container[str] | None = None) -> list[str]:
         """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
+
+        Returns:
+            Of which symbols the trades of a stop are not told.
 
         Raises:
             ExchangeError: `every` stop that stands has to be looked at, and one cannot be; or nothing can be asked.
         """
-        await self._take_stopped(await self._protection.fired(every=every, among=among), every=every)
+        return await self._take_stopped(await self._protection.fired(every=every, among=among), every=every)
 
-    async def _take_stopped(self, symbols: Iterable[str], *, every: bool = False) -> None:
-        """Write down what was closed; of a symbol whose trades are not told it is left to the next look."""
+    async def _take_stopped(self, symbols: Iterable[str], *, every: bool = False) -> list[str]:
+        """Write down what was closed, and return the symbols whose trades are not told, which a later look finds."""
+        left = []
         for symbol in symbols:
             try:
                 held = (await self._gateway.account()).quantity(symbol)
@@ -248,6 +252,8 @@ class Recovery:
                 if every or ends_all(error):
                     raise
                 self._log.warning("trades not told", symbol=symbol, why=str(error))
+                left.append(symbol)
+        return left
 
     async def explain_bookings(self) -> None:
         """Look for trades that left no position behind, by the bookings that name them.

@@ -1,6 +1,6 @@
 """Bring what an earlier try, or an earlier process, has left open to its end."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,8 +22,8 @@ Failure = Mismatch | ExchangeError
 class Reconciles(Protocol):
     """Knows what stops have closed, and whether the journal explains the account, or some symbols of it."""
 
-    async def take_fired(self, *, among: set[str] | None = None) -> None:
-        """Write down what stops have closed that nobody has heard of yet."""
+    async def take_fired(self, *, among: set[str] | None = None) -> list[str]:
+        """Write down what stops have closed that nobody has heard of yet; return of which symbols it is not told."""
 
     async def reconcile(self, *, among: Callable[[str], bool]) -> Account:
         """Return the account once the journal explains every position of some symbols on it."""
@@ -50,8 +50,8 @@ class _Try:
     halt: Callable[[Mismatch], None] | None
     failed: dict[str, Failure] = field(default_factory=dict)
     over: bool = False
-    looked: bool = False
-    """Whether every stop was looked at, which has to be before anything is opened."""
+    untold: Sequence[str] | None = None
+    """Of which symbols it is not told what a stop has closed; None before it was looked for."""
 
     def waits(self, order: OrderRecord) -> bool:
         """Whether an order is left for now: its symbol has failed, or others have and it opens."""
@@ -144,13 +144,12 @@ class Settling:
         intent = order.intent
         self._log.warning("settling an open order", client_id=intent.client_id, sends=order.sends)
         try:
-            if not (tried.looked or intent.reduce_only or give_up):
-                await self._account.take_fired()
-                tried.looked = True
             barred = None if order.sent_at or intent.reduce_only else self._router.gate.barred(intent)
             if barred is not None:
                 # for good: by the time it was looked for, somebody may have resumed
                 return await self._router.forgo(intent, barred)
+            if not (intent.reduce_only or give_up) and await self._found(tried, order):
+                return None
             if order.sent_at is None:
                 # since it was decided, a person or the exchange may have traded
                 own = intent.symbol if intent.reduce_only else None
@@ -165,6 +164,20 @@ class Settling:
             if order.sent_at is not None or self._router.is_from_before(intent.close):
                 await self._router.settled(self._clock.now() + self._router.timing.settle)
             self._give_up(intent, str(error))
+
+    async def _found(self, tried: _Try, order: OrderRecord) -> bool:
+        """Find out what every stop did before something is opened; True where its order was found, and needs no post.
+
+        Raises:
+            ExchangeError: the trades of a stop are not told, so that nothing is posted that opens.
+        """
+        if tried.untold is None:
+            tried.untold = await self._account.take_fired()
+        if not tried.untold:
+            return False
+        if order.sent_at is not None and await self._router.look(order.intent, order.sent_at) is not None:
+            return True
+        raise ExchangeError(f"What a stop of {', '.join(tried.untold)} closed is not told; nothing is opened before.")
 
     def _is_open(self, name: str) -> bool:
         record = self._journal.order(name)

@@ -13,7 +13,7 @@ from tests.unit.live.stops import Answer
 from tests.unit.live.test_many_symbols import NAMES as TWENTY
 from tests.unit.live.test_many_symbols import Basket
 from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, decided, posts, settle
-from tests.unit.live.test_waiting_beside_others import flatten, lost
+from tests.unit.live.test_waiting_beside_others import lost
 from tests.unit.live.world import CLOSE, INSTANCE, World
 from trader.domain.decision import State
 from trader.domain.order import Fill, Order, OrderRequest, client_id
@@ -21,6 +21,7 @@ from trader.domain.stop import StopRequest
 from trader.errors import ExchangeError, JournalBusy, Mismatch, RateLimited, Rejected, Unreached
 from trader.execution.reconcile import Policies
 from trader.journal.rows import MISSING_STOP, Outcome
+from trader.live.lanes import ENOUGH
 from trader.live.patience import Patience
 
 Made = Callable[..., World]
@@ -57,14 +58,6 @@ def struck(world: World, symbol: str) -> None:
     world.stops.trigger(symbol)
 
 
-async def interrupted(world: World, symbols: tuple[str, ...] = NAMES) -> None:
-    """Write the orders of a flatten down that dies before one of them is sent."""
-    account = await world.exchange.account()
-    for name in symbols:
-        world.journal.intend(await world.flattener._closer._intent(name, -account.positions[name].quantity))
-    world.boot()
-
-
 async def several(world: World, work: Callable[[], Any], times: int = 3) -> None:
     """Try something a few times, a minute apart, whatever it raises."""
     for _ in range(times):
@@ -72,73 +65,6 @@ async def several(world: World, work: Callable[[], Any], times: int = 3) -> None
             await work()
         except (Mismatch, ExchangeError):
             world.clock.time += MINUTE
-
-
-@pytest.mark.parametrize("by", ["a stop", "a person"])
-async def test_a_flatten_that_was_interrupted_closes_the_others_at_its_next_try(by: str, covered: World) -> None:
-    await covered.daemon._attempt()
-    before = flatten(covered)
-    await interrupted(covered)
-    if by == "a stop":
-        struck(covered, A)
-    else:
-        covered.exchange.trade("-40", "by-hand", A)
-    untold(covered, A)
-    await several(covered, covered.flattener.run)
-    assert set(posts(covered, before)) == ({B, C} if by == "a stop" else {A, B, C})
-    assert [covered.exchange.position(name) for name in NAMES] == [0, 0, 0]
-
-
-async def test_what_an_interrupted_flatten_left_unsent_goes_by_what_is_held_at_once(new_world: Made) -> None:
-    world = many(new_world, TWENTY)
-    await world.cycle.run(CLOSE)
-    before = flatten(world)
-    await interrupted(world, TWENTY)
-    for name in TWENTY:
-        world.exchange.trade("-40", "by-hand", name)
-    began = world.clock.now()
-    await world.flattener.run()
-    assert {at - began for at, _, _ in world.exchange.posts[before:]} == {timedelta(0)}
-    assert [order.quantity for _, order, _ in world.exchange.posts[before:]] == [Decimal(-210)] * len(TWENTY)
-
-
-async def test_what_a_flatten_has_sent_and_an_older_journal_forgot_is_found_and_not_closed_again(
-    basket: World,
-) -> None:
-    await basket.cycle.run(CLOSE)
-    before = flatten(basket)
-    await interrupted(basket)
-    (first, *_) = (order.intent for order in basket.journal.open_intents())
-    basket.clock.time += SECOND
-    basket.exchange._place(first.request, Reply(), basket.clock.now())
-    await basket.flattener.run()
-    assert posts(basket, before) == [B, C]
-    record = basket.journal.order(first.client_id)
-    assert record is not None
-    assert record.outcome is Outcome.CONFIRMED
-    assert basket.journal.positions() == {}
-
-
-@pytest.mark.parametrize("there", [True, False])
-async def test_names_that_cannot_be_looked_up_are_not_all_asked_for_where_the_exchange_is_gone(
-    there: bool, new_world: Made
-) -> None:
-    world = many(new_world, ALL)
-    await world.cycle.run(CLOSE)
-    flatten(world)
-    await interrupted(world, ALL)
-    asked = []
-
-    async def unreached(symbol: str, name: str) -> Order | None:
-        asked.append(symbol)
-        raise Unreached("timeout")
-
-    world.exchange.find = unreached  # type: ignore[method-assign]
-    if not there:
-        world.exchange.faults = {("sync_clock", number): Unreached("timeout") for number in range(99)}
-    await world.flattener._supersede()
-    assert asked == (list(ALL) if there else [A, B])
-    assert len(world.journal.open_intents()) == len(ALL)
 
 
 @pytest.mark.parametrize("starts", [True, False])
@@ -270,6 +196,36 @@ async def test_a_stop_whose_trades_are_not_told_is_held_against_no_other_symbol(
     await settle(world)
     assert posts(world, before) == [D]
     assert world.journal.open_intents() == []
+
+
+@pytest.mark.parametrize("came_to", ["never sent", "lost"])
+async def test_nothing_is_opened_while_it_is_not_told_what_a_stop_closed(came_to: str, covered: World) -> None:
+    """Its whole answer would have halted; also where an order of that symbol is under way itself."""
+    await covered.daemon._attempt()
+    before = len(covered.exchange.posts)
+    decided(covered, NEXT, (A, "i", "50"), (B, "i", "50"), sent=(A,) if came_to == "never sent" else (A, B))
+    struck(covered, A)
+    untold(covered, A)
+    covered.boot()
+    with pytest.raises(Unreached):
+        await settle(covered)
+    told = {str(fields["client_id"]).split(".")[2]: fields["why"] for fields in covered.log.said("order not settled")}
+    assert told == {A: "timeout", B: f"What a stop of {A} closed is not told; nothing is opened before."}
+    assert posts(covered, before) == []
+    assert [one.intent.symbol for one in covered.journal.open_intents()] == [A, B]
+
+
+async def test_an_exchange_that_tells_the_time_and_nothing_else_is_not_asked_for_every_order(
+    new_world: Made,
+) -> None:
+    world = many(new_world, TWENTY)
+    decided(world, CLOSE, *((name, "o", "250") for name in TWENTY), sent=TWENTY)
+    world.boot()
+    for name in TWENTY:
+        lost(world, name)
+    with pytest.raises(Unreached):
+        await settle(world)
+    assert len(world.log.said("order not settled")) == ENOUGH
 
 
 async def test_a_ban_while_trades_of_a_stop_are_asked_for_ends_the_try(covered: World) -> None:

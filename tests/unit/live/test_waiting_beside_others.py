@@ -54,14 +54,21 @@ async def test_a_flatten_closes_all_but_the_one_whose_names_cannot_be_looked_up(
     assert posts(basket, before) == [A, C]
 
 
-async def test_a_flatten_asks_an_exchange_that_is_not_reached_for_two_names_at_most(basket: World) -> None:
+async def test_a_flatten_asks_an_exchange_that_is_gone_for_two_names_at_most(basket: World) -> None:
     await basket.cycle.run(CLOSE)
     basket.boot()
-    for name in NAMES:
-        lost(basket, name)
+    asked = []
+
+    async def gone(name: str = "", client: str = "") -> Any:
+        asked.append(name)
+        raise Unreached("timeout")
+
+    basket.exchange.find = gone  # type: ignore[method-assign]
+    basket.exchange.sync_clock = gone  # type: ignore[method-assign]
     before = flatten(basket)
     with pytest.raises(Unreached):
         await basket.flattener.run()
+    assert asked == [A, B, ""]
     assert posts(basket, before) == []
     assert not [order for order in basket.journal.orders() if order.intent.leg == "f"]
 
