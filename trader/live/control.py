@@ -1,6 +1,6 @@
 """What a person asked for, obeyed before the next order leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from itertools import takewhile
@@ -15,7 +15,7 @@ from trader.errors import ExchangeError, Mismatch
 from trader.execution.guards import Withheld
 from trader.execution.reconcile import differences
 from trader.journal.journal import Journal
-from trader.journal.rows import OPERATOR, Request
+from trader.journal.rows import OPERATOR, Intent, Request
 from trader.live.bounded import within
 from trader.live.closing import Closer, rules_of
 from trader.live.lanes import Reach
@@ -130,8 +130,8 @@ class Flattener:
 
     async def _run(self) -> str:
         failures, closed = list[Mismatch | ExchangeError](), dict[str, Decimal]()
-        await self._supersede()
         if self._journal.open_intents():
+            await self._take_up(await self._gateway.account(), closed, failures)
             # what is at rest waits for no order that has to come to its end
             await self._close(await self._gateway.account(), closed, failures)
         try:
@@ -160,20 +160,41 @@ class Flattener:
             raise Mismatch(f"After flattening the account still holds {left}; run `trader flatten` again.")
         return ", ".join(f"{symbol} {-quantity:+f}" for symbol, quantity in closed.items()) or "nothing was held"
 
-    async def _supersede(self) -> None:
-        """End what an earlier try was to close and did not send: this one goes by what the account holds now.
+    async def _take_up(
+        self, account: Account, closed: dict[str, Decimal], failures: list[Mismatch | ExchangeError]
+    ) -> None:
+        """See to what an earlier try was to close and did not send.
 
-        Where even that cannot be done, the order stays open and is settled like all others.
+        It is sent now where it is what the account holds, or where no rules are told to close that by. All else is
+        ended, and what is held is closed as if nothing had been written down.
         """
-        reach = Reach(self._gateway)
-        for order in self._journal.open_intents():
-            intent = order.intent
-            if order.sent_at is not None or intent.leg != FLATTENING:
-                continue
+        orders = [order.intent for order in self._journal.open_intents() if order.sent_at is None]
+        left: dict[str, list[Intent]] = {}
+        for intent in orders:
+            if intent.leg == FLATTENING:
+                left.setdefault(intent.symbol, []).append(intent)
+        held = {symbol: account.quantity(symbol) for symbol in left}
+        moved = {symbol for symbol, parts in left.items() if sum(part.quantity for part in parts) != -held[symbol]}
+        try:
+            told, _ = await rules_of(self._gateway, sorted(symbol for symbol in moved if held[symbol]))
+        except ExchangeError as error:
+            self._log.warning("rules not told", symbols=", ".join(sorted(moved)), error=str(error))
+            told = {}
+        anew = {symbol for symbol in moved if symbol in told or not held[symbol]}
+        await self._supersede([part for symbol in anew for part in left[symbol]])
+        kept = {symbol: parts for symbol, parts in left.items() if symbol not in anew}
+        try:
+            await self._recovery.router.carry_all([part for parts in kept.values() for part in parts])
+        except (Mismatch, ExchangeError) as error:
+            failures.append(error)
+        closed |= {symbol: -sum((part.quantity for part in parts), _NONE) for symbol, parts in kept.items()}
+
+    async def _supersede(self, intents: Sequence[Intent]) -> None:
+        """End orders that were never sent; where that cannot be done they stay open and are settled like all others."""
+        reach, verdict = Reach(self._gateway), Withheld("superseded", "what is held now is closed instead")
+        for intent in intents:
             try:
-                await self._recovery.router.forgo(
-                    intent, Withheld("superseded", "another try closes what is held then")
-                )
+                await self._recovery.router.forgo(intent, verdict)
                 await reach.lost()
             except ExchangeError as error:
                 self._log.warning("order not settled", client_id=intent.client_id, why=str(error))

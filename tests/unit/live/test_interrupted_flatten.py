@@ -1,8 +1,9 @@
 """A flatten that was interrupted goes by what is held now, not by what it had written down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,12 @@ from tests.unit.live.exchange import Reply
 from tests.unit.live.test_many_symbols import NAMES as TWENTY
 from tests.unit.live.test_settling_many import NAMES, SECOND, A, B, C, posts
 from tests.unit.live.test_symbols_in_the_way import ALL, many, several, struck, untold
-from tests.unit.live.test_waiting_beside_others import flatten
+from tests.unit.live.test_waiting_beside_others import flatten, lost
 from tests.unit.live.world import CLOSE, World
 from trader.domain.order import Order
-from trader.errors import Unreached
+from trader.errors import ConfigError, Unreached
 from trader.journal.rows import Outcome
+from trader.live.lanes import ENOUGH
 
 Made = Callable[..., World]
 
@@ -89,6 +91,46 @@ async def test_names_that_cannot_be_looked_up_are_not_all_asked_for_where_the_ex
     world.exchange.find = unreached  # type: ignore[method-assign]
     if not there:
         world.exchange.faults = {("sync_clock", number): Unreached("timeout") for number in range(99)}
-    await world.flattener._supersede()
-    assert asked == (list(ALL) if there else [A, B])
+    await world.flattener._supersede([order.intent for order in world.journal.open_intents()])
+    assert asked == (list(ALL[:ENOUGH]) if there else [A, B])
     assert len(world.journal.open_intents()) == len(ALL)
+
+
+@pytest.mark.parametrize("out", ["of one", "of all"])
+async def test_what_was_written_down_is_closed_where_rules_are_told_no_more(out: str, basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    before = flatten(basket)
+    await interrupted(basket)
+    basket.exchange.trade("40", "by-hand", A)
+
+    async def untold_all(symbols: Sequence[str]) -> Any:
+        raise ConfigError("not told") if out == "of one" else Unreached("timeout")
+
+    async def but_one(symbols: Sequence[str]) -> Any:
+        told = {one: basket.exchange.rules[one] for one in symbols if one != A}
+        return told, {A: "it is of a kind that is not told"} if A in symbols else {}
+
+    basket.exchange.instruments = untold_all  # type: ignore[method-assign]
+    basket.exchange.any_instruments = but_one if out == "of one" else untold_all  # type: ignore[method-assign]
+    await several(basket, basket.flattener.run)
+    assert set(posts(basket, before)) == {A, B, C}
+    assert [basket.exchange.position(name) for name in NAMES] == [40, 0, 0]
+
+
+async def test_what_is_gone_when_an_interrupted_flatten_goes_on_is_not_closed_again(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    before = flatten(basket)
+    await interrupted(basket)
+    basket.exchange.trade("-250", "by-hand", A)
+    await basket.flattener.run()
+    assert posts(basket, before) == [B, C]
+
+
+async def test_a_symbol_that_fails_keeps_what_was_written_down_of_the_others_from_nothing(basket: World) -> None:
+    await basket.cycle.run(CLOSE)
+    before = flatten(basket)
+    await interrupted(basket)
+    lost(basket, A)
+    with pytest.raises(Unreached):
+        await basket.flattener.run()
+    assert posts(basket, before) == [B, C]
