@@ -135,9 +135,9 @@ class Cycle:
                 if any(order.sent_at is not None for order in left):
                     # what an order does is not explained before it is settled
                     busy = {order.intent.symbol for order in left}
-                    self._moved = not await self._recovery.protect_others(busy, tell=True)
-                    return
-                await self._recovery.protect(account or await self._explained())
+                    await self._recovery.protect_others(busy, tell=True)
+                else:
+                    await self._recovery.protect(account or await self._explained())
         self._moved = False
 
     async def _explained(self) -> Account:

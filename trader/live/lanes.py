@@ -10,7 +10,7 @@ from trader.live.ports import Gateway
 
 T = TypeVar("T")
 
-UNREACHED, ENOUGH = 2, 5
+UNREACHED, ENOUGH = 2, 3
 """After how many symbols in a row that cannot be reached the exchange is asked whether it is there, and after how many
 it is taken for gone whatever it says: what tells the time may be well where nothing else is."""
 

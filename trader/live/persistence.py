@@ -125,15 +125,17 @@ class Persistence:
             self._journal.set_state(State.REDUCING, why, MISSING_STOP, self._clock.now())
             self._log.warning("state changed", state=State.REDUCING.value, why=why, by=MISSING_STOP)
 
-    def _write(self, change: Callable[[], None]) -> None:
-        """Write a change of state down; where another process writes, the next try finds the same again."""
+    def _write(self, change: Callable[[], None]) -> bool:
+        """Write a change of state down; False where another process writes, and the next try finds the same again."""
         try:
             change()
         except JournalBusy as error:
             self._log.warning("state not written down", error=str(error))
+            return False
+        return True
 
     def hear(self, error: TraderError) -> bool:
-        """Halt durably where key or address are refused for a minute; whether they are.
+        """Halt durably where key or address are refused for a minute; whether they are and it is written down.
 
         Nothing is lost by that: what is on its way is settled by looking as soon as the exchange lets us look, and a
         stop stands meanwhile. A person puts the key right and resumes.
@@ -146,7 +148,7 @@ class Persistence:
         # a halt that a person lifts too early is found again by the next try
         if lasts and self._journal.state().state is not State.HALTED:
             why = f"the exchange refuses this key or address: {error}"
-            self._write(lambda: self._control.restrict(State.HALTED, why, "exchange"))
+            return self._write(lambda: self._control.restrict(State.HALTED, why, "exchange"))
         return lasts
 
     def answered(self) -> None:

@@ -1,6 +1,6 @@
 """Bring journal and exchange to the same story; start-up and every cycle begin with it."""
 
-from collections.abc import Callable, Container, Iterable, Sequence, Set
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from decimal import Decimal
 
@@ -72,6 +72,8 @@ class Recovery:
         self.explaining = Explaining(gateway, journal, clock, protection, log, policies, prefix)
         # what was told already of fees in other coins
         self._paid: dict[str, Decimal] = {}
+        # of which symbols the account showed something else when stops were looked at beside open orders
+        self._doubtful: Set[str] = frozenset()
         self._gateway = gateway
         self._journal = journal
         self._clock = clock
@@ -200,18 +202,33 @@ class Recovery:
         place. What is missing is told in the state only on request.
 
         Returns:
-            Whether none of them has to be looked at again: each is in its place, nothing was closed, and no account
-            shows what the journal does not hold.
+            Whether each could be brought there.
 
         Raises:
-            Mismatch, ExchangeError: as `protect`.
+            Mismatch: as `protect`.
+            ExchangeError: as `protect`, or the trades of a stop that closed something are not told.
         """
-        account = await self._gateway.account()
-        leave = busy | {one.symbol for one in differences(self._journal.positions(), account)}
+        known, pause = self._doubtful, _PAUSE
+        account = await self._shown(busy)
+        for _ in range(_STOP_LOOKS - 1):
+            if self._doubtful <= known:
+                break
+            # it may lag behind its orders; where it showed the same before it does not
+            await self._clock.sleep_until(self._clock.now() + pause)
+            pause *= 2
+            account = await self._shown(busy)
+        leave = busy | self._doubtful
         await self._protection.sweep([order for order in resting if order.symbol not in leave])
-        closed = await self._protection.follow(account, leave=leave, tell=tell)
-        await self._take_stopped(closed)
-        return not (self._protection.failed or closed or leave - busy)
+        untold = await self._take_stopped(await self._protection.follow(account, leave=leave, tell=tell))
+        for why in untold.values():
+            raise why
+        return not self._protection.failed
+
+    async def _shown(self, busy: Set[str]) -> Account:
+        """Return the account, and remember of which symbols at rest it shows something else than the journal holds."""
+        account = await self._gateway.account()
+        self._doubtful = {one.symbol for one in differences(self._journal.positions(), account)} - busy
+        return account
 
     async def at_rest(self, *, adopt: bool = False) -> Sequence[Order]:
         """Return the orders at rest that are no stops of ours; see `Protection.sweep`."""
@@ -230,20 +247,22 @@ class Recovery:
         """Whether the journal intended an order or stop of that name."""
         return self.explaining.knows(order.client_id) or self._journal.stop(order.client_id) is not None
 
-    async def take_fired(self, *, every: bool = False, among: Container[str] | None = None) -> list[str]:
+    async def take_fired(
+        self, *, every: bool = False, among: Container[str] | None = None
+    ) -> Mapping[str, ExchangeError]:
         """Write down what stops have closed that nobody has heard of yet; what is not explained is left to `reconcile`.
 
         Returns:
-            Of which symbols the trades of a stop are not told.
+            Of which symbols the trades of a stop are not told, and why.
 
         Raises:
             ExchangeError: `every` stop that stands has to be looked at, and one cannot be; or nothing can be asked.
         """
         return await self._take_stopped(await self._protection.fired(every=every, among=among), every=every)
 
-    async def _take_stopped(self, symbols: Iterable[str], *, every: bool = False) -> list[str]:
+    async def _take_stopped(self, symbols: Iterable[str], *, every: bool = False) -> dict[str, ExchangeError]:
         """Write down what was closed, and return the symbols whose trades are not told, which a later look finds."""
-        left = []
+        left: dict[str, ExchangeError] = {}
         for symbol in symbols:
             try:
                 held = (await self._gateway.account()).quantity(symbol)
@@ -252,7 +271,7 @@ class Recovery:
                 if every or ends_all(error):
                     raise
                 self._log.warning("trades not told", symbol=symbol, why=str(error))
-                left.append(symbol)
+                left[symbol] = error
         return left
 
     async def explain_bookings(self) -> None:

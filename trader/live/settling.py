@@ -1,6 +1,6 @@
 """Bring what an earlier try, or an earlier process, has left open to its end."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +22,7 @@ Failure = Mismatch | ExchangeError
 class Reconciles(Protocol):
     """Knows what stops have closed, and whether the journal explains the account, or some symbols of it."""
 
-    async def take_fired(self, *, among: set[str] | None = None) -> list[str]:
+    async def take_fired(self, *, among: set[str] | None = None) -> Mapping[str, ExchangeError]:
         """Write down what stops have closed that nobody has heard of yet; return of which symbols it is not told."""
 
     async def reconcile(self, *, among: Callable[[str], bool]) -> Account:
@@ -50,8 +50,8 @@ class _Try:
     halt: Callable[[Mismatch], None] | None
     failed: dict[str, Failure] = field(default_factory=dict)
     over: bool = False
-    untold: Sequence[str] | None = None
-    """Of which symbols it is not told what a stop has closed; None before it was looked for."""
+    untold: Mapping[str, ExchangeError] | None = None
+    """Of which symbols it is not told what a stop has closed, and why; None before it was looked for."""
 
     def waits(self, order: OrderRecord) -> bool:
         """Whether an order is left for now: its symbol has failed, or others have and it opens."""
@@ -69,7 +69,9 @@ class _Try:
             self.failed[order.intent.symbol] = error
             if isinstance(error, Mismatch) and self.halt is not None:
                 self.halt(error)
-        self.over = await self.reach.lost(error) or (error is not None and ends_all(error))
+        # what is known already of another symbol was not asked for this one
+        known = self.untold is not None and error in self.untold.values()
+        self.over = await self.reach.lost(None if known else error) or (error is not None and ends_all(error))
 
     def worst(self) -> Failure | None:
         """Return the failure that is told: a story that differs before a key that is refused before all else."""
@@ -105,8 +107,8 @@ class Settling:
         """Settle everything, and return how much there was; see `Recovery.settle_open`."""
         left, tried = self._journal.open_intents(), _Try(Reach(self._gateway), halt)
         if left:
-            # an order that is not found is proven absent by trades, so those of a stop have to be known first
-            await self._account.take_fired(among={order.intent.symbol for order in left})
+            # an order that is not found is proven absent by trades, so those of a stop of its symbol come first
+            tried.failed |= await self._account.take_fired(among={order.intent.symbol for order in left})
         left.sort(key=lambda one: (one.sent_at is None, one.intent.close, not one.intent.reduce_only))
         for order in left:
             if tried.waits(order):
@@ -166,18 +168,20 @@ class Settling:
             self._give_up(intent, str(error))
 
     async def _found(self, tried: _Try, order: OrderRecord) -> bool:
-        """Find out what every stop did before something is opened; True where its order was found, and needs no post.
+        """Find out what every stop did before something is opened; True where its order was found, and nothing follows.
 
         Raises:
             ExchangeError: the trades of a stop are not told, so that nothing is posted that opens.
         """
         if tried.untold is None:
             tried.untold = await self._account.take_fired()
-        if not tried.untold:
-            return False
-        if order.sent_at is not None and await self._router.look(order.intent, order.sent_at) is not None:
-            return True
-        raise ExchangeError(f"What a stop of {', '.join(tried.untold)} closed is not told; nothing is opened before.")
+        for why in tried.untold.values():
+            if order.sent_at is not None:
+                found = await self._router.look(order.intent, order.sent_at)
+                if found is not None and found[1] is None:
+                    return True
+            raise why
+        return False
 
     def _is_open(self, name: str) -> bool:
         record = self._journal.order(name)

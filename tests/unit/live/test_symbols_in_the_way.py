@@ -15,11 +15,11 @@ from tests.unit.live.test_many_symbols import Basket
 from tests.unit.live.test_settling_many import NAMES, NEXT, SECOND, A, B, C, decided, posts, settle
 from tests.unit.live.test_waiting_beside_others import lost
 from tests.unit.live.world import CLOSE, INSTANCE, World
+from trader.domain.account import Account
 from trader.domain.decision import State
 from trader.domain.order import Fill, Order, OrderRequest, client_id
 from trader.domain.stop import StopRequest
 from trader.errors import ExchangeError, JournalBusy, Mismatch, RateLimited, Rejected, Unreached
-from trader.execution.reconcile import Policies
 from trader.journal.rows import MISSING_STOP, Outcome
 from trader.live.lanes import ENOUGH
 from trader.live.patience import Patience
@@ -40,12 +40,13 @@ def many(new_world: Made, symbols: tuple[str, ...], fraction: str | None = None)
     return world
 
 
-def untold(world: World, symbol: str) -> None:
-    """Let the trades of one symbol be told of an order alone, and not of the time since."""
-    fills = world.exchange.fills
+def untold(world: World, symbol: str, times: int = 999) -> None:
+    """Let the trades of one symbol be told of an order alone, and not of the time since, for so many times."""
+    fills, failed = world.exchange.fills, []
 
     async def unreached(name: str, **asked: Any) -> list[Fill]:
-        if name == symbol and asked.get("order") is None:
+        if name == symbol and asked.get("order") is None and len(failed) < times:
+            failed.append(name)
             raise Unreached("timeout")
         return await fills(name, **asked)
 
@@ -154,65 +155,41 @@ async def test_nothing_follows_on_what_an_older_journal_forgot_while_nothing_may
     assert (follow.outcome, follow.sent_at) == (Outcome.DENIED, None)
 
 
-async def test_stops_are_looked_at_again_where_the_account_lags_beside_an_order_under_way(covered: World) -> None:
+@pytest.mark.parametrize("beside", ["a close that is tried again", "an order under way"])
+async def test_a_position_that_the_account_shows_a_moment_late_has_its_stop(beside: str, covered: World) -> None:
     await covered.daemon._attempt()
-    (order,) = decided(covered, NEXT, (A, "i", "50"), sent=(A,))
-    covered.exchange.trade("-250", "by-hand", B)
+    decided(covered, NEXT, (A, "i", "50"), sent=(A,))
+    (stop,) = (one for one in covered.stops.waiting() if one.symbol == B)
+    await covered.stops.cancel_stop(B, stop.client_id)
+    covered.clock.time += timedelta(hours=1)
+    shows, looks = covered.exchange.account, []
+
+    async def late() -> Account:
+        told = await shows()
+        looks.append(covered.clock.now())
+        if len(looks) > 2:
+            return told
+        return replace(told, positions={name: one for name, one in told.positions.items() if name != B})
+
+    covered.exchange.account = late  # type: ignore[method-assign]
     covered.cycle._moved = True
-    await covered.cycle.protect()
-    assert covered.cycle.unprotected
-    covered.exchange.trade("250", "by-hand", B)
-    await covered.cycle.protect()
-    assert not covered.cycle.unprotected
-    assert [one.intent for one in covered.journal.open_intents()] == [order]
+    if beside == "an order under way":
+        await covered.cycle.protect()
+    else:
+        assert await covered.cycle.protect_others(tell=False)
+    assert sorted(stop.symbol for stop in covered.stops.waiting()) == list(NAMES)
+    assert looks[2] - looks[0] == timedelta(seconds=1.5)
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_stop_whose_trades_are_not_told_keeps_nothing_that_reduces(told: bool, covered: World) -> None:
-    covered.policies = Policies(stop="adopt")
-    covered.boot()
+async def test_a_position_that_somebody_moved_is_waited_for_once(covered: World) -> None:
     await covered.daemon._attempt()
-    before = len(covered.exchange.posts)
-    decided(covered, NEXT, (A, "r", "-100"), (B, "r", "-100"), (C, "r", "-100"))
-    struck(covered, A)
-    if not told:
-        untold(covered, A)
-    covered.boot()
-    await several(covered, lambda: settle(covered))
-    assert set(posts(covered, before)) >= {B, C}
-
-
-async def test_a_stop_whose_trades_are_not_told_is_held_against_no_other_symbol(new_world: Made) -> None:
-    world = many(new_world, ALL, "0.1")
-    world.policies = Policies(stop="adopt")
-    world.boot()
-    await world.daemon._attempt()
-    before = len(world.exchange.posts)
-    for one in decided(world, NEXT, (A, "i", "50"), (B, "i", "50"), (D, "r", "-100"), sent=(A, B))[:2]:
-        world.exchange._place(one.request, Reply(), world.clock.now())
-    struck(world, C)
-    untold(world, C)
-    world.boot()
-    await settle(world)
-    assert posts(world, before) == [D]
-    assert world.journal.open_intents() == []
-
-
-@pytest.mark.parametrize("came_to", ["never sent", "lost"])
-async def test_nothing_is_opened_while_it_is_not_told_what_a_stop_closed(came_to: str, covered: World) -> None:
-    """Its whole answer would have halted; also where an order of that symbol is under way itself."""
-    await covered.daemon._attempt()
-    before = len(covered.exchange.posts)
-    decided(covered, NEXT, (A, "i", "50"), (B, "i", "50"), sent=(A,) if came_to == "never sent" else (A, B))
-    struck(covered, A)
-    untold(covered, A)
-    covered.boot()
-    with pytest.raises(Unreached):
-        await settle(covered)
-    told = {str(fields["client_id"]).split(".")[2]: fields["why"] for fields in covered.log.said("order not settled")}
-    assert told == {A: "timeout", B: f"What a stop of {A} closed is not told; nothing is opened before."}
-    assert posts(covered, before) == []
-    assert [one.intent.symbol for one in covered.journal.open_intents()] == [A, B]
+    covered.exchange.trade("10", "by-hand", B)
+    covered.cycle._moved = True
+    began = covered.clock.now()
+    assert await covered.cycle.protect_others(tell=False)
+    after = covered.clock.now()
+    assert await covered.cycle.protect_others(tell=False)
+    assert (after - began, covered.clock.now() - after) == (timedelta(seconds=3.5), timedelta(0))
 
 
 async def test_an_exchange_that_tells_the_time_and_nothing_else_is_not_asked_for_every_order(
@@ -226,22 +203,6 @@ async def test_an_exchange_that_tells_the_time_and_nothing_else_is_not_asked_for
     with pytest.raises(Unreached):
         await settle(world)
     assert len(world.log.said("order not settled")) == ENOUGH
-
-
-async def test_a_ban_while_trades_of_a_stop_are_asked_for_ends_the_try(covered: World) -> None:
-    await covered.daemon._attempt()
-    decided(covered, NEXT, (A, "r", "-100"))
-    struck(covered, A)
-    banned = RateLimited("banned", retry_at=NEXT + timedelta(hours=1), status=418)
-
-    async def refused(symbol: str, **asked: Any) -> list[Fill]:
-        raise banned
-
-    covered.exchange.fills = refused  # type: ignore[method-assign]
-    covered.boot()
-    covered.stops._journal = covered.journal
-    with pytest.raises(RateLimited):
-        await covered.recovery._take_stopped([A])
 
 
 async def test_nothing_more_is_opened_once_the_story_of_one_opening_differs(basket: World) -> None:
