@@ -312,7 +312,8 @@ class World:
     def _legs(self) -> int | None:
         """Of how many orders all that went wrong is the matter; None where it was more than theirs."""
         struck = [("boot" if step == BOOT else self.trace[step], kind) for step, kind in self.dealer.dealt.items()]
-        of_one = [name == ORDER and not kind.startswith(OF_ALL) and not is_event(kind) for name, kind in struck]
+        others = [kind.startswith(OF_ALL) or is_event(kind) or puts_back(kind) for _, kind in struck]
+        of_one = [name == ORDER and not other for (name, _), other in zip(struck, others, strict=True)]
         return len(struck) if struck and all(of_one) else None
 
     def _wished(self, close: datetime) -> dict[str, int]:
