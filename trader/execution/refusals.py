@@ -43,3 +43,8 @@ def action_of(error: Rejected) -> Action:
     if error.status in _BARRED:
         return Action.HALT
     return _ACTIONS.get(error.code or 0, Action.STAND_ASIDE)
+
+
+def bars(error: Exception) -> bool:
+    """Whether a key or an address is refused, or an account's mode, which concerns every order."""
+    return isinstance(error, Rejected) and action_of(error) is Action.HALT

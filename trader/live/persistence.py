@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
 from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Rejected, TraderError
-from trader.execution.refusals import Action, action_of
+from trader.execution.refusals import bars
 from trader.journal.journal import Journal
 from trader.journal.rows import MISSING_STOP, Status
 from trader.live.bounded import within
@@ -140,7 +140,7 @@ class Persistence:
         Nothing is lost by that: what is on its way is settled by looking as soon as the exchange lets us look, and a
         stop stands meanwhile. A person puts the key right and resumes.
         """
-        if not isinstance(error, Rejected) or action_of(error) is not Action.HALT:
+        if not bars(error):
             return False
         now = self._clock.now()
         self._refused_since = self._refused_since or now

@@ -114,7 +114,7 @@ class Router:
         async def carry(symbol: str) -> None:
             try:
                 for intent in lanes[symbol]:
-                    if intent.reduce_only or not _differs(failed):
+                    if intent.reduce_only or not differs(failed):
                         left[symbol] += await self.carry(intent)
             except (Mismatch, ExchangeError) as error:
                 failed[symbol] = error
@@ -389,7 +389,7 @@ class Router:
         self._journal.settle(name, None, outcome, final=True, code=code, text=why, at=at, follow=follow)
 
 
-def _differs(failed: Mapping[str, Exception]) -> bool:
+def differs(failed: Mapping[str, Exception]) -> bool:
     """Whether journal and exchange tell different stories of any symbol."""
     return any(isinstance(error, Mismatch) for error in failed.values())
 

@@ -9,12 +9,12 @@ from structlog.typing import FilteringBoundLogger
 from trader.domain.account import Account
 from trader.domain.order import follow_up_id
 from trader.errors import ExchangeError, Mismatch, OutcomeUnknown, RateLimited, Rejected
-from trader.execution.refusals import Action, action_of
+from trader.execution.refusals import bars
 from trader.journal.journal import Journal
 from trader.journal.rows import Intent, OrderRecord, Outcome
 from trader.live.lanes import Reach
 from trader.live.ports import Clock, Gateway
-from trader.live.router import Router
+from trader.live.router import Router, differs
 
 Failure = Mismatch | ExchangeError
 
@@ -27,11 +27,6 @@ class Reconciles(Protocol):
 
     async def reconcile(self, *, among: Callable[[str], bool]) -> Account:
         """Return the account once the journal explains every position of some symbols on it."""
-
-
-def bars(error: Exception) -> bool:
-    """Whether a key or an address is refused, which concerns every order."""
-    return isinstance(error, Rejected) and action_of(error) is Action.HALT
 
 
 def ends_all(error: Exception) -> bool:
@@ -61,7 +56,7 @@ class _Try:
             return False
         if self.halt is None:
             return bool(self.failed)
-        return order.sent_at is None and any(isinstance(one, Mismatch) for one in self.failed.values())
+        return order.sent_at is None and differs(self.failed)
 
     async def went(self, order: OrderRecord, error: Failure | None = None) -> None:
         """Hear what came of an order."""
