@@ -126,7 +126,6 @@ async def test_a_ban_while_trades_of_a_stop_are_asked_for_ends_the_try(covered: 
 
     covered.exchange.fills = refused  # type: ignore[method-assign]
     covered.boot()
-    covered.stops._journal = covered.journal
     with pytest.raises(RateLimited):
         await covered.recovery._take_stopped([A])
 
