@@ -253,6 +253,7 @@ class Dealer:
             self._left = self._dice.choice((1, 2, 3, 3, 4, 6))
             self._outside = self._dice.random() < 0.3
             self.puts_back = self._dice.random() < 0.1
+            # drawn last, and not at all without a spread: a seed draws what it always drew
             self._first = self._dice.randrange(plan.spread) if plan.spread > 1 else 0
 
     def deal(self, step: int, name: str) -> str | None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.proof.plan import ORDER, Plan
+
 SINGLES_IN, SEEDS_IN = 4, 5
 """Into how many tests a phase is cut, so that none comes near the time a test is given on a busy machine."""
 SEEDS = 2000
@@ -96,3 +98,20 @@ def test_what_breaks_a_promise_is_shrunk_to_the_fault_that_does(root: Path) -> N
     found = json.loads(told("--bug", "retry_around_send", "--plan", plan)[-1])
     assert list(json.loads(found["plan"]).values()) == ["lose_answer"]
     assert "2 times" in found["said"]
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(), Plan({3: "die_after", -1: "clock:5"}), Plan(seed=7), Plan(seed=7, spread=372)]
+)
+def test_the_line_that_replays_a_plan_is_that_plan(plan: Plan) -> None:
+    assert Plan.read(str(plan)) == plan
+
+
+def test_what_is_drawn_over_a_long_close_begins_anywhere_in_it() -> None:
+    def first(seed: int, spread: int) -> int:
+        dealer = Plan(seed=seed, spread=spread).dealer()
+        return next((step for step in range(2000) if dealer.deal(step, ORDER) is not None), 2000)
+
+    assert max(first(seed, 1) for seed in range(40)) < 50
+    begun = [first(seed, 400) for seed in range(40)]
+    assert min(begun) < 100 < 300 < max(begun)
