@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 import zlib
+from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_a_copy_of_something_else_and_a_damaged_one_are_refused_and_change_nothi
     absent = home.run("journal", "restore", str(tmp_path / "absent.db"), "--yes")
     assert (absent.returncode, "There is no copy at" in absent.stderr) == (74, True)
     assert home.journal("select * from decisions") == before
+
+
+def test_a_copy_is_put_in_the_place_of_a_journal_that_is_damaged_or_that_a_newer_version_wrote(home: Home) -> None:
+    made = home.document("journal", "backup")["backup"]
+    (path,) = home.data.glob("sim/*/journal.db")
+    whole = path.read_bytes()
+    path.write_bytes(b"torn" * (len(whole) // 4))
+    for words in (("run", "--cycles", "1", "--speed", "max"), ("journal", "backup")):
+        refused = home.run(*words)
+        assert (refused.returncode, "`trader journal restore`" in refused.stderr) == (74, True), refused.stderr
+    put = home.document("journal", "restore", made, "--yes")
+    assert "it is damaged" in put["present"]["unreadable"]
+    assert Path(put["kept"]).read_bytes().startswith(b"torn")
+    told = home.document("status")
+    assert (told["state"], "could not be read" in told["why"]) == ("HALTED", True)
+    with closing(sqlite3.connect(path)) as newer, newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    refused = home.run("status")
+    assert (refused.returncode, "`trader journal restore`" in refused.stderr) == (74, True), refused.stderr
+    put = home.document("journal", "restore", made, "--yes")
+    assert "a newer version" in put["present"]["unreadable"]
+    assert home.document("status")["state"] == "HALTED"
 
 
 def test_a_run_that_goes_on_counts_what_was_booked_since_the_equity_it_starts_from(home: Home) -> None:

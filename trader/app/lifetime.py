@@ -41,7 +41,9 @@ def backup(settings: Settings, out: Path | None) -> dict[str, Any]:
 
 
 def compared(settings: Settings, source: Path) -> dict[str, Any]:
-    """Say what putting a copy back would change; refuse one that does not belong here.
+    """Say what putting a copy back would change; refuse one that does not belong here, as far as that can be told.
+
+    A journal that cannot be read, or that a newer version wrote, is what a copy is put back for: it is in nobody's way.
 
     Raises:
         JournalError: the copy is no journal, damaged, or of a newer version.
@@ -57,13 +59,23 @@ def compared(settings: Settings, source: Path) -> dict[str, Any]:
         # what puts a journal right that cannot be read is a copy, and this is the copy
         remedy = remedy if "newer" in cause else "name another one that `trader journal backup` made."
         raise JournalError(f"The copy cannot be put back: {cause}; {remedy}") from error
-    now = archive.describe(path) if path.exists() else None
-    if now is not None and now["belongs_to"] != found["belongs_to"]:
+    now = _present(path)
+    if now is not None and now.get("belongs_to", found["belongs_to"]) != found["belongs_to"]:
         raise Mismatch(
             f"The copy {source} belongs to {found['belongs_to']}, the journal {path} to {now['belongs_to']}; give a "
             "copy of this one, or point TRADER_DATA_DIR to where it belongs."
         )
     return {"from": str(source), "to": str(path), "copy": found, "present": now}
+
+
+def _present(path: Path) -> dict[str, Any] | None:
+    """Say what the journal is that would be replaced, or why that cannot be told."""
+    if not path.exists():
+        return None
+    try:
+        return archive.describe(path)
+    except JournalError as error:
+        return {"unreadable": str(error).rpartition("; ")[0]}
 
 
 def restore(settings: Settings, source: Path) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def _take_over(path: Path, fresh: Path, at: datetime) -> None:
         state, _, peak = _stance(copy)
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as replaced:
+                if replaced.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                    raise ValueError("what it says cannot be believed")
                 then, because, highest = _stance(replaced)
                 highest -= _moved_in(replaced) - _moved_in(copy)
                 asked = [row for row in _asked(replaced) if row not in _asked(copy)]

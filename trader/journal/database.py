@@ -17,7 +17,10 @@ from trader.errors import JournalBusy, JournalError
 BUSY_SECONDS = 2.0
 """How long a write waits for another process's write; theirs take a millisecond."""
 
-_DAMAGED = ("it is damaged", "put a backup in its place, or move it away and start once with --adopt")
+_DAMAGED = (
+    "it is damaged",
+    "put a backup in its place with `trader journal restore`, or move it away and start once with --adopt",
+)
 _BUSY = ("another process is writing to it", "end that process, or wait for it, and try again")
 _CAUSES = {
     "SQLITE_FULL": ("the disk is full", "free some space and start again"),

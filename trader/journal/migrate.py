@@ -51,7 +51,7 @@ def require_known(database: Database, found: str) -> None:
     if found > HEAD:
         raise JournalError(
             f"The journal {database.path} was written by a newer version (schema {found}, this one knows {HEAD}); "
-            "install that version again, or restore the copy it made before upgrading."
+            "install that version again, or put back the copy it made before upgrading with `trader journal restore`."
         )
 
 

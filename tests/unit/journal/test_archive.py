@@ -335,3 +335,18 @@ def test_a_copy_in_the_place_of_what_cannot_be_read_is_halted(journal: Journal, 
     with Reader.read(journal.path) as reader:
         assert reader.state().state is State.HALTED
         assert "could not be read" in reader.state().why
+
+
+def test_a_copy_in_the_place_of_what_is_damaged_is_halted_whatever_that_still_says(
+    journal: Journal, target: Path
+) -> None:
+    begin(journal, RESTORED, {}, {})
+    archive.copy(journal.path, target)
+    root = journal._database._raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'decisions'").fetchone()[0]
+    journal.close()
+    content = bytearray(journal.path.read_bytes())
+    content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = b"\xff" * 64
+    journal.path.write_bytes(content)
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert (reader.state().state, "could not be read" in reader.state().why) == (State.HALTED, True)
