@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from structlog.typing import FilteringBoundLogger
 
 from trader.decide import Strategy
-from trader.domain.decision import CloseReport
+from trader.domain.decision import CloseReport, State
 from trader.errors import (
     ConfigError,
     ExchangeError,
@@ -302,10 +302,9 @@ class Daemon:
             return
         self._leave_behind(due)
         if last is not None:
-            halt = None
-            if due - last > self._terms.max_outage:
-                halt = f"nothing was decided since {last:%Y-%m-%d %H:%M}Z: look at the account, then `trader resume`"
-            self._miss(interval.following(last), due - interval.delta, "the daemon was not awake", halt)
+            self._miss(
+                interval.following(last), due - interval.delta, "the daemon was not awake", self._too_long_since(due)
+            )
         record = self._journal.decision(due)
         if record is not None and record.finished_at is not None:
             return
@@ -319,6 +318,14 @@ class Daemon:
             self._miss(due, due, "the daemon woke up too late to decide it")
         await self._persistence.within("What earlier closes left", self._cycle.finish_decided())
 
+    def _too_long_since(self, due: datetime) -> str | None:
+        """Say why a person has to look first: so long nothing was decided, whether the daemon slept or the exchange."""
+        points = self._journal.equity_points(last=1)
+        since = max(self._journal.baseline().at, self._journal.losses_since(), *(point.close for point in points))
+        if due - since <= self._terms.max_outage or self._journal.state().state is State.HALTED:
+            return None
+        return f"nothing was decided since {since:%Y-%m-%d %H:%M}Z: look at the account, then `trader resume`"
+
     def _leave_behind(self, due: datetime) -> None:
         """End earlier closes that a crash left undecided; decided ones are finished before the next is decided."""
         for record in self._journal.unfinished():
@@ -330,7 +337,7 @@ class Daemon:
     def _miss(self, first: datetime, last: datetime, why: str, halt: str | None = None) -> None:
         """Write down every close from first to last as missed, and the halt that follows."""
         missed = list(self._strategy.interval.closes(first, last))
-        if missed:
+        if missed or halt is not None:
             self._journal.miss_all(missed, why, self._clock.now(), halt=halt)
         if halt is not None:
             self._log.error("halted", why=halt)

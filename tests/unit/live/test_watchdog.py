@@ -194,6 +194,31 @@ async def test_a_very_long_sleep_opens_nothing_until_a_person_resumes(days: int,
     world.agree()
 
 
+@pytest.mark.fault(38, 82)
+async def test_an_outage_of_the_exchange_as_long_halts_a_daemon_that_was_awake_all_the_time(world: World) -> None:
+    """Every close is claimed and fails: what is claimed is no decision."""
+    await world.run(cycles=1)
+    posts = len(world.exchange.posts)
+    for _ in range(11):
+        world.clock.time = INTERVAL.following(INTERVAL.floor(world.clock.now()))
+        world.journal.claim(world.clock.now(), world.clock.now())
+        world.journal.fail(world.clock.now(), "the exchange is out", world.clock.now())
+    world.clock.time = INTERVAL.following(world.clock.now())
+    await world.run(end=world.clock.now())
+    assert world.state() is State.HALTED
+    assert "nothing was decided since" in world.journal.state().why
+    assert len(world.exchange.posts) == posts
+    halts = len(world.journal.states())
+    world.clock.time = INTERVAL.following(INTERVAL.floor(world.clock.now()))
+    await world.run(end=world.clock.now())
+    assert len(world.journal.states()) == halts
+    world.journal.request("resume", world.clock.now())
+    world.clock.time = INTERVAL.following(INTERVAL.floor(world.clock.now()))
+    await world.run(end=world.clock.now())
+    assert world.state() is State.ACTIVE
+    world.agree()
+
+
 @pytest.mark.fault(17, 18)
 async def test_a_clock_set_forward_over_closes_writes_none_of_them_down(world: World) -> None:
     """The exchange's time corrects ours before anything is concluded from it."""
