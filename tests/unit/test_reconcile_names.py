@@ -129,7 +129,9 @@ def test_every_part_of_the_set_up_is_compared() -> None:
         Kind.MARGIN_MODE,
         Kind.LEVERAGE,
     ]
-    assert misconfigured(replace(wrong, hedge_mode=False), 20, "cross") == ()
+    single = replace(wrong, hedge_mode=False, multi_assets=False)
+    assert misconfigured(single, 20, "cross") == ()
+    assert [one.kind for one in misconfigured(replace(single, multi_assets=True), 20, "cross")] == [Kind.ASSETS_MODE]
 
 
 @pytest.mark.fault(16, 50)

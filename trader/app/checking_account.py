@@ -155,7 +155,7 @@ class AccountChecks:
             for symbol in self._strategy.symbols:
                 with self._findings.checking("modes"):
                     setup = await gateway.setup(symbol)
-                    require_setup(setup, self._strategy.margin_mode)
+                    require_setup(setup)
                     self._leverage(setup, held=bool(account.quantity(symbol)))
 
     def _leverage(self, setup: Setup, *, held: bool) -> None:

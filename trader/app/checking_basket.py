@@ -51,7 +51,7 @@ class BasketChecks:
         strategy = self._strategy
         await check_fees(gateway, self._findings)
         for setup in await gateway.setups_of(asked):
-            require_setup(setup, strategy.margin_mode)
+            require_setup(setup)
             if not account.quantity(setup.symbol):
                 continue
             leverage = strategy.leverage

@@ -225,8 +225,8 @@ def misconfigured(setup: Setup, leverage: int, margin_mode: MarginMode) -> tuple
     found = []
     if setup.hedge_mode:
         found.append(Finding(Kind.POSITION_MODE, "the account is in hedge mode"))
-    if setup.multi_assets and margin_mode == "isolated":
-        found.append(Finding(Kind.ASSETS_MODE, "the account is in multi-assets mode, which allows no isolated margin"))
+    if setup.multi_assets:
+        found.append(Finding(Kind.ASSETS_MODE, "the account is in multi-assets mode, which counts every coin"))
     if setup.margin_mode != margin_mode:
         found.append(Finding(Kind.MARGIN_MODE, f"{setup.symbol} has {setup.margin_mode} margin and not {margin_mode}"))
     if setup.leverage != leverage:

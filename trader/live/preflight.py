@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from trader.decide import Strategy
-from trader.domain.account import Account, KeyRights, MarginMode, Setup
+from trader.domain.account import Account, KeyRights, Setup
 from trader.domain.decision import Margin
 from trader.domain.instrument import Instrument
 from trader.domain.order import FLATTENING, Order
@@ -20,11 +20,11 @@ from trader.journal.queries import Reader
 NO_COSTS = Costs(Decimal(0), Decimal(0), Decimal(0))
 
 
-def require_setup(setup: Setup, margin_mode: MarginMode) -> None:
-    """Refuse an account in which one order could open a second position, or that may not trade.
+def require_setup(setup: Setup, *, closing: bool = False) -> None:
+    """Refuse an account in which one order could open a second position, that counts other coins, or may not trade.
 
     Raises:
-        ConfigError: hedge mode, or multi-assets mode where margin is isolated.
+        ConfigError: hedge mode, or multi-assets mode.
         NotPermitted: the key may not trade futures.
     """
     if setup.hedge_mode:
@@ -32,10 +32,11 @@ def require_setup(setup: Setup, margin_mode: MarginMode) -> None:
             "The account is in hedge mode, in which one order can open a second position; switch it to one-way "
             "mode (Binance: Futures > Preferences > Position Mode) while no position is open, then start again."
         )
-    if setup.multi_assets and margin_mode == "isolated":
+    # reduce-only orders close in either mode, whatever counts as equity
+    if setup.multi_assets and not closing:
         raise ConfigError(
-            "The account is in multi-assets mode, which allows no isolated margin; switch it to single-asset mode "
-            "(Binance: Futures > Preferences > Asset Mode), then start again."
+            "The account is in multi-assets mode, in which every coin counts as equity and none but USDT is booked "
+            "here; switch it to single-asset mode (Binance: Futures > Preferences > Asset Mode), then start again."
         )
     if not setup.can_trade:
         raise NotPermitted("The API key may not trade futures; enable futures trading for it, then start again.")

@@ -96,7 +96,7 @@ class Startup:
         self._recovery.router.begin()
         setups = await self._setups()
         for setup in setups:
-            require_setup(setup, self._strategy.margin_mode)
+            require_setup(setup)
         require_fees_in_usdt(burns := await self._gateway.burns_fees())
         if burns is None:
             self._log.warning("fees not told", why=FEES_UNTOLD, remedy=FEES_REMEDY)
@@ -134,14 +134,14 @@ class Startup:
         Neither what the account holds, nor what rests on it, nor what the strategy would need is in the way.
 
         Raises:
-            ConfigError: hedge mode, or multi-assets mode where margin is isolated.
+            ConfigError: hedge mode.
             Mismatch: this is another account, or the journal is new and the account holds something.
             NotPermitted: the keys may not trade.
         """
         await self._gateway.sync_clock()
         self._recovery.router.begin()
         for setup in await self._setups():
-            require_setup(setup, self._strategy.margin_mode)
+            require_setup(setup, closing=True)
         if self._journal.has_baseline():
             await self._recovery.require_wallet()
         else:
@@ -220,10 +220,15 @@ class Startup:
         raise ExchangeError("Somebody trades on the account at every look; stop whoever it is, then start again.")
 
     async def _newest(self, account: Account, known: Mapping[str, str]) -> dict[str, str]:
-        """Return the newest trade of each symbol that is traded or held, or was by what the look before told."""
-        told = dict(known)
-        for symbol in sorted({*self._strategy.symbols, *account.positions, *known}):
-            if fills := await self._gateway.fills(symbol, since=known.get(symbol)):
+        """Return the newest trade of each symbol that was ever traded, by what is told, or known where it is flat.
+
+        What is held by the journal alone was closed by somebody: what closed it comes before the baseline, too.
+        """
+        kept = self._journal.held()
+        told = {symbol: one.last_trade for symbol, one in kept.items() if one.last_trade} | dict(known)
+        flat = {symbol for symbol, one in kept.items() if not one.quantity}
+        for symbol in sorted({*self._strategy.symbols, *account.positions, *({*kept, *known} - flat)}):
+            if fills := await self._gateway.fills(symbol, since=told.get(symbol)):
                 told[symbol] = fills[-1].trade_id
         return told
 

@@ -76,12 +76,14 @@ async def test_an_account_in_a_mode_that_cannot_be_traded_is_refused_before_anyt
     assert len(world.journal.open_intents()) == 1
 
 
-async def test_multi_assets_mode_is_fine_with_cross_margin(world: World) -> None:
+async def test_multi_assets_mode_is_refused_whatever_the_margin_and_keeps_nobody_from_closing(world: World) -> None:
+    """Every coin of the account would count as equity there, and none but USDT is booked."""
     world.strategy.margin_mode = "cross"
     world.boot()
-    world.exchange.setups[ADA] = replace(world.exchange.setups[ADA], multi_assets=True)
-    await world.startup.run(adopt=False)
-    assert world.exchange.setups[ADA].margin_mode == "cross"
+    world.exchange.setups[ADA] = replace(world.exchange.setups[ADA], margin_mode="cross", multi_assets=True)
+    with pytest.raises(ConfigError, match="single-asset mode"):
+        await world.startup.run(adopt=False)
+    await world.startup.before_flatten()
 
 
 @pytest.mark.fault(83)
@@ -134,6 +136,28 @@ async def test_a_position_changed_by_hand_since_is_refused_unless_it_is_adopted(
     await world.startup.run(adopt=True)
     assert world.journal.position(ADA) == 15
     world.agree()
+
+
+async def test_adopting_puts_before_the_baseline_what_closed_a_position_that_is_not_traded_any_more(
+    new_world: Callable[..., World],
+) -> None:
+    """A strategy with a universe names no symbols, and the account does not show what is flat."""
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    world.boot().begin()
+    world.exchange.trade("10", symbol=BTC)
+    await world.startup.run(adopt=True)
+    assert world.journal.positions() == {BTC: 10}
+    world.exchange.trade("-10", symbol=BTC)
+    await world.startup.run(adopt=True)
+    assert world.journal.positions() == {}
+    newest = world.exchange.trades(BTC)[-1].trade_id
+    assert world.journal.baseline().last_trades[BTC] == newest
+    assert world.journal.unheard(BTC, world.exchange.trades(BTC)) == []
+    # a position that was known to be flat is not asked for again, and its trades stay before the baseline all the same
+    world.exchange.trade("3")
+    await world.startup.run(adopt=True)
+    assert world.journal.baseline().last_trades[BTC] == newest
 
 
 async def test_adopting_what_is_explained_changes_nothing(world: World) -> None:
