@@ -62,8 +62,9 @@ def describe(path: Path) -> dict[str, Any]:
 def put_back(source: Path, path: Path, at: datetime) -> Path | None:
     """Put a copy in a journal's place; what was there is kept beside it, under the name that is returned.
 
-    Where that allows less than the copy, or has a higher peak, the copy takes it over, and so it does with a halt or a
-    flatten that nobody has obeyed yet: a restore lifts no halt. Where it cannot be read, the copy is halted.
+    Where that allows no more than the copy, or has a higher peak, the copy takes it over, and so it does with a halt or
+    a flatten that nobody has obeyed yet, in the place of what was asked for when the copy was made: a restore lifts no
+    halt. Where it cannot be read, the copy is halted.
 
     Raises:
         JournalError: something cannot be written; then the journal is as it was, or lies under that name.
@@ -90,18 +91,20 @@ def put_back(source: Path, path: Path, at: datetime) -> Path | None:
 def _take_over(path: Path, fresh: Path, at: datetime) -> None:
     """Write into a copy what the journal that it replaces says of state, requests and peak, where that is stricter."""
     with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
-        state, _, peak = _stance(copy)
+        state, why, peak = _stance(copy)
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as replaced:
                 if replaced.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                     raise ValueError("what it says cannot be believed")
                 then, because, highest = _stance(replaced)
                 highest -= _moved_in(replaced) - _moved_in(copy)
-                asked = [row for row in _asked(replaced) if row not in _asked(copy)]
+                asked = _asked(replaced)
         except (sqlite3.Error, ValueError, ArithmeticError):
             then, because, highest = State.HALTED, "the journal that was replaced could not be read", peak
-            asked = []
-        if STRICTNESS[then] > STRICTNESS[state]:
+            asked = _asked(copy)
+        # a resume that waits in the copy knew nothing of what was found since
+        copy.execute("DELETE FROM requests WHERE done_at IS NULL")
+        if then is not State.ACTIVE and STRICTNESS[then] >= STRICTNESS[state] and (then, because) != (state, why):
             row = (then.value, f"kept by a restore: {because}", "restore", schema.to_milliseconds(at))
             copy.execute('INSERT INTO states (state, why, "by", at) VALUES (?, ?, ?, ?)', row)
         copy.executemany("INSERT INTO requests (kind, at) VALUES (?, ?)", asked)

@@ -314,6 +314,35 @@ def test_a_restore_loses_no_halt_that_nobody_has_obeyed_yet(journal: Journal, ta
         assert [one.kind for one in reader.pending_requests()] == ["halt", "flatten"]
 
 
+def test_a_restore_drops_a_resume_that_waits_in_the_copy_and_knew_nothing_of_a_later_halt(
+    journal: Journal, target: Path
+) -> None:
+    begin(journal, RESTORED, {}, {})
+    journal.set_state(State.HALTED, "a stop has triggered", "a test", RESTORED)
+    resume = journal.request("resume", RESTORED)
+    archive.copy(journal.path, target)
+    journal.obey(resume, State.ACTIVE, "resumed", "done", RESTORED)
+    journal.set_state(State.HALTED, "a drawdown", "a test", RESTORED)
+    journal.close()
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert reader.pending_requests() == []
+        assert (reader.state().state, reader.state().why) == (State.HALTED, "kept by a restore: a drawdown")
+
+
+def test_a_flatten_that_waits_in_the_copy_and_was_obeyed_since_is_not_carried_out_again(
+    journal: Journal, target: Path
+) -> None:
+    begin(journal, RESTORED, {}, {})
+    flatten = journal.request("flatten", RESTORED)
+    archive.copy(journal.path, target)
+    journal.complete_request(flatten, "closed", RESTORED)
+    journal.close()
+    archive.put_back(target, journal.path, RESTORED)
+    with Reader.read(journal.path) as reader:
+        assert reader.pending_requests() == []
+
+
 def test_a_restore_keeps_a_higher_peak_without_what_is_to_be_told_again(journal: Journal, target: Path) -> None:
     begin(journal, RESTORED, {}, {})
     archive.copy(journal.path, target)

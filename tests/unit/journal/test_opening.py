@@ -305,7 +305,9 @@ def test_a_page_that_rotted_is_found_at_the_start(
     content = bytearray(journal.path.read_bytes())
     content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = b"\xff" * 64
     journal.path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"damaged .*put a backup in its place, or move it away"):
+    with pytest.raises(
+        JournalError, match=r"damaged .*put a backup in its place with .trader journal restore., or move it away"
+    ):
         reopen()
     assert journal.path.read_bytes() == bytes(content)
 
