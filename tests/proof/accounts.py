@@ -11,7 +11,8 @@ from tests.proof.case import Case
 
 _PEAK, _PAID = "peak", "paid_elsewhere"
 _ROUNDING = Decimal("0.01")
-_NEVER = Decimal("-Infinity")
+_EXACT = Decimal("1e-12")
+"""How far a product may be from another, as a fraction."""
 
 
 def signed(row: Mapping[str, Any]) -> Decimal:
@@ -165,30 +166,42 @@ def _costs(case: Case, moment: int) -> dict[str, tuple[Decimal, Decimal]]:
 
 
 def peak(case: Case) -> Iterator[str]:
-    """The peak that losses are counted from is the highest equity decided on, and money moved in or out moves it."""
+    """The peak that losses are counted from is the highest equity decided on, and money that is moved multiplies it.
+
+    By what it did to the equity: what was 12 % below the peak before half of it was withdrawn is 12 % below it then.
+    """
     if stepped(case) or case.put_back_at is not None:
         return
     decided = {row["close"]: row for row in case.journal["decisions"]}
     events: list[tuple[int, str, Any]] = [(row["at"], "baseline", row) for row in case.journal["baselines"]]
     events += [(row["at"], "resumed", row) for row in case.journal["states"] if _lifted_by_hand(row)]
     events += [(decided[row["close"]]["decided_at"], "decided", row) for row in case.journal["transcripts"]]
-    # the highest equity so far without what was moved in: one more than one where money came while it was looked at
-    highest = {_NEVER}
+    transfers = [one for one in case.incomes if one["income_type"] == "TRANSFER"]
+    # the highest equity and what had been moved in by then: one more than one where money came while it was looked at
+    highest = {(Decimal(0), Decimal(0))}
     for at, what, row in sorted(events, key=lambda one: (one[0], one[1])):
         if what == "baseline":
-            highest = {Decimal(row["equity"]) - _moved_in(case, at)}
+            highest = {(Decimal(row["equity"]), _moved_in(case, at))}
         elif what == "resumed":
-            highest = {_NEVER}
+            highest = {(Decimal(0), come) for _, come in highest}
         else:
             given = json.loads(zlib.decompress(row["inputs"]))["book"]
-            transfers = [one for one in case.incomes if one["income_type"] == "TRANSFER"]
-            moved = [_moved_in(case, one) for one in moments(transfers, decided[row["close"]]["claimed_at"], at)]
-            found = {(max(before, Decimal(given["equity"]) - come), come) for come in moved for before in highest}
-            highest = {net for net, come in found if net + come == Decimal(given["peak_equity"])}
+            equity, told = Decimal(given["equity"]), Decimal(given["peak_equity"])
+            looked = [_moved_in(case, one) for one in moments(transfers, decided[row["close"]]["claimed_at"], at)]
+            found = {(_after(before, equity, come - had), come) for come in looked for before, had in highest}
+            highest = {(one, come) for one, come in found if abs(one - told) <= _EXACT * told}
             if not highest:
-                wanted = sorted(net + come for net, come in found)
-                yield f"the close {row['close']} counts losses from {given['peak_equity']} and not from {wanted}"
-                highest = {net for net, _ in found}
+                wanted = sorted(one for one, _ in found)
+                yield f"the close {row['close']} counts losses from {told} and not from {wanted}"
+                highest = found
+
+
+def _after(before: Decimal, equity: Decimal, moved: Decimal) -> Decimal:
+    """Return the highest equity once a look has found this much, of which so much was moved in since the one before."""
+    unmoved = equity - moved
+    if not moved or not before:
+        return max(before, equity)
+    return max(before / unmoved * equity, equity) if unmoved > 0 else before
 
 
 def _lifted_by_hand(row: Mapping[str, Any]) -> bool:

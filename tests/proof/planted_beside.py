@@ -62,7 +62,7 @@ def looked_at_twice(right: Any) -> Any:
 def withdrawal_is_a_loss(right: Any) -> Any:
     """Count what was moved since a close from the time at which the close was written down."""
 
-    def day_equity(journal: Bookings, close: datetime) -> Decimal | None:
+    def day_equity(journal: Bookings, close: datetime, equity: Decimal) -> Decimal | None:
         points = journal.equity_points(last=1)
         record = journal.decision(points[0].close) if points else None
         if record is None or record.finished_at is None or points[0].close <= journal.losses_since():

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from trader.domain.decision import STRICTNESS, State
 from trader.errors import JournalError
-from trader.execution.reconcile import TRANSFERS
 from trader.journal import migrate, schema
+from trader.journal.bookings import SCALE
 from trader.journal.database import Database, failure, require_file
 from trader.journal.queries import PEAK, Reader
 
@@ -97,7 +97,8 @@ def _take_over(path: Path, fresh: Path, at: datetime) -> None:
                 if replaced.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                     raise ValueError("what it says cannot be believed")
                 then, because, highest = _stance(replaced)
-                highest -= _moved_in(replaced) - _moved_in(copy)
+                # the copy is told of the transfers since, which multiply its peak again
+                highest *= _scale(copy) / _scale(replaced)
                 asked = _asked(replaced)
         except (sqlite3.Error, ValueError, ArithmeticError):
             then, because, highest = State.HALTED, "the journal that was replaced could not be read", peak
@@ -126,10 +127,10 @@ def _asked(connection: sqlite3.Connection) -> list[tuple[str, int]]:
     return [(str(kind), int(at)) for kind, at in connection.execute(asked)]
 
 
-def _moved_in(connection: sqlite3.Connection) -> Decimal:
-    """Add up what was moved in or out, by which a peak moves again when a copy is told of it."""
-    rows = connection.execute("SELECT kind, amount FROM incomes")
-    return sum((Decimal(amount) for kind, amount in rows if kind in TRANSFERS), Decimal(0))
+def _scale(connection: sqlite3.Connection) -> Decimal:
+    """Return by what all transfers together have multiplied the peak."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCALE,)).fetchone()
+    return Decimal(row[0]) if row else Decimal(1)
 
 
 def prunable(path: Path, before: datetime) -> dict[str, Any]:

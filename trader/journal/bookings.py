@@ -14,7 +14,12 @@ from trader.execution.reconcile import TRANSFERS, moved
 from trader.journal import schema, statements
 from trader.journal.queries import PAID_ELSEWHERE, PEAK, PEAK_AFTER, Reader, number
 
+MOVED = "moved"
+"""What came in or went out since the last decision, in USDT."""
+SCALE = "scale"
+"""By what all transfers together have multiplied the peak since the journal began."""
 _BEFORE = "trades_before_baseline"
+_CENT = Decimal("0.01")
 
 
 class Bookings(Reader):
@@ -83,7 +88,7 @@ class Bookings(Reader):
     def record_incomes(self, incomes: Iterable[Income]) -> list[Income]:
         """Keep bookings and return the new ones; the same id and kind counts once.
 
-        A deposit or withdrawal moves the peak equity with it: neither is a gain or a loss.
+        What was moved in or out waits until a close is decided, which knows what the equity has become.
         """
         told = list(incomes)
         if not told:
@@ -95,14 +100,34 @@ class Bookings(Reader):
                 if connection.execute(statements.INCOME, row).rowcount == 1:
                     new.append(income)
             moved_in = sum((income.amount for income in new if income.kind in TRANSFERS), Decimal(0))
-            peak = self.peak_equity()
-            if moved_in and peak:
-                peak = max(peak + moved_in, Decimal(0))
-                connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+            if moved_in:
+                moved_in += Decimal(self.get(MOVED) or 0)
+                connection.execute(statements.PUT, {"key": MOVED, "value": format(moved_in, "f")})
         if self._summed is not None:
             at, amount = self._summed
             self._summed = at, sum((income.amount for income in new if income.time >= at), amount)
         return new
+
+    def peak_at(self, equity: Decimal) -> Decimal:
+        """Return the highest equity so far, this one included, as deposits and withdrawals have multiplied it.
+
+        A loss stays the fraction that it was: of the peak and of the equity, the same part was moved.
+
+        Args:
+            equity: marked money in USDT of a look at which every booking so far is in the wallet.
+        """
+        moved_in = Decimal(self.get(MOVED) or 0)
+        peak = self.peak_equity()
+        return max(peak * grown(equity, moved_in) if moved_in else peak, equity)
+
+    def _settle_peak(self, connection: Connection, peak: Decimal, equity: Decimal) -> None:
+        """Keep the peak that a close was decided at, in which what was moved until then is counted."""
+        connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+        if moved_in := Decimal(self.get(MOVED) or 0):
+            # an account that was emptied has no peak, and what comes into it then is a beginning
+            scale = Decimal(self.get(SCALE) or 1) * grown(equity, moved_in) or Decimal(1)
+            connection.execute(statements.PUT, {"key": SCALE, "value": format(scale, "f")})
+            connection.execute(statements.PUT, {"key": MOVED, "value": "0"})
 
     def set_baseline(
         self,
@@ -144,9 +169,19 @@ class Bookings(Reader):
         after = "0" if newest is None else str(schema.to_milliseconds(newest))
         connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
         connection.execute(statements.PUT, {"key": PEAK_AFTER, "value": after})
+        connection.execute(statements.PUT, {"key": MOVED, "value": "0"})
 
     def _refusal(self, why: str) -> JournalError:
         return JournalError(f"The journal {self.path} refuses the entry: {why}; stop the daemon and report this.")
+
+
+def grown(equity: Decimal, moved_in: Decimal) -> Decimal:
+    """Return the factor by which money that was moved in (positive) or out has changed an equity, at least 0.
+
+    Between two looks what was gained or lost comes before what was moved: it is of positions sized before. Where
+    nothing was left before money came, that was all but lost: it does not begin anew.
+    """
+    return max(equity, Decimal(0)) / max(equity - moved_in, _CENT)
 
 
 def texts(amounts: Mapping[str, Decimal]) -> str:

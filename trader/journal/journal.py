@@ -17,7 +17,7 @@ from trader.journal import migrate, schema, statements
 from trader.journal.bookings import texts
 from trader.journal.database import Database, create_file, require_file
 from trader.journal.protection import Protection
-from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER, PEAK
+from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER
 from trader.journal.rows import INTENDED, OPERATOR, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
 from trader.journal.transcripts import fingerprint
 
@@ -122,6 +122,7 @@ class Journal(Protection):
         intents: Sequence[Intent],
         at: datetime,
         peak: Decimal | None = None,
+        equity: Decimal | None = None,
         state: State | None = None,
         blocks: Sequence[str] = (),
     ) -> None:
@@ -136,6 +137,7 @@ class Journal(Protection):
             intents: orders in the sequence they are to be sent.
             at: now.
             peak: the highest equity so far, this close's included; None leaves it.
+            equity: what the account had, in which everything moved in or out so far is; without it the peak.
             state: what the daemon may do from now on; None leaves it.
             blocks: texts that belong to `inputs`, in order; one that is known already is not kept again.
         """
@@ -149,7 +151,7 @@ class Journal(Protection):
             for intent in intents:
                 self._intend(connection, intent)
             if peak is not None:
-                connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
+                self._settle_peak(connection, peak, peak if equity is None else equity)
             if state is not None:
                 self._change(connection, state, why, GUARD, at)
 

@@ -239,12 +239,12 @@ class Cycle:
         self._tell_unknown(market.unknown, positions)
         book = Book(
             equity=account.equity,
-            peak_equity=max(self._recovery.peak(), account.equity),
+            peak_equity=self._recovery.peak(account.equity),
             positions=positions,
             prices=prices,
             instruments=market.rules,
             state=self._recovery.state(),
-            day_equity=None if limits.max_daily_loss == 1 else day_equity(self._journal, close),
+            day_equity=None if limits.max_daily_loss == 1 else day_equity(self._journal, close, account.equity),
             orders_today=0 if limits.max_orders is None else orders_today(self._journal, close),
             funding_rates=rates,
             unknown=market.unknown,
@@ -280,6 +280,7 @@ class Cycle:
             intents=intents,
             at=now,
             peak=inputs.book.peak_equity,
+            equity=inputs.book.equity,
             state=None if decision.state is inputs.book.state else decision.state,
             blocks=blocks,
         )

@@ -319,6 +319,6 @@ class Recovery:
         """Whether no stop is wanted and none stands."""
         return self._protection.idle
 
-    def peak(self) -> Decimal:
-        """Return the highest equity since the baseline or the last resume."""
-        return self._journal.peak_equity()
+    def peak(self, equity: Decimal) -> Decimal:
+        """Return the highest equity since the baseline or the last resume, that of this look, `agreed`, included."""
+        return self._journal.peak_at(equity)

@@ -347,13 +347,16 @@ def test_a_restore_keeps_a_higher_peak_without_what_is_to_be_told_again(journal:
     begin(journal, RESTORED, {}, {})
     archive.copy(journal.path, target)
     then = journal.peak_equity()
-    journal.put("peak", str(then + 500))
-    journal.record_incomes([Income("1", "TRANSFER", "", Decimal(70), RESTORED, "")])
-    assert journal.peak_equity() == then + 570
+    journal.put("peak", str(then * 3))
+    deposit = Income("1", "TRANSFER", "", then, RESTORED, "")
+    journal.record_incomes([deposit])
+    # one became two
+    assert journal.peak_at(then * 2) == then * 6
+    decide(journal, RESTORED, [], peak=then * 6, equity=then * 2)
     journal.close()
     archive.put_back(target, journal.path, RESTORED)
     with Reader.read(journal.path) as reader:
-        assert reader.peak_equity() == then + 500
+        assert reader.peak_equity() == then * 3
 
 
 def test_a_copy_in_the_place_of_what_cannot_be_read_is_halted(journal: Journal, target: Path) -> None:

@@ -95,20 +95,39 @@ def test_the_peak_follows_the_closes_until_it_is_reset(journal: Journal, close: 
 
 
 @pytest.mark.fault(56)
-def test_deposits_and_withdrawals_move_the_peak_and_gains_do_not(journal: Journal, close: datetime) -> None:
+def test_deposits_and_withdrawals_multiply_the_peak_and_gains_do_not(journal: Journal, close: datetime) -> None:
+    """As a fraction a loss stays what it was: of peak and equity the same part was moved."""
     begin(journal, close, {}, {})
 
     def booked(number: str, kind: str, amount: str) -> Income:
         return Income(number, kind, "", Decimal(amount), close, "")
 
     for _ in range(2):
-        journal.record_incomes([booked("1", "TRANSFER", "5"), booked("2", "FUNDING_FEE", "3")])
-        assert journal.peak_equity() == 15
-    journal.record_incomes([booked("3", "TRANSFER", "-100")])
-    assert journal.peak_equity() == 0
-    journal.record_incomes([booked("4", "TRANSFER", "7")])
-    # without a peak the next close begins one, and the deposit is in its equity
-    assert journal.peak_equity() == 0
+        journal.record_incomes([booked("1", "TRANSFER", "8"), booked("2", "FUNDING_FEE", "-2")])
+        # ten have become eight, and eight were paid in
+        assert journal.peak_at(Decimal(16)) == 20
+        assert journal.peak_at(Decimal(30)) == 30
+    decide(journal, close, [], peak=Decimal(20), equity=Decimal(16))
+    assert journal.peak_at(Decimal(16)) == 20
+    journal.record_incomes([booked("3", "TRANSFER", "-12")])
+    assert journal.peak_at(Decimal(4)) == 5
+    # and what is taken in between twice is taken once
+    journal.record_incomes([booked("4", "TRANSFER", "-2"), booked("3", "TRANSFER", "-12")])
+    assert journal.peak_at(Decimal(2)) == Decimal("2.5")
+
+
+@pytest.mark.fault(56)
+def test_money_that_comes_after_everything_was_lost_hides_nothing_and_an_emptied_account_begins_anew(
+    journal: Journal, close: datetime
+) -> None:
+    begin(journal, close, {}, {})
+    journal.record_incomes([Income("1", "TRANSFER", "", Decimal(8), close, "")])
+    assert journal.peak_at(Decimal(8)) > 1000
+    journal.record_incomes([Income("2", "TRANSFER", "", Decimal(-16), close, "")])
+    assert journal.peak_at(Decimal(0)) == 0
+    decide(journal, close, [], peak=Decimal(0), equity=Decimal(0))
+    journal.record_incomes([Income("3", "TRANSFER", "", Decimal(7), close, "")])
+    assert journal.peak_at(Decimal(7)) == 7
 
 
 def test_a_baseline_is_where_positions_and_peak_begin(

@@ -75,7 +75,7 @@ async def test_a_resume_that_was_overtaken_is_told_with_what_to_do_and_the_next_
     # another process finds the requests that an earlier one left
     world.boot()
     assert world.control.state() is State.HALTED
-    assert world.recovery.peak() == Decimal(12000)
+    assert world.journal.peak_equity() == Decimal(12000)
     asked = world.journal.asked(1)
     assert asked is not None
     assert asked.result == "overtaken: liquidated"
@@ -85,7 +85,7 @@ async def test_a_resume_that_was_overtaken_is_told_with_what_to_do_and_the_next_
     assert len(world.log.said("resume overtaken")) == 2
     ask(world, "resume")
     assert world.control.state() is State.ACTIVE
-    assert world.recovery.peak() == 0
+    assert world.journal.peak_equity() == 0
 
 
 async def test_a_second_cause_for_the_same_state_is_not_lifted_by_a_resume_that_did_not_know_it(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_a_death_at_any_step_of_a_resume_is_made_good(world: World) -> Non
             world.boot()
             world.control.state()
         assert world.state() is State.ACTIVE
-        assert world.recovery.peak() == 0
+        assert world.journal.peak_equity() == 0
         assert world.journal.pending_requests() == []
 
 

@@ -223,14 +223,14 @@ async def test_the_peak_is_the_highest_equity_at_a_close_and_a_resume_begins_a_n
         world.clock.time = CLOSE + step * INTERVAL.delta
         world.exchange.prices_now[ADA] = Decimal(price)
         await world.cycle.run(world.clock.time)
-    assert world.recovery.peak() == 11_000
+    assert world.journal.peak_equity() == 11_000
     hook(world, "resume")()
     world.control.state()
-    assert world.recovery.peak() == 0
+    assert world.journal.peak_equity() == 0
     world.clock.time = CLOSE + 3 * INTERVAL.delta
     report = await world.cycle.run(world.clock.time)
     assert report is not None
-    assert world.recovery.peak() == report.equity < 11_000
+    assert world.journal.peak_equity() == report.equity < 11_000
 
 
 async def test_a_journal_that_cannot_be_written_sends_nothing(world: World) -> None:

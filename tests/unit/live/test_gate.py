@@ -194,10 +194,10 @@ async def test_a_day_s_orders_and_equity_are_counted_from_the_journal_and_anew_a
     assert [len([o for o in world.journal.orders() if o.intent.close == at]) for at in world.statuses()] == [1, 1, 1]
     assert orders_today(world.journal, NEXT + timedelta(hours=1)) == 2
     later = CLOSE + 3 * INTERVAL.delta
-    assert day_equity(world.journal, later) == 10_000
+    assert day_equity(world.journal, later, Decimal(9_000)) == 10_000
     world.journal.request("resume", later)
     world.control.state()
-    assert day_equity(world.journal, later) is None
+    assert day_equity(world.journal, later, Decimal(9_000)) is None
 
 
 async def test_dear_funding_opens_nothing(world: World) -> None:
