@@ -138,34 +138,6 @@ async def test_a_position_changed_by_hand_since_is_refused_unless_it_is_adopted(
     world.agree()
 
 
-async def test_adopting_puts_before_the_baseline_what_closed_a_position_that_is_not_traded_any_more(
-    new_world: Callable[..., World],
-) -> None:
-    """A strategy with a universe names no symbols, and the account does not show what is flat."""
-    world = new_world(symbols=(ADA, BTC))
-    world.strategy.symbols = (ADA,)
-    world.boot().begin()
-    world.exchange.trade("10", symbol=BTC)
-    await world.startup.run(adopt=True)
-    assert world.journal.positions() == {BTC: 10}
-    world.exchange.trade("-10", symbol=BTC)
-    await world.startup.run(adopt=True)
-    assert world.journal.positions() == {}
-    newest = world.exchange.trades(BTC)[-1].trade_id
-    assert world.journal.baseline().last_trades[BTC] == newest
-    assert world.journal.unheard(BTC, world.exchange.trades(BTC)) == []
-    # a position that was known to be flat is not asked for again, and its trades stay before the baseline all the same
-    world.exchange.trade("3")
-    await world.startup.run(adopt=True)
-    assert world.journal.baseline().last_trades[BTC] == newest
-
-
-async def test_adopting_what_is_explained_changes_nothing(world: World) -> None:
-    world.boot().begin("10")
-    await world.startup.run(adopt=True)
-    assert world.steps.names.count("set_baseline") == 1
-
-
 async def test_open_orders_of_an_earlier_life_are_settled_first(world: World) -> None:
     world.boot().begin()
     (opening,) = world.decide(("o", "8"))
