@@ -34,20 +34,23 @@ install_it() {
 	"$prefix/bin/python" -m pip install -q --disable-pip-version-check --constraint "$here/constraints.txt" \
 		--upgrade --force-reinstall --no-deps "$build"
 	"$prefix/bin/python" -m pip install -q --disable-pip-version-check --constraint "$here/constraints.txt" "$build"
+	rm -rf "$prefix/share/doc"
 	mkdir -p "$prefix/share/doc"
-	cp "$here"/docs/*.md "$prefix/share/doc/"
+	cp -R "$here"/docs/. "$prefix/share/doc/"
 	install -d -m 0755 "$etc"
 	install -d -m 0700 "$etc/credentials"
-	for name in trader_api_key trader_api_secret trader_status_token; do
+	for name in trader_api_key trader_api_secret trader_status_token trader_alerts__urls trader_alerts__ping; do
 		[ -e "$etc/credentials/$name" ] || install -m 0600 /dev/null "$etc/credentials/$name"
 	done
 	[ -e "$etc/trader.env" ] || settings >"$etc/trader.env"
 	chmod 0640 "$etc/trader.env"
 	install -D -m 0644 "$here/deploy/trader.service" "$unit"
+	install -m 0755 "$here/deploy/as-service.sh" "$prefix/bin/as-service"
 	if booted; then systemctl daemon-reload; fi
 	say "Installed $("$prefix/bin/trader" --version)."
 	say "Settings: $etc/trader.env. Keys: $etc/credentials/trader_api_key and trader_api_secret."
 	say "Start it with: systemctl enable --now trader; after an upgrade: systemctl restart trader"
+	say "Ask it with: $prefix/bin/as-service status"
 }
 
 settings() {
