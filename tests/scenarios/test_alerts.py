@@ -4,6 +4,8 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.scenarios.processes import Home
 from tests.unit.notify.servers import hearing, misbehaving
 
@@ -14,6 +16,7 @@ def told(home: Home) -> list[str]:
     return [alert["title"] for alert in home.document("alerts")]
 
 
+@pytest.mark.fault(78)
 def test_notifiers_that_are_dead_lying_or_slow_change_no_decision_and_hold_up_no_stop(tmp_path: Path) -> None:
     plain = Home(tmp_path / "plain").document("run", "--cycles", "4", "--speed", "max")
     home = Home(tmp_path / "data")

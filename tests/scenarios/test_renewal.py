@@ -99,6 +99,7 @@ def test_a_new_model_and_another_size_hold_from_the_next_close_on_without_a_rest
     agrees(home)
 
 
+@pytest.mark.fault(75)
 def test_what_cannot_be_used_or_cannot_change_is_not_taken_and_trading_goes_on(home: Home, tmp_path: Path) -> None:
     file = own(tmp_path / "strategies")
     good = file.read_text()
