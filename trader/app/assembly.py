@@ -26,9 +26,10 @@ from trader.app.venues import Venue, open_venue
 from trader.app.worth import Worth
 from trader.config import Settings
 from trader.decide import Strategy
+from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.domain.order import client_prefix
-from trader.errors import ConfigError, ModelError, NotPermitted
+from trader.errors import ConfigError, ModelError, NotPermitted, TraderError
 from trader.exchange.clock import WallClock
 from trader.exchange.paper import PaperGateway
 from trader.execution.fills import Costs
@@ -82,12 +83,13 @@ async def assembled(
 ) -> AsyncIterator[Assembly]:
     """Open and wire one instance, and release everything at the end; no model is too bad to close what is held.
 
+    One that may not trade, and whose journal holds something, is let in to look after that: it only reduces.
+
     Raises:
         TraderError: the strategy, the model, the journal or the exchange is refused.
     """
     loaded = load_strategy(settings)
-    if not closing:
-        permit(settings, loaded)
+    unworthy = None if closing else _unworthy(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
         begun = (venues.folder(settings, tape, loaded.strategy.name) / places.JOURNAL).exists()
@@ -104,10 +106,16 @@ async def assembled(
         binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
         journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())
         stack.callback(journal.close)
+        # refused, it would leave what is held without its limits, and without anybody who closes it
+        if unworthy is not None and not journal.positions():
+            raise unworthy
         _remember(journal, loaded)
         # a restart is no way around what the exchange told an earlier process about staying away
         venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
-        yield _wire(settings, loaded, venue, journal, lock)
+        one = _wire(settings, loaded, venue, journal, lock)
+        if unworthy is not None:
+            one.control.restrict(State.REDUCING, *only_reduced(unworthy))
+        yield one
 
 
 def _checked(tape: TapeChoice, strategy: Strategy, *, new: bool) -> TapeChoice:
@@ -140,6 +148,26 @@ async def _require_rights(settings: Settings, venue: Venue) -> None:
     rights = await venue.gateway.key_rights()
     if rights is not None:
         require_rights(rights)
+
+
+def _unworthy(settings: Settings, loaded: Loaded) -> TraderError | None:
+    """Return why a model may open nothing, where its journal, once it is open, may show that something is held.
+
+    Raises:
+        ModelError, NotPermitted: as `permit`, where there is no journal.
+    """
+    try:
+        permit(settings, loaded)
+    except (ModelError, NotPermitted) as error:
+        if not (venues.folder(settings, TapeChoice(None), loaded.strategy.name) / places.JOURNAL).exists():
+            raise
+        return error
+    return None
+
+
+def only_reduced(error: TraderError) -> tuple[str, str]:
+    """Return why what is held is only reduced, and by whom that is found, for the state."""
+    return f"{error} What is held is only reduced until then; afterwards `trader resume`.", "worth"
 
 
 def permit(settings: Settings, loaded: Loaded) -> None:

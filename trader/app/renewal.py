@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,12 @@ from pydantic import BaseModel, SecretStr
 
 from trader.app import places
 from trader.app.alerting import Alerting
-from trader.app.assembly import Assembly, permit, rewired, take_over
+from trader.app.assembly import Assembly, only_reduced, permit, rewired, take_over
 from trader.app.settings import load_settings
 from trader.app.strategies import Loaded, load_strategy
 from trader.config import PortfolioFile, Settings
 from trader.domain.decision import State
-from trader.errors import ConfigError, TraderError
+from trader.errors import ConfigError, ModelError, NotPermitted, TraderError
 from trader.forecast.artifact import CARD_FILE, WEIGHTS_FILE
 from trader.journal.queries import CONFIGURATION
 from trader.live.desk import Desk
@@ -78,7 +77,7 @@ class Renewal:
 
     async def __call__(self) -> Desk | None:
         """Return the desk for the next closes, None where the present one stays."""
-        self._guard_expiry()
+        self._guard_worth()
         stamps = self._stamps(self._now.settings, self._now.loaded)
         if stamps == self._now.stamps:
             return None
@@ -127,12 +126,12 @@ class Renewal:
             self._alerts.hand(not_taken(why))
         self._refused = why
 
-    def _guard_expiry(self) -> None:
-        """Open nothing more once the model has expired on a real exchange."""
-        settings, worth = self._now.settings, self._now.loaded.worth
-        if settings.venue != "sim" and worth.expired(datetime.now(UTC)):
-            why = f"the model {worth.name} has expired; name a newer one in the strategy file, then `trader resume`"
-            self._one.control.restrict(State.REDUCING, why, "expiry")
+    def _guard_worth(self) -> None:
+        """Open nothing more once a model may not trade on a real exchange, or was let in to look after what is held."""
+        try:
+            permit(self._now.settings, self._now.loaded)
+        except (ModelError, NotPermitted) as error:
+            self._one.control.restrict(State.REDUCING, *only_reduced(error))
 
     def _stamps(self, settings: Settings, loaded: Loaded) -> tuple[Any, ...]:
         """Return what shows that a file was written since, without reading it."""

@@ -1,6 +1,7 @@
 """What an instance of the live venue asks of the exchange before its start; no socket is opened here."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from trader.app.assembly import assembled
 from trader.app.strategies import load_strategy
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
+from trader.domain.decision import State
 from trader.errors import NotPermitted, RateLimited
 from trader.journal.journal import Journal
 from trader.journal.rows import Binding
@@ -45,3 +47,19 @@ async def test_a_model_without_a_go_may_close_what_is_held_and_nothing_else(tmp_
             pass
     async with assembled(settings, NO_TAPE, None, closing=True) as one:
         assert one.journal.cooldown() is not None
+
+
+async def test_a_model_that_may_not_trade_any_more_looks_after_what_is_held_and_only_reduces(tmp_path: Path) -> None:
+    """Refused, it would leave a position without its limits, and systemd starts nothing again after 77."""
+    settings = banned(tmp_path, overruled=False)
+    (path,) = tmp_path.glob("live/journal.db")
+    name = load_strategy(settings).strategy.name
+    journal = Journal.open(path, Binding("live", "main", "", name, False), create=False, at=datetime.now(UTC))
+    money, held = Decimal(1000), {"ADAUSDT": Decimal(500)}
+    journal.set_baseline(wallet=money, equity=money, positions=held, last_trades={}, at=datetime.now(UTC))
+    journal.close()
+    async with assembled(settings, NO_TAPE, None) as one:
+        state = one.journal.state()
+    assert (state.state, state.by) == (State.REDUCING, "worth")
+    assert "live money needs a GO" in state.why
+    assert "`trader resume`" in state.why
