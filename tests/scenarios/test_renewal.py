@@ -121,6 +121,30 @@ def test_what_cannot_be_used_or_cannot_change_is_not_taken_and_trading_goes_on(h
     assert home.journal("select count(*) from meta where key like 'strategy:%'") == [(1,)]
 
 
+def test_a_line_of_env_that_would_be_lost_is_not_taken_and_the_limits_stay(home: Home) -> None:
+    env = home.data.parent / ".env"
+    limits = "TRADER_STAGE=canary\nTRADER_RISK__CANARY_NOTIONAL=200\nTRADER_RISK__MAX_NOTIONAL"
+
+    def becomes(text: str) -> None:
+        fresh = env.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(env)
+
+    becomes(f'{limits}="300"\n')
+    with running(home, "--speed", "60000") as daemon:
+        daemon.until("close decided")
+        for bad, why in (
+            (f'TRADER_STRATEGY="ada-ar-16h\n{limits}="300"\n', f"Line 1 of {env} ("),
+            (f"{limits}: 300\n", f"Line 3 of {env} ("),
+        ):
+            becomes(bad)
+            assert why in daemon.until("configuration not taken")["why"]
+            daemon.until("close decided")
+        becomes(f'{limits}="400"\n')
+        assert daemon.until("configuration changed")["changes"] == {"risk.max_notional": ["300", "400"]}
+    assert home.journal("select count(*) from changes where id > 0") == [(1,)]
+
+
 def test_what_a_restart_changes_is_written_down_too(home: Home) -> None:
     run = ("run", "--cycles", "1", "--speed", "max")
     assert home.run(*run).returncode == 0

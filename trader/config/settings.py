@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from trader.config.envfile import require_whole
 from trader.config.refusals import PREFIX, first, refuse_unknown, variables
 from trader.config.sections import (
     AlertsSettings,
@@ -38,6 +39,8 @@ Stage = Literal["shadow", "canary", "full"]
 """How much a strategy is trusted with: no order at all (a dry run), a capped notional, or what its file says."""
 SHORTEST_TOKEN = 16
 _DOTENV = Path(".env")
+_ENCODING = "utf-8-sig"
+"""Some editors begin a file with a mark that would be part of the first name."""
 
 
 def _data_dir() -> Path:
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_nested_delimiter="__",
-        env_file_encoding="utf-8",
+        env_file_encoding=_ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -184,16 +187,24 @@ def names() -> list[str]:
 
 
 def _written() -> Mapping[str, str | None]:
-    """Return the variables in `.env`."""
+    """Return the variables in `.env`, of which nothing may be lost."""
     if not _DOTENV.is_file():
         return {}
+    where = str(_DOTENV.absolute())
     try:
-        return DotEnvSettingsSource(Settings, env_file=_DOTENV).env_vars
+        lines = require_whole(_DOTENV.read_text(encoding=_ENCODING), names(), where)
+        # what is empty is not among them: it is not set
+        written = DotEnvSettingsSource(Settings, env_file=_DOTENV).env_vars
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(
-            f"The settings in {_DOTENV.absolute()} cannot be read: {reason}; correct or remove that file."
-        ) from None
+        raise ConfigError(f"The settings in {where} cannot be read: {reason}; correct or remove that file.") from None
+    for name, line in lines.items():
+        if name.lower() not in written:
+            raise ConfigError(
+                f"Line {line} of {where} ({name}) refers to a variable that is not set and comes to nothing; write the "
+                "value itself, or nothing after the `=`."
+            )
+    return written
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
