@@ -136,6 +136,7 @@ def test_a_line_of_env_that_would_be_lost_is_not_taken_and_the_limits_stay(home:
         for bad, why in (
             (f'TRADER_STRATEGY="ada-ar-16h\n{limits}="300"\n', f"Line 1 of {env} ("),
             (f"{limits}: 300\n", f"Line 3 of {env} ("),
+            (f"{limits}=300\nTRADER_RISK__MAX_DELAY=57600\n", "is not shorter than the interval"),
         ):
             becomes(bad)
             assert why in daemon.until("configuration not taken")["why"]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -19,6 +19,7 @@ from trader.app.strategies import (
     load_strategy,
     max_delay,
     max_outage,
+    require_times,
     wire_limits,
 )
 from trader.app.tapes import TapeChoice, read_tape, require_paid
@@ -53,8 +54,6 @@ from trader.live.timing import Timing
 from trader.strategies.carry import CarryStrategy
 
 ACCOUNT = "main"
-_CLOCK_ERROR = timedelta(seconds=1)
-_MARGIN = timedelta(seconds=1)
 _PARALLEL = 8
 
 
@@ -89,6 +88,8 @@ async def assembled(
         TraderError: the strategy, the model, the journal or the exchange is refused.
     """
     loaded = load_strategy(settings)
+    if not closing:
+        require_times(settings, loaded)
     unworthy = None if closing else _unworthy(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
     if settings.venue == "sim":
@@ -266,7 +267,6 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         policies=Policies(**settings.reconcile.model_dump()),
         max_outage=max_outage(settings, loaded),
     )
-    settle = timedelta(seconds=settings.exchange.timeout, milliseconds=settings.exchange.recv_window)
     control = Control(journal, clock, log)
     gate = Gate(gateway, journal, clock, control.state, wire_limits(settings, loaded))
     leverage = Leverage(gateway, journal, strategy.leverage, strategy.margin_mode)
@@ -274,7 +274,7 @@ def _wire(settings: Settings, loaded: Loaded, venue: Venue, journal: Journal, lo
         gateway,
         journal,
         clock,
-        Timing(settle + _CLOCK_ERROR + _MARGIN),
+        Timing(settings.exchange.settle),
         gate,
         log,
         follow_rules(loaded),

@@ -11,7 +11,7 @@ from trader.app.instruments import instruments_of
 from trader.app.portfolios import play_portfolio, portfolio_text
 from trader.app.results import Trade, document
 from trader.app.stored import Stored, tape_of, unstored
-from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay
+from trader.app.strategies import Loaded, follow_rules, limits, load_strategy, max_delay, require_times
 from trader.app.tapes import GENERATED, TapeChoice, read_tape, require_paid
 from trader.config import Settings
 from trader.domain.order import Fill
@@ -73,6 +73,7 @@ def play(
 ) -> Played:
     """Backtest the strategy of the settings over a tape, or over what is stored; `tell` as in `run_backtest`."""
     loaded = load_strategy(settings)
+    require_times(settings, loaded)
     with tape_of(settings, choice, stored, loaded.strategy.symbols, loaded.strategy.interval) as tape:
         return _play(settings, loaded, tape, cycles, tell)
 

@@ -11,7 +11,7 @@ from trader.app import alerting, current, disk, places, tapes, venues
 from trader.app.assembly import only_symbol, permit
 from trader.app.checking_account import AccountChecks
 from trader.app.findings import Findings
-from trader.app.strategies import Loaded, limits, load_strategy, wire_limits
+from trader.app.strategies import Loaded, limits, load_strategy, require_times, wire_limits
 from trader.app.tapes import TapeChoice
 from trader.app.venues import Venue, open_venue
 from trader.config import Settings
@@ -61,6 +61,7 @@ async def check(settings: Settings) -> dict[str, Any]:
 def _loaded(settings: Settings, findings: Findings) -> Loaded | None:
     try:
         loaded = load_strategy(settings)
+        require_times(settings, loaded)
     except TraderError as error:
         findings.refused("strategy", error)
         return None

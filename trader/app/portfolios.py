@@ -10,7 +10,7 @@ import polars as pl
 from trader.app import compositions, places
 from trader.app.instruments import rules_of
 from trader.app.results import Trade, document
-from trader.app.strategies import first_close, follow_rules, limits, max_delay, text_hash
+from trader.app.strategies import first_close, follow_rules, limits, max_delay, require_times, text_hash
 from trader.app.tapes import TapeChoice
 from trader.config import PortfolioFile, Settings, kind_of
 from trader.domain.interval import Interval
@@ -169,6 +169,7 @@ def play_portfolio(
     interval = Interval.parse(PortfolioFile.parse(text, str(path)).interval)
     market = read_market(choice, interval)
     portfolio = compose_portfolio(text, str(path), market.candles["symbol"].unique().to_list())
+    require_times(settings, portfolio)
     strategy, sim = portfolio.strategy, settings.sim
     candles = market.candles.filter(pl.col("symbol").is_in(list(strategy.symbols)))
     terms = Terms(

@@ -12,7 +12,7 @@ from trader.app import places
 from trader.app.alerting import Alerting
 from trader.app.assembly import Assembly, only_reduced, permit, rewired, take_over
 from trader.app.settings import load_settings
-from trader.app.strategies import Loaded, load_strategy
+from trader.app.strategies import Loaded, load_strategy, require_times
 from trader.config import PortfolioFile, Settings
 from trader.domain.decision import State
 from trader.errors import ConfigError, ModelError, NotPermitted, TraderError
@@ -94,6 +94,7 @@ class Renewal:
         old = self._now
         settings = load_settings(strategy=old.settings.strategy, sim=old.settings.sim.model_dump())
         loaded = load_strategy(settings)
+        require_times(settings, loaded)
         permit(settings, loaded)
         before, after = described(old.settings, old.loaded), described(settings, loaded)
         changes = differences(before, after)

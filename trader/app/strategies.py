@@ -203,8 +203,41 @@ def wire_limits(settings: Settings, loaded: Ruled) -> WireLimits:
 
 
 def max_delay(settings: Settings, loaded: Ruled) -> timedelta:
-    """Return how long after a close it may still be decided: as set, else a tenth of the interval."""
+    """Return how long after a close it may still be decided: as set, else a tenth of the interval, or a minute."""
     seconds = settings.risk.max_delay or loaded.file.risk.max_delay
     if seconds is not None:
         return timedelta(seconds=seconds)
-    return max(_SHORTEST_DELAY, loaded.strategy.interval.delta / 10)
+    interval = loaded.strategy.interval.delta
+    return max(min(_SHORTEST_DELAY, interval / 2), interval / 10)
+
+
+def require_times(settings: Settings, loaded: Ruled) -> None:
+    """Refuse a delay or an outage that does not go with the interval.
+
+    A close that may be decided later than the next one keeps that waiting, which is decided late then. And what decides
+    every close in time lets an interval and the delay pass between two decisions: a shorter outage would be one at
+    every close.
+
+    Raises:
+        ConfigError: one of the two.
+    """
+    interval, delay, outage = loaded.strategy.interval, max_delay(settings, loaded), max_outage(settings, loaded)
+    if delay >= interval.delta:
+        raise ConfigError(
+            f"{_said(settings, 'max_delay')} ({delay.total_seconds():g} s) is not shorter than the interval of "
+            f"{loaded.file.name} ({interval}, {interval.delta.total_seconds():g} s), and a close decided so late keeps "
+            "the next one waiting; set it below that, or leave it out."
+        )
+    if outage < interval.delta + delay:
+        raise ConfigError(
+            f"{_said(settings, 'max_outage')} ({outage.total_seconds():g} s) is shorter than what passes between two "
+            f"closes of {loaded.file.name} that are decided in time; set it to "
+            f"{(interval.delta + delay).total_seconds():g} at least (the interval and max_delay), or leave it out."
+        )
+
+
+def _said(settings: Settings, name: str) -> str:
+    """Say where a limit that is set comes from."""
+    if getattr(settings.risk, name) is not None:
+        return f"TRADER_RISK__{name.upper()}"
+    return f"risk.{name} in the strategy file"

@@ -1,5 +1,6 @@
 """The sections of the settings: what each may say, and its defaults."""
 
+from datetime import timedelta
 from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
@@ -9,9 +10,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 Fraction = Annotated[Decimal, Field(gt=0, le=1)]
 Rate = Annotated[Decimal, Field(ge=0, le=Decimal("0.05"))]
-Positive = Annotated[Decimal, Field(gt=0)]
+Positive = Annotated[Decimal, Field(gt=0, le=10**15)]
+"""A limit of more digits than any market has is a slip of the pen, and would guard nothing."""
+Seconds = Annotated[float, Field(le=86400.0, allow_inf_nan=False)]
 Policy = Literal["halt", "adopt"]
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+_CLOCK_ERROR = timedelta(seconds=1)
+_MARGIN = timedelta(seconds=1)
 
 
 def _upper(value: object) -> object:
@@ -35,8 +40,16 @@ class ExchangeSettings(Section):
     """How the exchange is reached; `timeout` in seconds for a whole request, `recv_window` in milliseconds."""
 
     loopback: int | None = Field(None, ge=1, le=65535)
-    timeout: float = Field(10.0, gt=0, allow_inf_nan=False)
+    timeout: Seconds = Field(10.0, gt=0)
     recv_window: int = Field(5000, gt=0, le=5000)
+
+    @property
+    def settle(self) -> timedelta:
+        """How long after a post is over an order that the exchange does not know can still appear; see `Timing`.
+
+        To timeout and receive window come what clocks may be off, and a margin.
+        """
+        return timedelta(seconds=self.timeout, milliseconds=self.recv_window) + _CLOCK_ERROR + _MARGIN
 
 
 class RiskSettings(Section):
@@ -53,13 +66,13 @@ class RiskSettings(Section):
     max_notional: Positive | None = None
     max_position: Positive | None = None
     max_daily_loss: Fraction | None = None
-    max_orders: int | None = Field(None, ge=1)
+    max_orders: int | None = Field(None, ge=1, le=10**9)
     canary_notional: Positive | None = None
     min_liquidation_distance: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
     protective_stop: Annotated[Decimal, Field(ge=Decimal("0.005"), lt=1)] | None = None
     max_funding: Fraction | None = None
     max_shortfall: Fraction | None = None
-    max_cost_ratio: Annotated[Decimal, Field(ge=1)] | None = None
+    max_cost_ratio: Annotated[Decimal, Field(ge=1, le=10**6)] | None = None
     max_deviation: Fraction | None = None
     max_clock_offset: float | None = Field(None, gt=0, le=86400.0, allow_inf_nan=False)
     max_delay: float | None = Field(None, gt=0, le=86400.0 * 366, allow_inf_nan=False)
@@ -87,9 +100,9 @@ class WatchdogSettings(Section):
     halt the next one; 0 turns that off.
     """
 
-    stall: float = Field(60.0, ge=1, allow_inf_nan=False)
-    step: float = Field(120.0, gt=0, allow_inf_nan=False)
-    cycle: float = Field(900.0, gt=0, allow_inf_nan=False)
+    stall: Seconds = Field(60.0, ge=1)
+    step: Seconds = Field(120.0, gt=0)
+    cycle: Seconds = Field(900.0, gt=0)
     crashes: int = Field(5, ge=0)
 
 
@@ -127,9 +140,9 @@ class AlertsSettings(Section):
 
     urls: SecretStr | None = None
     ping: SecretStr | None = None
-    ping_every: float = Field(300.0, ge=10, allow_inf_nan=False)
+    ping_every: Seconds = Field(300.0, ge=10)
     level: Literal["info", "warning", "critical"] = "warning"
-    repeat: float = Field(21600.0, ge=0, allow_inf_nan=False)
+    repeat: float = Field(21600.0, ge=0, le=86400.0 * 366, allow_inf_nan=False)
     digest: Annotated[str, Field(pattern=r"^(off|([01]\d|2[0-3]):[0-5]\d)$")] = "07:00"
 
 

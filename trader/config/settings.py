@@ -166,6 +166,26 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _time_enough(self) -> Self:
+        """Refuse a bound that ends every question before its answer, or every try before its proof.
+
+        An order whose answer is lost takes one request to be posted, the time to settle, and requests to be looked for.
+        """
+        timeout, settle = self.exchange.timeout, self.exchange.settle.total_seconds()
+        if self.watchdog.step < timeout:
+            raise ConfigError(
+                f"TRADER_WATCHDOG__STEP ({self.watchdog.step:g} s) ends a question to the exchange before "
+                f"TRADER_EXCHANGE__TIMEOUT ({timeout:g} s); set it to {timeout:g} at least, or lower the timeout."
+            )
+        if self.watchdog.cycle < settle + 2 * timeout:
+            raise ConfigError(
+                f"TRADER_WATCHDOG__CYCLE ({self.watchdog.cycle:g} s) ends a try before an order whose answer is lost "
+                f"could be proven absent; set it to {settle + 2 * timeout:g} at least (three timeouts, the receive "
+                "window and 2 s), or lower TRADER_EXCHANGE__TIMEOUT."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _page_is_guarded(self) -> Self:
         token = "" if self.status_token is None else self.status_token.get_secret_value()
         if token and len(token) < SHORTEST_TOKEN:

@@ -11,8 +11,9 @@ from trader.app.assembly import assembled
 from trader.app.strategies import load_strategy
 from trader.app.tapes import TapeChoice
 from trader.config import Settings
+from trader.config.sections import RiskSettings
 from trader.domain.decision import State
-from trader.errors import NotPermitted, RateLimited
+from trader.errors import ConfigError, NotPermitted, RateLimited
 from trader.journal.journal import Journal
 from trader.journal.rows import Binding
 
@@ -63,3 +64,12 @@ async def test_a_model_that_may_not_trade_any_more_looks_after_what_is_held_and_
     assert (state.state, state.by) == (State.REDUCING, "worth")
     assert "live money needs a GO" in state.why
     assert "`trader resume`" in state.why
+
+
+async def test_limits_that_do_not_go_with_the_interval_refuse_a_start_and_no_flatten(tmp_path: Path) -> None:
+    settings = banned(tmp_path, overruled=True).model_copy(update={"risk": RiskSettings(max_delay=16 * 3600.0)})
+    with pytest.raises(ConfigError, match="is not shorter than the interval"):
+        async with assembled(settings, NO_TAPE, None):
+            pass
+    async with assembled(settings, NO_TAPE, None, closing=True) as one:
+        assert one.journal.cooldown() is not None
