@@ -9,6 +9,7 @@ from trader.app import places
 from trader.config import Settings
 from trader.errors import ConfigError, JournalError
 from trader.journal.lock import holder
+from trader.journal.queries import Reader
 
 _POINTER = "current.json"
 _STARTED = "started.json"
@@ -82,7 +83,7 @@ def home(settings: Settings) -> Path:
 
 
 def _refuse_beside_a_venue(data: Path) -> None:
-    """Refuse to take the embedded exchange for what is meant where it rests and the daemon of a venue runs."""
+    """Refuse to take the embedded exchange for what is meant where the daemon of a venue runs."""
     for venue in ("testnet", "live"):
         for dry_run in (False, True):
             path = places.venue_folder(data, venue, dry_run=dry_run) / places.JOURNAL
@@ -93,6 +94,51 @@ def _refuse_beside_a_venue(data: Path) -> None:
                 f"No venue is said, which means the embedded exchange, and the daemon that runs in {data} is another "
                 f"one; set {said} and what else it was started with, or TRADER_VENUE=sim."
             )
+
+
+def require_meant(settings: Settings, command: str) -> None:
+    """Refuse a command that acts on the embedded exchange only because no venue is said, where it may mean another.
+
+    Raises:
+        ConfigError: the daemon of a venue runs in the same data directory, or one of its journals holds something.
+    """
+    if settings.venue == "sim" and "venue" not in settings.model_fields_set:
+        _refuse_beside_a_venue(settings.data_dir)
+        require_nothing_unattended(settings, command)
+
+
+def require_nothing_unattended(settings: Settings, command: str) -> None:
+    """Refuse to take the embedded exchange for what is meant while a journal of real money may hold something.
+
+    A setting may have been lost: what is held there would be traded by nobody, and stopped by nobody.
+
+    Raises:
+        ConfigError: one does, or cannot be read.
+    """
+    if settings.venue != "sim" or "venue" in settings.model_fields_set:
+        return
+    for venue in ("live", "testnet"):
+        path = places.venue_folder(settings.data_dir, venue, dry_run=False) / places.JOURNAL
+        found = _at_stake(path)
+        if found:
+            raise ConfigError(
+                f"No venue is said, which means the embedded exchange, and the journal {path} {found}; say which one "
+                f"is meant: `TRADER_VENUE={venue} trader {command}` with what else that was started with, or "
+                f"`TRADER_VENUE=sim trader {command}`."
+            )
+
+
+def _at_stake(path: Path) -> str:
+    """Say what a journal holds, or may hold; empty where there is nothing."""
+    try:
+        if not path.exists():
+            return ""
+        with Reader.read(path) as journal:
+            held = list(journal.positions())
+            held += [f"the open order {order.intent.client_id}" for order in journal.open_intents()]
+    except (OSError, JournalError):
+        return "cannot be read and may hold a position"
+    return f"holds {', '.join(held)}" if held else ""
 
 
 def journal_path(settings: Settings) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from trader.app.alerting import Alerting
 from trader.app.assembly import Assembly, assembled, enter_stage
+from trader.app.current import require_nothing_unattended
 from trader.app.drifting import DriftWatch
 from trader.app.outages import Notice, patience
 from trader.app.pulse import Pulse, manager
@@ -69,6 +70,7 @@ async def run_daemon(settings: Settings, options: RunOptions) -> dict[str, Any] 
 
 
 async def _run(settings: Settings, options: RunOptions, alerts: Alerting) -> dict[str, Any] | None:
+    require_nothing_unattended(settings, "run")
     reports: list[CloseReport] = []
     async with assembled(settings, options.tape, options.speed) as one:
         pulse = Pulse(one.lock.journal, manager(), one.log)

@@ -8,7 +8,7 @@ from typing import Any
 
 from trader.app import tapes, venues
 from trader.app.assembly import assembled
-from trader.app.current import journal_path
+from trader.app.current import journal_path, require_meant
 from trader.app.strategies import load_strategy
 from trader.config import Settings
 from trader.domain.order import Order
@@ -26,7 +26,12 @@ _CENT = Decimal("0.01")
 
 
 def request(settings: Settings, kind: str) -> dict[str, Any]:
-    """Leave a request in the journal: obeyed before the next order, and by the next start where nobody runs."""
+    """Leave a request in the journal: obeyed before the next order, and by the next start where nobody runs.
+
+    Raises:
+        ConfigError: no venue is said, and another one than the embedded exchange may be meant.
+    """
+    require_meant(settings, kind)
     path = journal_path(settings)
     journal = Journal.attach(path)
     try:
@@ -34,15 +39,17 @@ def request(settings: Settings, kind: str) -> dict[str, Any]:
     finally:
         journal.close()
     daemon = holder(path)
-    return {"request": kind, "number": number, "daemon": daemon.pid if daemon else None}
+    return _answer(settings, kind, number, daemon.pid if daemon else None)
 
 
 async def flatten(settings: Settings) -> dict[str, Any]:
     """Close every position: by request where a daemon runs, else with this process as the daemon.
 
     Raises:
+        ConfigError: no venue is said, and another one than the embedded exchange may be meant.
         TraderError: this process could not be the daemon; then nothing was asked for and nothing was sent.
     """
+    require_meant(settings, FLATTEN)
     if holder(journal_path(settings)) is not None:
         return request(settings, FLATTEN)
     settings, tape = tapes.again(settings)
@@ -54,7 +61,12 @@ async def flatten(settings: Settings) -> dict[str, Any]:
             pending = one.control.flatten_pending()
             closed = await one.flattener.run()
             one.control.flattened(pending, closed)
-    return {"request": FLATTEN, "number": number, "daemon": None, "closed": closed}
+    return _answer(settings, FLATTEN, number, None) | {"closed": closed}
+
+
+def _answer(settings: Settings, kind: str, number: int, daemon: int | None) -> dict[str, Any]:
+    """Answer a request; the venue is in it, because the embedded exchange is what is meant where none is said."""
+    return {"request": kind, "number": number, "venue": settings.venue, "daemon": daemon}
 
 
 async def reconcile(settings: Settings) -> dict[str, Any]:

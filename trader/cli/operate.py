@@ -38,9 +38,11 @@ def resume(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
       trader resume
       trader resume --yes --json
     """
-    if not yes:
-        confirm("Trading starts again at the next close, and the drawdown is counted anew. Resume?")
-    _ask("resume", as_json)
+    _ask(
+        "resume",
+        as_json,
+        None if yes else "Trading on {venue} starts again at the next close, and the drawdown is counted anew. Resume?",
+    )
 
 
 def flatten(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
@@ -50,14 +52,16 @@ def flatten(yes: YesFlag = False, as_json: JsonFlag = False) -> None:
       trader flatten
       trader flatten --yes --json
     """
+    from trader.app.current import require_meant
     from trader.app.operating import flatten as close_everything
     from trader.app.settings import load_settings
     from trader.log import configure
 
     settings = load_settings()
     configure(settings.log)
+    require_meant(settings, "flatten")
     if not yes:
-        confirm("Every position is closed at market, then the daemon halts. Flatten?")
+        confirm(f"Every position on {settings.venue} is closed at market, then the daemon halts. Flatten?")
     show(asyncio.run(close_everything(settings)), as_json=as_json)
 
 
@@ -131,11 +135,17 @@ def _show_checks(checks: Sequence[Mapping[str, str]]) -> None:
     Console().print(table)
 
 
-def _ask(kind: str, as_json: bool) -> None:
+def _ask(kind: str, as_json: bool, question: str | None = None) -> None:
+    """Leave a request; a question is asked before, and names the venue."""
+    from trader.app.current import require_meant
     from trader.app.operating import request
     from trader.app.settings import load_settings
 
-    told = request(load_settings(), kind)
+    settings = load_settings()
+    require_meant(settings, kind)
+    if question is not None:
+        confirm(question.format(venue=settings.venue))
+    told = request(settings, kind)
     show(told, as_json=as_json)
     if told["daemon"] is None:
-        sys.stderr.write("No daemon runs; the next start obeys this before it sends an order.\n")
+        sys.stderr.write(f"No daemon runs on {settings.venue}; the next start obeys this before it sends an order.\n")
