@@ -82,7 +82,7 @@ class Renewal:
         if stamps == self._now.stamps:
             return None
         try:
-            desk = await self._renew()
+            desk = await self._renew(stamps)
         except TraderError as error:
             self._refuse(str(error))
             return None
@@ -90,12 +90,15 @@ class Renewal:
         self._now.stamps, self._refused = self._stamps(self._now.settings, self._now.loaded), None
         return desk
 
-    async def _renew(self) -> Desk | None:
+    async def _renew(self, stamps: tuple[Any, ...]) -> Desk | None:
         old = self._now
+        _require_there(old.stamps[0])
         settings = load_settings(strategy=old.settings.strategy, sim=old.settings.sim.model_dump())
         loaded = load_strategy(settings)
         require_times(settings, loaded)
         permit(settings, loaded)
+        if _stamp(WATCHED[0]) != stamps[0]:
+            raise ConfigError(f"The file {WATCHED[0].absolute()} changes while it is read; it is read again then.")
         before, after = described(old.settings, old.loaded), described(settings, loaded)
         changes = differences(before, after)
         if not changes and loaded.hash == old.loaded.hash:
@@ -160,6 +163,13 @@ def not_taken(why: str) -> Alert:
 
 def _may_change(name: str) -> bool:
     return name not in _FIXED and (name.startswith(_TAKEN) or name in _TAKEN_WHOLE)
+
+
+def _require_there(before: tuple[int, int, int] | None) -> None:
+    """Refuse to take the end of a file of settings for the wish that none of them holds: it may be half written."""
+    now, path = _stamp(WATCHED[0]), WATCHED[0].absolute()
+    if before is not None and before[1] and (now is None or not now[1]):
+        raise ConfigError(f"The file {path} is gone or empty, and every setting in it; put it back, or restart.")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
