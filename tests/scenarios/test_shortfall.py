@@ -1,8 +1,11 @@
 """The account beside what its decisions should have earned: the same where nothing goes wrong, named where it does."""
 
 import asyncio
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from trader.domain.decision import State
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.journal.queries import Reader
+from trader.journal.schema import to_milliseconds
 from trader.research.drift import DriftLimits as Limits
 from trader.research.drift import FillCost, Point, alarm, cost_ratio, shortfall
 
@@ -61,6 +65,74 @@ def test_stops_that_trigger_are_expected_of_the_account_as_well(tmp_path: Path) 
         assert [point.live for point in points] == [point.expected for point in points]
         assert follower.expectation is not None
         assert follower.expectation.fees == sum((fill.fee for fill in journal.fills()), Decimal(0))
+
+
+def test_money_moved_at_whatever_moment_moves_the_account_and_its_expectation_alike(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    # before, between and after the looks at the account with which a close is decided and ended
+    moments = enumerate((3, 9, 13, 15, 17, 19, 21, 24, 27), 1)
+    amounts = (90_000, -500, 4_000, -30_000, 3_000, -20_000, 1_000, 1_000, -500)
+    begin, bar = 1704096000000, 16 * 3_600_000
+    plan = home.plan(
+        *(
+            {"at": begin + number * bar + late, "do": "transfer", "amount": str(amount)}
+            for (number, late), amount in zip(moments, amounts, strict=True)
+        )
+    )
+    home.document("run", "--cycles", "12", "--speed", "max", TRADER_SIM__FAULTS=plan)
+    with Reader.read(home.exchange / "journal.db") as journal:
+        follower = Follower(journal, COSTS)
+        points = follower.follow()
+        assert len([one for one in journal.incomes() if one.kind == "TRANSFER"]) == len(amounts)
+        assert [point.live for point in points] == [point.expected for point in points]
+        assert follower.expectation is not None
+        assert follower.moved == follower.expectation.moved == sum(amounts)
+        assert follower.unseen() == 0
+        # what is dearer to trade stays as far behind as it was, whatever is paid in or out
+        dear = Follower(journal, replace(COSTS, slippage=Decimal("0.001"))).follow()
+    behind = [shortfall([dear[0], one]) or Decimal(0) for one in dear]
+    assert all(0 <= before - after < Decimal("0.004") for before, after in pairwise(behind))
+    told = home.document("report", "live", "--out", "live.html")
+    assert (told["shortfall"], told["behind"]) == (0, 0)
+    assert set(told["parts"].values()) == {0}
+
+
+def test_a_resume_on_the_day_of_a_loss_lets_the_expectation_trade_again_as_it_does_the_account(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    limit = {"TRADER_RISK__MAX_DAILY_LOSS": "0.0045"}
+    home.document("run", "--cycles", "2", "--speed", "max", **limit)
+    assert home.run("resume", "--yes").returncode == 0
+    home.document("run", "--cycles", "2", "--speed", "max", **limit)
+    path = home.exchange / "journal.db"
+    with Reader.read(path) as journal:
+        halted, resumed = (one.state for one in journal.states())
+        assert (halted, resumed) == (State.HALTED, State.ACTIVE)
+        points, third = Follower(journal, COSTS).follow(), journal.decisions()[2]
+    assert points[2].close.date() == points[1].close.date()
+    assert [point.live for point in points] == [point.expected for point in points]
+    assert points[3].expected != points[2].expected != points[1].expected
+    # obeyed by a start that came late to the third close: before its decision, and so it holds for it
+    assert third.decided_at is not None
+    with sqlite3.connect(path) as connection:
+        moment = to_milliseconds(third.decided_at - timedelta(milliseconds=5))
+        assert connection.execute("update states set at = ? where state = 'ACTIVE'", (moment,)).rowcount == 1
+    connection.close()
+    with Reader.read(path) as journal:
+        assert Follower(journal, COSTS).follow() == points
+
+
+def test_a_loss_limit_that_only_the_expectation_met_does_not_keep_it_flat_for_ever(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    home.document("run", "--cycles", "5", "--speed", "max", TRADER_RISK__MAX_DAILY_LOSS="0.0082")
+    with Reader.read(home.exchange / "journal.db") as journal:
+        assert journal.state().state is State.ACTIVE
+        follower = Follower(journal, replace(COSTS, fee=Decimal("0.04")))
+        expected = [point.expected for point in follower.follow()]
+    # met at the third close, which closes at a cost; the real account trades on, and so does this one
+    assert expected[2] < Decimal("0.98") * expected[1]
+    assert expected[4] != expected[3]
+    assert follower.expectation is not None
+    assert follower.expectation.active
 
 
 def daemon(cycles: int) -> Any:
@@ -160,7 +232,9 @@ def point(number: int, live: str | None, expected: str) -> Point:
 
 
 def test_the_shortfall_is_what_the_expectation_earned_more_than_the_account() -> None:
-    assert shortfall([point(0, "100", "100"), point(1, None, "105"), point(2, "101", "110")]) == Decimal("0.09")
+    assert shortfall([point(0, "100", "100"), point(1, None, "105"), point(2, "101", "110")]) == 1 - Decimal(
+        "1.01"
+    ) / Decimal("1.1")
     assert shortfall([point(0, "100", "200"), point(1, "110", "220")]) == 0
     assert shortfall([point(0, "100", "100")]) is None
     assert shortfall([point(0, "0", "100"), point(1, "0", "100")]) is None

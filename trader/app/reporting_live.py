@@ -162,21 +162,21 @@ def _shortfall(journal: Reader, costs: Costs) -> Shortfall:
     points = follower.follow()
     lived = [point for point in points if point.live is not None]
     rows = fill_costs(journal, costs)
-    first, last = lived[0], lived[-1]
+    last = lived[-1]
     fills, incomes = since_baseline(journal, journal.baseline())
     begun = journal.baseline().equity
-    transfers = moved_by([], incomes).transfers
-    did = (last.live or Decimal(0)) - begun - transfers
-    should = last.expected - begun - transfers
     expectation = follower.expectation
     assert expectation is not None  # noqa: S101  # a point was made by it
+    transfers = moved_by([], incomes).transfers - follower.unseen()
+    did = (last.live or Decimal(0)) - begun - transfers
+    # what was paid into the expected account is in proportion to what it was worth
+    should = last.expected - begun - (transfers - follower.moved + expectation.moved)
     slipped = sum((row["delay"] + row["execution"] for row in rows), Decimal(0))
     fees = sum((fill.fee for fill in fills), Decimal(0))
-    funding = sum((one.amount for one in incomes if one.kind == FUNDING and one.time > first.close), Decimal(0))
     parts = {
         "slippage": expectation.slippage - slipped,
         "fees": expectation.fees - fees,
-        "funding": funding - expectation.funding,
+        "funding": follower.funding - expectation.funding,
     }
     parts["not as decided"] = did - should - sum(parts.values(), Decimal(0))
     recent = points[-WINDOW:]
@@ -212,14 +212,13 @@ def _changes(journal: Reader) -> list[tuple[datetime, str, str]]:
 
 
 def _frame(points: Sequence[Point]) -> pl.DataFrame:
-    live = [float(point.live or 0) for point in points]
-    expected = [float(point.expected) for point in points]
+    behind = [shortfall([points[0], point]) for point in points]
     return pl.DataFrame(
         {
             "close": pl.Series([point.close for point in points], dtype=TIME),
-            "equity": live,
-            "expected": expected,
-            "behind": [should / expected[0] - did / live[0] for should, did in zip(expected, live, strict=True)],
+            "equity": [float(point.live or 0) for point in points],
+            "expected": [float(point.expected) for point in points],
+            "behind": [float(one or 0) for one in behind],
         }
     )
 

@@ -33,8 +33,8 @@ class FillCost:
 class DriftLimits:
     """How far reality may fall behind; None asks nothing.
 
-    `max_shortfall` is a fraction of equity over the window; `max_cost_ratio` is what fills may cost in all, as a
-    multiple of what was expected.
+    `max_shortfall` is a fraction of what the account should be worth, over the window; `max_cost_ratio` is what fills
+    may cost in all, as a multiple of what was expected.
     """
 
     max_shortfall: Decimal | None = None
@@ -42,17 +42,24 @@ class DriftLimits:
 
 
 def shortfall(points: Sequence[Point]) -> Decimal | None:
-    """Return how far the account fell behind its expectation over these closes, as a fraction of equity.
+    """Return how far the account fell behind its expectation over these closes, as a fraction of what it should be.
 
     Positive is behind. Both begin at the first close that was lived through; None where there are not two of them.
+    Money that is paid in or out multiplies both accounts by the same factor, so that it is in neither and what was lost
+    before and after it count alike. Where nothing was expected to be left, both begin anew.
     """
-    known = [(point.live, point.expected) for point in points if point.live is not None]
-    if len(known) < 2:
-        return None
-    (live, expected), (live_now, expected_now) = known[0], known[-1]
-    if live <= 0 or expected <= 0:
-        return None
-    return expected_now / expected - live_now / live
+    begun: tuple[Decimal, Decimal] | None = None
+    behind = None
+    for point in points:
+        if point.live is None:
+            continue
+        if point.expected <= 0:
+            begun = behind = None
+        elif begun is not None:
+            behind = 1 - point.live * begun[1] / (begun[0] * point.expected)
+        elif point.live > 0:
+            begun = point.live, point.expected
+    return behind
 
 
 def cost_ratio(fills: Sequence[FillCost]) -> Decimal | None:

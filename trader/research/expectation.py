@@ -3,6 +3,9 @@
 Every close is decided again by `decide`, on what the daemon saw and on an account of its own, filled at once at the
 price of the decision moved by the costs that were expected. What the daemon missed is decided here too. Where nothing
 goes wrong and trading costs what was expected, this account and the real one are the same to the last digit.
+
+Money that is paid in or out multiplies both by the same factor: one of them is no nearer to the other for it, and this
+one is left with something wherever the real one is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +51,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A booking of the real account: funding of a symbol on what it `held` then, or a transfer (`symbol` empty)."""
+    """A booking of the real account: funding of a symbol on what it `held` then, or a transfer (`symbol` empty).
+
+    Of a transfer `held` is the real account's equity at this close without it: nothing is traded between two closes, so
+    that what is earned until then is earned on what the close before left.
+    """
 
     time: datetime
     symbol: str
@@ -87,17 +94,31 @@ class Expectation:
         self._orders: tuple[date | None, int] = (None, 0)
         self.funding = _ZERO
         self.slippage = _ZERO
+        self.moved = _ZERO
         self._prices: Mapping[str, Decimal] = dict(prices)
         self._rules: Mapping[str, Instrument] = {}
 
     @property
     def fees(self) -> Decimal:
-        """Return all fees so far, in USDT; `slippage` is what fills cost against their price, `funding` received."""
+        """Return all fees so far, in USDT.
+
+        `slippage` is what fills cost against their price, `funding` was received, and `moved` was paid in or out.
+        """
         return self._ledger.fees
 
+    @property
+    def active(self) -> bool:
+        """Whether it may open positions."""
+        return self._state is State.ACTIVE
+
     def resume(self) -> None:
-        """Trade again, with losses counted anew, where a person let the real account do so."""
-        self._state, self._peak = State.ACTIVE, _ZERO
+        """Trade again, with the losses of all and of the day counted anew, as a resume does for the real account."""
+        self._state = State.ACTIVE
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._peak = _ZERO
+        self._points.clear()
 
     def step(self, strategy: Strategy, seen: Seen, bookings: Sequence[Booked] = (), rules: Rules = _RULES) -> Decimal:
         """Play on to a close, decide it, and return the equity after its fills.
@@ -106,7 +127,8 @@ class Expectation:
             strategy: what decided at that close.
             seen: what was known.
             bookings: what was booked on the real account since the close before; funding is paid in the proportion of
-                the two positions, and not at all where the real account held nothing that says the rate.
+                the two positions, and not at all where the real account held nothing that says the rate. Transfers come
+                last, in the proportion of the two equities: what is decided now is the first that is traded on them.
             rules: what follows on an order that ends short.
         """
         ledger = self._ledger
@@ -122,6 +144,7 @@ class Expectation:
             self._book(bookings)
         self._take(seen, worst=False)
         self._strike(seen, worst=False)
+        self._move(bookings, seen.prices)
         equity = ledger.equity(seen.prices)
         self._peak = max(self._peak, equity)
         book = self._seen(strategy, seen, equity)
@@ -212,17 +235,36 @@ class Expectation:
             self._state = State.HALTED
 
     def _book(self, bookings: Sequence[Booked]) -> None:
+        """Pay the funding of what is held."""
         for one in bookings:
-            amount = one.amount
-            if one.symbol:
-                held = self._ledger.quantity(one.symbol)
-                if not one.held or not held:
-                    continue
-                amount = amount if held == one.held else booked(amount * held / one.held)
+            held = self._ledger.quantity(one.symbol) if one.symbol else _ZERO
+            if one.held and held:
+                amount = _in_proportion(one.amount, held, one.held)
                 self.funding += amount
-            else:
-                self._peak += amount
+                self._ledger.wallet += amount
+
+    def _move(self, bookings: Sequence[Booked], prices: Mapping[str, Decimal]) -> None:
+        """Let money in or out, and scale with it what losses are counted from: neither is a gain or a loss."""
+        for one in bookings:
+            if one.symbol:
+                continue
+            before = self._ledger.equity(prices)
+            # to nothing there is no proportion
+            amount = _in_proportion(one.amount, before, one.held) if before > 0 and one.held > 0 else one.amount
             self._ledger.wallet += amount
+            self.moved += amount
+            after = before + amount
+            if before > 0 and after > 0:
+                self._peak = self._peak * after / before
+                recent = self._points[-_A_DAY_OF_MINUTES:]
+                self._points = [(close, equity * after / before) for close, equity in recent]
+            else:
+                self._count_anew()
+
+
+def _in_proportion(amount: Decimal, ours: Decimal, theirs: Decimal) -> Decimal:
+    """Return what an amount of theirs is of ours, which is the same to the last digit where the two are the same."""
+    return amount if ours == theirs else booked(amount * ours / theirs)
 
 
 _A_DAY_OF_MINUTES = 1441

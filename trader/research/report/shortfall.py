@@ -16,7 +16,7 @@ _EXPECTED = (
     "In USDT. The broken line is the backtest of these very closes: every decision carried out at its own price, at "
     "the costs that were expected, the missed ones too."
 )
-_BEHIND = "How far the account is from its expectation, as a share of the equity; below zero it is behind."
+_BEHIND = "How far the account is from its expectation, as a share of what it should be worth; below zero it is behind."
 _SHORTFALL = (
     "What leads from the one to the other. The last part is what was not traded as decided: missed closes, refused or "
     "late orders, halts, and what prices did to the difference since."

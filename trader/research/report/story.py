@@ -55,9 +55,9 @@ class Judged:
 class Shortfall:
     """What a live account should have earned beside what it did.
 
-    `closes` has a row a close that was lived through: close, equity, expected, behind (of the equity, positive where
-    the account is behind). `parts` are in USDT and lead from what it should have earned to what it did: slippage, fees
-    and funding against those expected, and what was not traded as decided. `fills` are rows of the page, `misses`
+    `closes` has a row a close that was lived through: close, equity, expected, behind (of what it should be worth,
+    positive where it is behind). `parts` are in USDT and lead from what it should have earned to what it did: slippage,
+    fees and funding against those expected, and what was not traded as decided. `fills` are rows of the page, `misses`
     closes that were not decided (close, why), `changes` of state and stage (at, what, why). `behind` and `cost_ratio`
     are those of the alarm.
     """
