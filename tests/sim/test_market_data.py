@@ -180,6 +180,19 @@ def test_funding_shows_only_what_was_paid(open_market: Any, market: Any) -> None
     assert (premium["lastFundingRate"], premium["nextFundingTime"]) == ("0.00200000", market.T0 + 3 * market.HOUR)
 
 
+def test_how_often_a_symbol_is_settled_is_told_as_it_is_now(open_market: Any, market: Any) -> None:
+    # every hour, every two hours with one left out, and every eight hours
+    hours = (1, 2, 3, 4, 6, 8, 12, 14, 22, 30)
+    client = open_market(market.steps(*[1.0] * 40), {market.START + timedelta(hours=hour): 0.001 for hour in hours})
+    told = {}
+    for hour in range(1, 31):
+        client.advance(hour)
+        rows = client.get("/fapi/v1/fundingInfo")
+        told[hour] = rows[0]["fundingIntervalHours"] if rows else 8
+    # only the second of two longer ones is believed
+    assert [told[hour] for hour in (3, 6, 8, 12, 14, 22, 29, 30)] == [1, 1, 2, 2, 2, 2, 2, 8]
+
+
 def test_a_funding_column_is_one_stamp_at_the_end_of_its_bar(open_market: Any, market: Any) -> None:
     frame = market.candles(BARS).with_columns(pl.Series("funding_rate", [0.001, None, 0.002, 0.0, 0.0]))
     client = open_market(frame)

@@ -1,7 +1,6 @@
 """Answer the public market data requests, from nothing that has not happened yet."""
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -243,12 +242,16 @@ def _mark_at(desk: Desk, symbol: str, stamp: int) -> Decimal:
 
 
 def funding_info(desk: Desk, params: Params) -> str:
-    """Name the symbols that are not settled every eight hours, by the commonest distance of their stamps so far."""
+    """Name the symbols that are not settled every eight hours now, by the shorter of their last two distances.
+
+    The longer of the two may have a hole in it.
+    """
     rows = []
     for symbol in desk.symbols():
         stamps = desk.tape.series[symbol].stamps
-        steps = Counter(after - before for before, after in pairwise(stamps[: bisect_right(stamps, desk.venue.now)]))
-        length = steps.most_common(1)[0][0] if steps else desk.tape.spacing if stamps else EIGHT_HOURS
+        count = bisect_right(stamps, desk.venue.now)
+        steps = [after - before for before, after in pairwise(stamps[max(0, count - 3) : count])]
+        length = min(steps) if steps else desk.tape.spacing if stamps else EIGHT_HOURS
         hours = length // HOUR
         if hours and length != EIGHT_HOURS:
             limit = {"adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}
