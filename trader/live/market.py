@@ -13,7 +13,7 @@ from trader.domain.decision import Forecast
 from trader.domain.instrument import Instrument
 from trader.errors import ConfigError, ExchangeError
 from trader.live.ports import Clock, Gateway
-from trader.market.funding import with_funding
+from trader.market.funding import settled, with_funding
 
 _LONGEST = timedelta(hours=24)
 # funding is told some seconds after its stamp
@@ -90,17 +90,26 @@ class Lookout:
         """Join what funding came to in the last candle, which is told a little after its stamps."""
         last = market.candles.filter(pl.col("close_time") == close)
         since = close - self._strategy.interval.delta - _LONGEST
-        told = await self._paid(last, since)
+        symbols = last["symbol"].to_list()
+        stamps = await self._gateway.funding_paid(symbols, since)
         for pause in _PAUSES:
-            if not told["funding_rate"].null_count():
+            if not with_funding(last, stamps)["funding_rate"].null_count():
                 break
             await self._clock.sleep_until(self._clock.now() + pause)
-            told = await self._paid(last, since)
+            stamps = await self._gateway.funding_paid(symbols, since)
+        told = with_funding(last, stamps)
         blind = told.filter(pl.col("funding_rate").is_null())["symbol"].to_list()
+        expected = last.filter(settled(last, stamps))["symbol"].to_list()
+        late = set(blind).intersection(expected)
         if len(blind) == len(told):
             raise ExchangeError(
                 f"The exchange has not told any funding up to {close.isoformat()} yet; it is asked for again while the "
                 "close is young enough to be decided."
+            )
+        if 2 * len(late) > len(expected):
+            raise ExchangeError(
+                f"The exchange has not told the funding of {len(late)} of the {len(expected)} symbols that are settled "
+                f"at {close.isoformat()} yet; it is asked for again while the close is young enough to be decided."
             )
         joined = market.candles.join(
             told.select("symbol", "close_time", "funding_rate"), on=["symbol", "close_time"], how="left",
@@ -108,11 +117,6 @@ class Lookout:
         )  # fmt: skip
         why = f"its funding up to {close:%Y-%m-%dT%H:%MZ} is not known"
         return replace(market, candles=joined, unknown={**market.unknown, **dict.fromkeys(blind, why)})
-
-    async def _paid(self, last: pl.DataFrame, since: datetime) -> pl.DataFrame:
-        """Return the last candles with their funding, of what was stamped up to their close."""
-        symbols = last["symbol"].to_list()
-        return with_funding(last, await self._gateway.funding_paid(symbols, since))
 
     async def quoted(
         self, market: Market, account: Account, forecasts: Mapping[str, Forecast]

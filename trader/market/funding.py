@@ -81,13 +81,14 @@ def with_funding(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.DataFrame:
 
     The stamps of a symbol may lie eight, four or one hour apart, or change; those that come some milliseconds late, as
     the exchange's do, belong to their minute. A candle in which more than eight hours pass without a stamp, or that
-    ends eight hours or more after the last one, has a funding that nobody knows: null, which is not zero. A missing
-    stamp of a symbol that is settled more often leaves no such trace.
+    ends eight hours or more after the last one, has a funding that nobody knows: null, which is not zero. Where it is
+    told how often a symbol is settled now, so has a candle that ends with a stamp that is not told yet. Any other
+    missing stamp of a symbol that is settled more often leaves no such trace.
 
     Args:
         candles: a candle frame, sorted by symbol and close.
-        funding: as `parse_funding` reads it; where it tells the `hours` after which a symbol is settled, a symbol that
-            is settled more seldom than every eight hours may be silent for as long.
+        funding: as `parse_funding` reads it; where it tells the `hours` after which a symbol is settled now, a symbol
+            that is settled more seldom than every eight hours may be silent for as long.
     """
     symbols = candles["symbol"].unique(maintain_order=True)
     codes = {symbol: code for code, symbol in enumerate(symbols)}
@@ -117,7 +118,37 @@ def with_funding(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.DataFrame:
     last = np.where((latest >= 0) & (keys[latest] >= base), keys[latest], -1) if len(keys) else np.full(len(closes), -1)
     longest = _longest(candles, stamps)
     known = (last >= 0) & (closes - last < longest) & (silence <= longest)
+    known &= ~_awaited(candles, stamps)
     return candles.with_columns(pl.Series("funding_rate", np.where(known, total, np.nan)).fill_nan(None))
+
+
+def settled(candles: pl.DataFrame, funding: pl.DataFrame) -> pl.Series:
+    """Return for each candle whether its symbol is settled where it ends, as far as its `hours` now tell.
+
+    A symbol is settled where its hours divide the time since the Unix epoch. One that never was there, because nothing
+    is stamped of it yet or its stamps lie otherwise, is expected nowhere.
+    """
+    if "hours" not in funding.columns:
+        return pl.repeat(False, len(candles), eager=True)
+    there = _multiple("funding_time")
+    hours = on_the_minute(funding).filter(there).group_by("symbol").agg(pl.col("hours").max())
+    ends = candles.select("symbol", "close_time").join(hours, on="symbol", how="left", maintain_order="left")
+    return ends.select(_multiple("close_time").fill_null(False)).to_series()
+
+
+def _multiple(column: str) -> pl.Expr:
+    return pl.col(column).dt.timestamp("ms") % (pl.col("hours") * _HOUR) == 0
+
+
+def _awaited(candles: pl.DataFrame, stamps: pl.DataFrame) -> NDArray[np.bool_]:
+    """Return for each candle whether the stamp with which it ends is still to be told.
+
+    Once a later one is told there is none: the hours are those of now, and were others then.
+    """
+    newest = on_the_minute(stamps).group_by("symbol").agg(pl.col("funding_time").max())
+    ends = candles.select("symbol", "close_time").join(newest, on="symbol", how="left", maintain_order="left")
+    untold = ends.select((pl.col("funding_time") < pl.col("close_time")).fill_null(False)).to_series()
+    return np.asarray((settled(candles, stamps) & untold).to_numpy(), dtype=np.bool_)
 
 
 def _longest(candles: pl.DataFrame, stamps: pl.DataFrame) -> NDArray[np.int64]:

@@ -122,6 +122,7 @@ class FakeExchange:
         self.blind: set[str] = set()
         self.priceless: set[str] = set()
         self.stamps: dict[str, list[tuple[datetime, float]]] = {}
+        self.hours: dict[str, int] = {}
         self.unreadable: dict[str, str] = {}
         self.closed = False
         self._turns: Counter[str] = Counter()
@@ -219,9 +220,10 @@ class FakeExchange:
 
     async def funding_paid(self, symbols: Sequence[str], since: datetime) -> pl.DataFrame:
         await self._enter("funding_paid")
-        stamps = [(symbol, at, rate) for symbol in symbols for at, rate in self.stamps.get(symbol, []) if at > since]
-        schema = {"symbol": pl.String, "funding_time": pl.Datetime("ms", "UTC"), "funding_rate": pl.Float64}
-        return pl.DataFrame(stamps, schema=schema, orient="row")
+        told = [(symbol, at, rate) for symbol in symbols for at, rate in self.stamps.get(symbol, []) if at > since]
+        stamps = [(symbol, at, rate, self.hours.get(symbol, 8)) for symbol, at, rate in told]
+        names = {"symbol": pl.String, "funding_time": pl.Datetime("ms", "UTC"), "funding_rate": pl.Float64}
+        return pl.DataFrame(stamps, schema=names | {"hours": pl.Int64}, orient="row")
 
     async def listed(self) -> tuple[Mapping[str, Instrument], Mapping[str, str]]:
         await self._enter("listed")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tests.unit.live.exchange import Reply
 from tests.unit.live.world import CLOSE, FakeStrategy, World
 from trader.domain.decision import Book, CloseReport, Forecast
+from trader.domain.interval import Interval
 from trader.errors import ConfigError, ExchangeError, Mismatch, Rejected
 from trader.journal.rows import Outcome, Status
 from trader.live.record import decode_inputs, encode_decision, recompute
@@ -182,6 +183,53 @@ async def test_a_close_of_which_no_funding_is_told_is_tried_again(world: World) 
     with pytest.raises(ExchangeError, match="has not told any funding up to 2024-01-02"):
         await world.cycle.run(CLOSE)
     assert world.ours() == []
+
+
+def every(hours: int, *, told: bool = True) -> list[tuple[datetime, float]]:
+    """Stamps of a symbol up to the close, without the close's own where that is not told yet."""
+    return [(CLOSE - timedelta(hours=hours * back), 0.0001) for back in range(0 if told else 1, 40 // hours + 1)]
+
+
+async def test_the_stamp_of_the_close_is_waited_for_however_often_a_symbol_is_settled(world: World) -> None:
+    world.strategy.funded = True
+    world.exchange.hours = {FIRST: 4, SECOND: 1}
+    world.exchange.stamps = dict.fromkeys(NAMES[2:], every(8)) | {FIRST: every(4, told=False), SECOND: every(1)}
+    world.boot().begin()
+    report = await decide(world)
+    assert report.unknown == {FIRST: "its funding up to 2024-01-02T00:00Z is not known"}
+    assert world.steps.names.count("funding_paid") == 5
+
+
+async def test_a_close_whose_stamps_most_symbols_lack_is_tried_again(world: World) -> None:
+    world.strategy.funded = True
+    world.exchange.hours = dict.fromkeys(NAMES, 4)
+    told = dict.fromkeys(NAMES[:9], every(4))
+    world.exchange.stamps = dict.fromkeys(NAMES, every(4, told=False)) | told
+    world.boot().begin()
+    with pytest.raises(
+        ExchangeError, match="has not told the funding of 11 of the 20 symbols that are settled at 2024-"
+    ):
+        await world.cycle.run(CLOSE)
+    assert world.ours() == []
+    world.exchange.stamps |= {NAMES[9]: every(4)}
+    assert set((await decide(world)).unknown) == set(NAMES[10:])
+
+
+async def test_symbols_that_are_new_or_not_settled_at_a_close_keep_nothing_waiting(world: World) -> None:
+    world.strategy.funded = True
+    later = CLOSE + world.strategy.interval.delta - timedelta(hours=4)  # 12:00, where what is settled by eight is not
+    world.strategy.interval = Interval.parse("12h")
+    world.strategy.wishes = {later: 1.0}
+    world.exchange.hours = {FIRST: 4}
+    eight = [(at + timedelta(hours=8), rate) for at, rate in every(8)]
+    world.exchange.stamps = dict.fromkeys(NAMES[:9], eight)
+    world.exchange.stamps[FIRST] = [(at + timedelta(hours=12), rate) for at, rate in every(4)]
+    world.clock.time = later
+    world.boot().begin()
+    report = await world.cycle.run(later)
+    assert report is not None
+    # nothing is stamped yet of the others, which are more
+    assert set(report.unknown) == set(NAMES[9:])
 
 
 async def test_funding_stamped_after_the_close_is_none_of_it(world: World) -> None:
