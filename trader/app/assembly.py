@@ -27,7 +27,6 @@ from trader.app.venues import Venue, open_venue
 from trader.app.worth import Worth
 from trader.config import Settings
 from trader.decide import Strategy
-from trader.domain.decision import State
 from trader.domain.interval import Interval
 from trader.domain.order import client_prefix
 from trader.errors import ConfigError, ModelError, NotPermitted, TraderError
@@ -89,6 +88,7 @@ async def assembled(
     """
     loaded = load_strategy(settings)
     if not closing:
+        settings.require_time_enough()
         require_times(settings, loaded)
     unworthy = None if closing else _unworthy(settings, loaded)
     tape = replace(tape, symbol=only_symbol(loaded.strategy))
@@ -108,14 +108,14 @@ async def assembled(
         journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())
         stack.callback(journal.close)
         # refused, it would leave what is held without its limits, and without anybody who closes it
-        if unworthy is not None and not journal.positions():
+        if unworthy is not None and not journal.positions() and not journal.open_intents():
             raise unworthy
         _remember(journal, loaded)
         # a restart is no way around what the exchange told an earlier process about staying away
         venue.gateway.keep_cooldown(journal.cooldown(), journal.keep_cooldown)
         one = _wire(settings, loaded, venue, journal, lock)
         if unworthy is not None:
-            one.control.restrict(State.REDUCING, *only_reduced(unworthy))
+            one.control.withhold(*only_reduced(unworthy))
         yield one
 
 

@@ -61,6 +61,7 @@ async def check(settings: Settings) -> dict[str, Any]:
 def _loaded(settings: Settings, findings: Findings) -> Loaded | None:
     try:
         loaded = load_strategy(settings)
+        settings.require_time_enough()
         require_times(settings, loaded)
     except TraderError as error:
         findings.refused("strategy", error)

@@ -14,7 +14,6 @@ from trader.app.assembly import Assembly, only_reduced, permit, rewired, take_ov
 from trader.app.settings import load_settings
 from trader.app.strategies import Loaded, load_strategy, require_times
 from trader.config import PortfolioFile, Settings
-from trader.domain.decision import State
 from trader.errors import ConfigError, ModelError, NotPermitted, TraderError
 from trader.forecast.artifact import CARD_FILE, WEIGHTS_FILE
 from trader.journal.queries import CONFIGURATION
@@ -95,6 +94,7 @@ class Renewal:
         _require_there(old.stamps[0])
         settings = load_settings(strategy=old.settings.strategy, sim=old.settings.sim.model_dump())
         loaded = load_strategy(settings)
+        settings.require_time_enough()
         require_times(settings, loaded)
         permit(settings, loaded)
         if _stamp(WATCHED[0]) != stamps[0]:
@@ -134,8 +134,9 @@ class Renewal:
         """Open nothing more once a model may not trade on a real exchange, or was let in to look after what is held."""
         try:
             permit(self._now.settings, self._now.loaded)
+            self._one.control.release()
         except (ModelError, NotPermitted) as error:
-            self._one.control.restrict(State.REDUCING, *only_reduced(error))
+            self._one.control.withhold(*only_reduced(error))
 
     def _stamps(self, settings: Settings, loaded: Loaded) -> tuple[Any, ...]:
         """Return what shows that a file was written since, without reading it."""

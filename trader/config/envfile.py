@@ -14,6 +14,7 @@ from trader.config.refusals import PREFIX
 from trader.errors import ConfigError
 
 _WORD = re.compile(rf"(?<!\w){PREFIX}\w*", re.ASCII | re.IGNORECASE)
+_ASSIGNED = re.compile(rf"(?<!\w){PREFIX}\w+\s*=", re.ASCII | re.IGNORECASE)
 _PLAIN = re.compile(r"\w+", re.ASCII)
 _REMEDY = "write it as NAME=value on one line of its own, and close every quote on it"
 
@@ -43,6 +44,8 @@ def require_whole(text: str, known: Iterable[str], where: str) -> dict[str, int]
         # the parser counts from the empty lines before
         line = binding.original.line + whole[: len(whole) - len(whole.lstrip())].count("\n")
         place = f"Line {line} of {where}{_about(own, understood)}"
+        if "\n" not in own and _ASSIGNED.search(binding.value or ""):
+            raise ConfigError(f"{place} sets more than one variable; {_REMEDY}.")
         name = (binding.key or "").upper()
         if binding.error or _swallows(binding, own):
             raise ConfigError(f"{place} cannot be read; {_REMEDY}.")

@@ -127,6 +127,28 @@ class Settings(BaseSettings):
             places = " and ".join(map(str, folders)) or "the environment"
             raise ConfigError(f"The settings in {places} cannot be read: {error}; correct them.") from None
 
+    def require_time_enough(self) -> None:
+        """Refuse a bound that ends every question before its answer, or every try before its proof.
+
+        An order whose answer is lost takes one request to be posted, the time to settle, and requests to be looked for.
+        Nobody is kept from a halt or a flatten by it.
+
+        Raises:
+            ConfigError: one of the two.
+        """
+        timeout, settle = self.exchange.timeout, self.exchange.settle.total_seconds()
+        if self.watchdog.step < timeout:
+            raise ConfigError(
+                f"TRADER_WATCHDOG__STEP ({self.watchdog.step:g} s) ends a question to the exchange before "
+                f"TRADER_EXCHANGE__TIMEOUT ({timeout:g} s); set it to {timeout:g} at least, or lower the timeout."
+            )
+        if self.watchdog.cycle < settle + 2 * timeout:
+            raise ConfigError(
+                f"TRADER_WATCHDOG__CYCLE ({self.watchdog.cycle:g} s) ends a try before an order whose answer is lost "
+                f"could be proven absent; set it to {settle + 2 * timeout:g} at least (three timeouts, the receive "
+                "window and 2 s), or lower TRADER_EXCHANGE__TIMEOUT."
+            )
+
     @property
     def staged(self) -> Stage:
         """Return the stage that holds: a dry run is the shadow, and nothing said is the whole size."""
@@ -162,26 +184,6 @@ class Settings(BaseSettings):
                 f"TRADER_EXCHANGE__RECV_WINDOW ({self.exchange.recv_window} ms) is not shorter than "
                 f"TRADER_EXCHANGE__TIMEOUT ({self.exchange.timeout:g} s); raise the timeout, because a request must be "
                 "stale before it is given up."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _time_enough(self) -> Self:
-        """Refuse a bound that ends every question before its answer, or every try before its proof.
-
-        An order whose answer is lost takes one request to be posted, the time to settle, and requests to be looked for.
-        """
-        timeout, settle = self.exchange.timeout, self.exchange.settle.total_seconds()
-        if self.watchdog.step < timeout:
-            raise ConfigError(
-                f"TRADER_WATCHDOG__STEP ({self.watchdog.step:g} s) ends a question to the exchange before "
-                f"TRADER_EXCHANGE__TIMEOUT ({timeout:g} s); set it to {timeout:g} at least, or lower the timeout."
-            )
-        if self.watchdog.cycle < settle + 2 * timeout:
-            raise ConfigError(
-                f"TRADER_WATCHDOG__CYCLE ({self.watchdog.cycle:g} s) ends a try before an order whose answer is lost "
-                f"could be proven absent; set it to {settle + 2 * timeout:g} at least (three timeouts, the receive "
-                "window and 2 s), or lower TRADER_EXCHANGE__TIMEOUT."
             )
         return self
 

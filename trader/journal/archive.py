@@ -15,10 +15,11 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from trader.domain.decision import STRICTNESS, State
 from trader.errors import JournalError
+from trader.execution.reconcile import TRANSFERS
 from trader.journal import migrate, schema
-from trader.journal.bookings import SCALE
+from trader.journal.bookings import MOVED
 from trader.journal.database import Database, failure, require_file
-from trader.journal.queries import PEAK, Reader
+from trader.journal.queries import PEAK, PEAK_AFTER, Reader
 
 _PARTS = ("", "-wal", "-shm")
 
@@ -62,9 +63,9 @@ def describe(path: Path) -> dict[str, Any]:
 def put_back(source: Path, path: Path, at: datetime) -> Path | None:
     """Put a copy in a journal's place; what was there is kept beside it, under the name that is returned.
 
-    Where that allows no more than the copy, or has a higher peak, the copy takes it over, and so it does with a halt or
-    a flatten that nobody has obeyed yet, in the place of what was asked for when the copy was made: a restore lifts no
-    halt. Where it cannot be read, the copy is halted.
+    What losses are counted from is what the replaced journal says, and so is the state where it allows no more than the
+    copy. A halt or a flatten that nobody has obeyed yet stays, in whichever of the two it is; a resume does not: a
+    restore lifts no halt. Where the replaced journal cannot be read, the copy is halted.
 
     Raises:
         JournalError: something cannot be written; then the journal is as it was, or lies under that name.
@@ -89,36 +90,34 @@ def put_back(source: Path, path: Path, at: datetime) -> Path | None:
 
 
 def _take_over(path: Path, fresh: Path, at: datetime) -> None:
-    """Write into a copy what the journal that it replaces says of state, requests and peak, where that is stricter."""
+    """Write into a copy what the journal that it replaces says of state, requests and losses."""
     with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
-        state, why, peak = _stance(copy)
+        state, why = _stance(copy)
+        asked, losses = _asked(copy), {}
         try:
             with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as replaced:
                 if replaced.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                     raise ValueError("what it says cannot be believed")
-                then, because, highest = _stance(replaced)
-                # the copy is told of the transfers since, which multiply its peak again
-                highest *= _scale(copy) / _scale(replaced)
-                asked = _asked(replaced)
+                then, because = _stance(replaced)
+                waits, done = _asked(replaced), _done(replaced)
+                asked = [one for one in asked if one not in done and one not in waits] + waits
+                losses = _losses(replaced, copy)
         except (sqlite3.Error, ValueError, ArithmeticError):
-            then, because, highest = State.HALTED, "the journal that was replaced could not be read", peak
-            asked = _asked(copy)
+            then, because = State.HALTED, "the journal that was replaced could not be read"
         # a resume that waits in the copy knew nothing of what was found since
         copy.execute("DELETE FROM requests WHERE done_at IS NULL")
         if then is not State.ACTIVE and STRICTNESS[then] >= STRICTNESS[state] and (then, because) != (state, why):
             row = (then.value, f"kept by a restore: {because}", "restore", schema.to_milliseconds(at))
             copy.execute('INSERT INTO states (state, why, "by", at) VALUES (?, ?, ?, ?)', row)
         copy.executemany("INSERT INTO requests (kind, at) VALUES (?, ?)", asked)
-        if highest > peak:
-            copy.execute("REPLACE INTO meta (key, value) VALUES (?, ?)", (PEAK, format(highest, "f")))
+        copy.executemany("REPLACE INTO meta (key, value) VALUES (?, ?)", losses.items())
 
 
-def _stance(connection: sqlite3.Connection) -> tuple[State, str, Decimal]:
-    """Return state, reason and peak equity of a journal of any schema."""
+def _stance(connection: sqlite3.Connection) -> tuple[State, str]:
+    """Return the state of a journal of any schema, and why."""
     row = connection.execute("SELECT state, why FROM states ORDER BY id DESC LIMIT 1").fetchone()
-    peak = connection.execute("SELECT value FROM meta WHERE key = ?", (PEAK,)).fetchone()
     state, why = row or (State.ACTIVE, "")
-    return State(state), str(why), Decimal(peak[0]) if peak else Decimal(0)
+    return State(state), str(why)
 
 
 def _asked(connection: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -127,10 +126,20 @@ def _asked(connection: sqlite3.Connection) -> list[tuple[str, int]]:
     return [(str(kind), int(at)) for kind, at in connection.execute(asked)]
 
 
-def _scale(connection: sqlite3.Connection) -> Decimal:
-    """Return by what all transfers together have multiplied the peak."""
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCALE,)).fetchone()
-    return Decimal(row[0]) if row else Decimal(1)
+def _done(connection: sqlite3.Connection) -> set[tuple[str, int]]:
+    """Return what was asked for and is done."""
+    return set(connection.execute("SELECT kind, at FROM requests WHERE done_at IS NOT NULL"))
+
+
+def _losses(replaced: sqlite3.Connection, copy: sqlite3.Connection) -> dict[str, str]:
+    """Return what losses are counted from, so that transfers that the copy will be told of again count once."""
+    kept = dict(replaced.execute("SELECT key, value FROM meta WHERE key IN (?, ?, ?)", (PEAK, PEAK_AFTER, MOVED)))
+    if PEAK not in kept:
+        return {}
+    known = set(copy.execute("SELECT id, kind FROM incomes"))
+    rows = replaced.execute("SELECT id, kind, amount FROM incomes")
+    again = [Decimal(amount) for number, kind, amount in rows if kind in TRANSFERS and (number, kind) not in known]
+    return kept | {MOVED: format(Decimal(kept.get(MOVED, 0)) - sum(again, Decimal(0)), "f")}
 
 
 def prunable(path: Path, before: datetime) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from trader.journal.queries import PAID_ELSEWHERE, PEAK, PEAK_AFTER, Reader, num
 
 MOVED = "moved"
 """What came in or went out since the last decision, in USDT."""
-SCALE = "scale"
-"""By what all transfers together have multiplied the peak since the journal began."""
 _BEFORE = "trades_before_baseline"
 _CENT = Decimal("0.01")
 
@@ -99,7 +97,9 @@ class Bookings(Reader):
                 row = {name: getattr(income, name) for name in Income.__slots__}
                 if connection.execute(statements.INCOME, row).rowcount == 1:
                     new.append(income)
-            moved_in = sum((income.amount for income in new if income.kind in TRANSFERS), Decimal(0))
+            begun = self.baseline().at if self.has_baseline() else None
+            moved = (one for one in new if one.kind in TRANSFERS and (begun is None or one.time >= begun))
+            moved_in = sum((one.amount for one in moved), Decimal(0))
             if moved_in:
                 moved_in += Decimal(self.get(MOVED) or 0)
                 connection.execute(statements.PUT, {"key": MOVED, "value": format(moved_in, "f")})
@@ -120,14 +120,10 @@ class Bookings(Reader):
         peak = self.peak_equity()
         return max(peak * grown(equity, moved_in) if moved_in else peak, equity)
 
-    def _settle_peak(self, connection: Connection, peak: Decimal, equity: Decimal) -> None:
+    def _settle_peak(self, connection: Connection, peak: Decimal) -> None:
         """Keep the peak that a close was decided at, in which what was moved until then is counted."""
         connection.execute(statements.PUT, {"key": PEAK, "value": format(peak, "f")})
-        if moved_in := Decimal(self.get(MOVED) or 0):
-            # an account that was emptied has no peak, and what comes into it then is a beginning
-            scale = Decimal(self.get(SCALE) or 1) * grown(equity, moved_in) or Decimal(1)
-            connection.execute(statements.PUT, {"key": SCALE, "value": format(scale, "f")})
-            connection.execute(statements.PUT, {"key": MOVED, "value": "0"})
+        connection.execute(statements.PUT, {"key": MOVED, "value": "0"})
 
     def set_baseline(
         self,

@@ -122,7 +122,6 @@ class Journal(Protection):
         intents: Sequence[Intent],
         at: datetime,
         peak: Decimal | None = None,
-        equity: Decimal | None = None,
         state: State | None = None,
         blocks: Sequence[str] = (),
     ) -> None:
@@ -136,8 +135,7 @@ class Journal(Protection):
             why: the reason in words.
             intents: orders in the sequence they are to be sent.
             at: now.
-            peak: the highest equity so far, this close's included; None leaves it.
-            equity: what the account had, in which everything moved in or out so far is; without it the peak.
+            peak: the highest equity so far, as `peak_at` tells it; None leaves it.
             state: what the daemon may do from now on; None leaves it.
             blocks: texts that belong to `inputs`, in order; one that is known already is not kept again.
         """
@@ -151,7 +149,7 @@ class Journal(Protection):
             for intent in intents:
                 self._intend(connection, intent)
             if peak is not None:
-                self._settle_peak(connection, peak, peak if equity is None else equity)
+                self._settle_peak(connection, peak)
             if state is not None:
                 self._change(connection, state, why, GUARD, at)
 

@@ -37,6 +37,20 @@ class Control:
         self._journal = journal
         self._clock = clock
         self._log = log
+        self._withheld: tuple[str, str] | None = None
+
+    def withhold(self, why: str, by: str) -> None:
+        """Only reduce for as long as the reason holds, whoever resumes; `release` ends it for the next resume."""
+        self._withheld = why, by
+        self._withhold()
+
+    def release(self) -> None:
+        """Let a resume lift what was withheld."""
+        self._withheld = None
+
+    def _withhold(self) -> None:
+        if self._withheld is not None and self._journal.state().state is State.ACTIVE:
+            self.restrict(State.REDUCING, *self._withheld)
 
     def restrict(self, state: State, why: str, by: str) -> None:
         """Allow less from now on, durably; a state that allows as little or less stays, with its own reason."""
@@ -68,6 +82,7 @@ class Control:
             else:
                 self._journal.obey(request.id, State.HALTED, f"{request.kind} requested", "halted", now)
             self._log.warning("request obeyed", request=request.kind)
+        self._withhold()
         return self._journal.state().state
 
     def _overtaken(self, request: Request) -> bool:

@@ -280,7 +280,6 @@ class Cycle:
             intents=intents,
             at=now,
             peak=inputs.book.peak_equity,
-            equity=inputs.book.equity,
             state=None if decision.state is inputs.book.state else decision.state,
             blocks=blocks,
         )

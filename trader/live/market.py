@@ -106,9 +106,9 @@ class Lookout:
                 f"The exchange has not told any funding up to {close.isoformat()} yet; it is asked for again while the "
                 "close is young enough to be decided."
             )
-        if 2 * len(late) > len(expected):
+        if 2 * len(late) > len(told):
             raise ExchangeError(
-                f"The exchange has not told the funding of {len(late)} of the {len(expected)} symbols that are settled "
+                f"The exchange has not told the funding of {len(late)} of {len(told)} symbols that is stamped "
                 f"at {close.isoformat()} yet; it is asked for again while the close is young enough to be decided."
             )
         joined = market.candles.join(

@@ -220,15 +220,14 @@ class Startup:
         raise ExchangeError("Somebody trades on the account at every look; stop whoever it is, then start again.")
 
     async def _newest(self, account: Account, known: Mapping[str, str]) -> dict[str, str]:
-        """Return the newest trade of each symbol that was ever traded, by what is told, or known where it is flat.
+        """Return the newest trade of each symbol that was ever traded, was held, or was by what the look before told.
 
-        What is held by the journal alone was closed by somebody: what closed it comes before the baseline, too.
+        What closed a position that the account does not show any more is one of them. The first look asks from the
+        beginning: on an account that was reset, numbers begin anew.
         """
-        kept = self._journal.held()
-        told = {symbol: one.last_trade for symbol, one in kept.items() if one.last_trade} | dict(known)
-        flat = {symbol for symbol, one in kept.items() if not one.quantity}
-        for symbol in sorted({*self._strategy.symbols, *account.positions, *({*kept, *known} - flat)}):
-            if fills := await self._gateway.fills(symbol, since=told.get(symbol)):
+        told = dict(known)
+        for symbol in sorted({*self._strategy.symbols, *account.positions, *self._journal.held(), *known}):
+            if fills := await self._gateway.fills(symbol, since=known.get(symbol)):
                 told[symbol] = fills[-1].trade_id
         return told
 

@@ -244,14 +244,16 @@ def _mark_at(desk: Desk, symbol: str, stamp: int) -> Decimal:
 def funding_info(desk: Desk, params: Params) -> str:
     """Name the symbols that are not settled every eight hours now, by the shorter of their last two distances.
 
-    The longer of the two may have a hole in it.
+    The longer of the two may have a hole in it. Once the shorter one has passed without a stamp it holds no more.
     """
     rows = []
     for symbol in desk.symbols():
         stamps = desk.tape.series[symbol].stamps
         count = bisect_right(stamps, desk.venue.now)
         steps = [after - before for before, after in pairwise(stamps[max(0, count - 3) : count])]
-        length = min(steps) if steps else desk.tape.spacing if stamps else EIGHT_HOURS
+        length = desk.tape.spacing if stamps else EIGHT_HOURS
+        if steps:
+            length = min(steps) if desk.venue.now - stamps[count - 1] <= min(steps) else max(steps)
         hours = length // HOUR
         if hours and length != EIGHT_HOURS:
             limit = {"adjustedFundingRateCap": "0.02000000", "adjustedFundingRateFloor": "-0.02000000"}

@@ -15,7 +15,7 @@ from trader.config.sections import RiskSettings
 from trader.domain.decision import State
 from trader.errors import ConfigError, NotPermitted, RateLimited
 from trader.journal.journal import Journal
-from trader.journal.rows import Binding
+from trader.journal.rows import Binding, Intent
 
 NO_TAPE = TapeChoice(None)
 
@@ -50,17 +50,34 @@ async def test_a_model_without_a_go_may_close_what_is_held_and_nothing_else(tmp_
         assert one.journal.cooldown() is not None
 
 
-async def test_a_model_that_may_not_trade_any_more_looks_after_what_is_held_and_only_reduces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("holds", ["a position", "an order"])
+async def test_a_model_that_may_not_trade_any_more_looks_after_what_is_held_and_only_reduces(
+    holds: str, tmp_path: Path
+) -> None:
     """Refused, it would leave a position without its limits, and systemd starts nothing again after 77."""
     settings = banned(tmp_path, overruled=False)
     (path,) = tmp_path.glob("live/journal.db")
     name = load_strategy(settings).strategy.name
     journal = Journal.open(path, Binding("live", "main", "", name, False), create=False, at=datetime.now(UTC))
-    money, held = Decimal(1000), {"ADAUSDT": Decimal(500)}
+    money, held = Decimal(1000), {"ADAUSDT": Decimal(500)} if holds == "a position" else {}
     journal.set_baseline(wallet=money, equity=money, positions=held, last_trades={}, at=datetime.now(UTC))
+    if holds == "an order":
+        # it may be filled, whatever the journal knows
+        close = datetime.now(UTC)
+        opening = Intent("a.o0", close, "ADAUSDT", "o", 0, Decimal(5), False, close, close)
+        assert journal.claim(close, close)
+        journal.record_decision(close, "{}", "{}", model_hash="", why="", intents=[opening], at=close)
     journal.close()
     async with assembled(settings, NO_TAPE, None) as one:
         state = one.journal.state()
+        # whenever it is asked for, also while a close is tried again
+        one.journal.request("resume", datetime.now(UTC))
+        assert one.control.state() is State.REDUCING
+        assert one.journal.state().by == "worth"
+        assert one.journal.pending_requests() == []
+        one.control.release()
+        one.journal.request("resume", datetime.now(UTC))
+        assert one.control.state() is State.ACTIVE
     assert (state.state, state.by) == (State.REDUCING, "worth")
     assert "live money needs a GO" in state.why
     assert "`trader resume`" in state.why

@@ -46,6 +46,21 @@ def test_a_line_that_cannot_be_parsed_is_refused_by_its_number_and_variable(line
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"export FOO=1 {LIMIT}=0.1",
+        f"TRADER_DATA_DIR=/tmp/x {LIMIT} = 0.1",
+        f"TRADER_DATA_DIR=/tmp/x;export {LIMIT}=0.1",
+        f"FOO='bar\u2028{LIMIT}=0.1'",
+    ],
+)
+def test_a_line_that_sets_two_is_refused(line: str) -> None:
+    refused(f"TRADER_DRY_RUN=true\n{line}\n", r"^Line 2 of .*/\.env.* sets more than one variable")
+    Path(".env").write_text(f"TRADER_DRY_RUN=true # {LIMIT}=0.1\n# {LIMIT}=0.1\n")
+    assert Settings.load().dry_run
+
+
 @pytest.mark.parametrize("line", [LIMIT, f"export {LIMIT}", f"{LIMIT} # none", LIMIT.lower()])
 def test_a_name_without_a_value_is_refused_and_an_empty_value_is_not_set(line: str) -> None:
     refused(f"{line}\nTRADER_DRY_RUN=true\n", rf"^Line 1 of .*/\.env \({LIMIT}\) has no `=`")

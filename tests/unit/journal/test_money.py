@@ -107,13 +107,22 @@ def test_deposits_and_withdrawals_multiply_the_peak_and_gains_do_not(journal: Jo
         # ten have become eight, and eight were paid in
         assert journal.peak_at(Decimal(16)) == 20
         assert journal.peak_at(Decimal(30)) == 30
-    decide(journal, close, [], peak=Decimal(20), equity=Decimal(16))
+    decide(journal, close, [], peak=Decimal(20))
     assert journal.peak_at(Decimal(16)) == 20
     journal.record_incomes([booked("3", "TRANSFER", "-12")])
     assert journal.peak_at(Decimal(4)) == 5
     # and what is taken in between twice is taken once
     journal.record_incomes([booked("4", "TRANSFER", "-2"), booked("3", "TRANSFER", "-12")])
     assert journal.peak_at(Decimal(2)) == Decimal("2.5")
+
+
+@pytest.mark.fault(56)
+def test_a_transfer_that_is_told_late_and_was_there_at_the_baseline_multiplies_nothing(
+    journal: Journal, close: datetime
+) -> None:
+    begin(journal, close, {}, {})
+    journal.record_incomes([Income("1", "TRANSFER", "", Decimal(5), close - SECOND, "")])
+    assert journal.peak_at(Decimal(10)) == 10
 
 
 @pytest.mark.fault(56)
@@ -125,7 +134,7 @@ def test_money_that_comes_after_everything_was_lost_hides_nothing_and_an_emptied
     assert journal.peak_at(Decimal(8)) > 1000
     journal.record_incomes([Income("2", "TRANSFER", "", Decimal(-16), close, "")])
     assert journal.peak_at(Decimal(0)) == 0
-    decide(journal, close, [], peak=Decimal(0), equity=Decimal(0))
+    decide(journal, close, [], peak=Decimal(0))
     journal.record_incomes([Income("3", "TRANSFER", "", Decimal(7), close, "")])
     assert journal.peak_at(Decimal(7)) == 7
 

@@ -206,9 +206,7 @@ async def test_a_close_whose_stamps_most_symbols_lack_is_tried_again(world: Worl
     told = dict.fromkeys(NAMES[:9], every(4))
     world.exchange.stamps = dict.fromkeys(NAMES, every(4, told=False)) | told
     world.boot().begin()
-    with pytest.raises(
-        ExchangeError, match="has not told the funding of 11 of the 20 symbols that are settled at 2024-"
-    ):
+    with pytest.raises(ExchangeError, match="has not told the funding of 11 of 20 symbols that is stamped at 2024-"):
         await world.cycle.run(CLOSE)
     assert world.ours() == []
     world.exchange.stamps |= {NAMES[9]: every(4)}

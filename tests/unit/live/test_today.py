@@ -49,7 +49,6 @@ class Story:
         assert self.journal.claim(self.now, self.now)
         self.journal.record_decision(
             self.now, "{}", "{}", model_hash="", why="", intents=[], at=self.now, peak=found.peak_equity,
-            equity=found.equity,
         )  # fmt: skip
         self.journal.finish(
             self.now, wallet=self.journal.wallet(), equity=found.equity, peak=found.peak_equity, positions={},
