@@ -190,7 +190,7 @@ def test_how_often_a_symbol_is_settled_is_told_as_it_is_now(open_market: Any, ma
         rows = client.get("/fapi/v1/fundingInfo")
         told[hour] = rows[0]["fundingIntervalHours"] if rows else 8
     # only the second of two longer ones is believed, or the silence after the first
-    assert [told[hour] for hour in (3, 6, 8, 12, 14, 15, 16, 22, 30)] == [1, 1, 2, 2, 2, 2, 4, 8, 8]
+    assert [told[hour] for hour in (3, 6, 8, 12, 14, 15, 16, 22, 30)] == [1, 1, 2, 2, 2, 2, 4, 2, 8]
 
 
 def test_a_funding_column_is_one_stamp_at_the_end_of_its_bar(open_market: Any, market: Any) -> None:
