@@ -88,6 +88,32 @@ async def test_a_resume_that_was_overtaken_is_told_with_what_to_do_and_the_next_
     assert world.journal.peak_equity() == 0
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_no_resume_opens_anything_while_it_is_withheld(turn: int, world: World) -> None:
+    """Also one that is asked for while a close is tried again, and found at the decision or before the order leaves."""
+    world.boot().begin()
+    world.control.withhold("no GO", "worth")
+    assert world.state() is State.REDUCING
+    ask(world, "resume")
+    if turn:
+        assert world.control.state() is State.REDUCING
+    report = await world.cycle.run(CLOSE)
+    assert report is not None
+    assert world.exchange.posts == []
+    assert (world.journal.state().state, world.journal.state().by) == (State.REDUCING, "worth")
+    assert world.control.state() is State.REDUCING
+    rows = len(world.journal.states())
+    # told once, however often it is asked
+    assert world.control.state() is State.REDUCING
+    assert len(world.journal.states()) == rows
+    world.journal.set_state(State.HALTED, "drawdown", "guard", world.clock.now())
+    world.control.withhold("no GO", "worth")
+    assert world.journal.state().why == "drawdown"
+    world.control.release()
+    ask(world, "resume")
+    assert world.control.state() is State.ACTIVE
+
+
 async def test_a_second_cause_for_the_same_state_is_not_lifted_by_a_resume_that_did_not_know_it(world: World) -> None:
     world.boot().begin()
     world.journal.set_state(State.HALTED, "drawdown", "guard", CLOSE)
