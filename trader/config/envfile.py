@@ -44,7 +44,7 @@ def require_whole(text: str, known: Iterable[str], where: str) -> dict[str, int]
         # the parser counts from the empty lines before
         line = binding.original.line + whole[: len(whole) - len(whole.lstrip())].count("\n")
         place = f"Line {line} of {where}{_about(own, understood)}"
-        if "\n" not in own and _ASSIGNED.search(binding.value or ""):
+        if _bare(own) and _ASSIGNED.search(binding.value or ""):
             raise ConfigError(f"{place} sets more than one variable; {_REMEDY}.")
         name = (binding.key or "").upper()
         if binding.error or _swallows(binding, own):
@@ -69,6 +69,11 @@ def _swallows(binding: Binding, own: str) -> bool:
     if key.upper().startswith(PREFIX):
         return _PLAIN.fullmatch(key) is None
     return _WORD.search(key) is not None or ("\n" in own and _WORD.search(own) is not None)
+
+
+def _bare(own: str) -> bool:
+    """Whether a value stands on its line without quotes, so that what looks like another setting was meant as one."""
+    return "\n" not in own and own.partition("=")[2].lstrip()[:1] not in ("'", '"')
 
 
 def _about(own: str, known: set[str]) -> str:

@@ -132,7 +132,13 @@ def _done(connection: sqlite3.Connection) -> set[tuple[str, int]]:
 
 
 def _losses(replaced: sqlite3.Connection, copy: sqlite3.Connection) -> dict[str, str]:
-    """Return what losses are counted from, so that transfers that the copy will be told of again count once."""
+    """Return what losses are counted from, so that transfers that the copy will be told of again count once.
+
+    Nothing of a journal that was begun anew: what came in or went out before is in its baseline, and in no booking.
+    """
+    begun = "SELECT at, wallet, equity FROM baselines ORDER BY id LIMIT 1"
+    if replaced.execute(begun).fetchone() != copy.execute(begun).fetchone():
+        return {}
     kept = dict(replaced.execute("SELECT key, value FROM meta WHERE key IN (?, ?, ?)", (PEAK, PEAK_AFTER, MOVED)))
     if PEAK not in kept:
         return {}

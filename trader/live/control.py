@@ -75,7 +75,7 @@ class Control:
                 if self._journal.state().state is not State.HALTED:
                     self._journal.set_state(State.HALTED, "flatten requested", OPERATOR, now)
                 break
-            if request.kind == RESUME and self._overtaken(request):
+            if request.kind == RESUME and (self._overtaken(request) or self._held_back(request)):
                 continue
             if request.kind == RESUME:
                 self._journal.obey(request.id, State.ACTIVE, "resumed by request", "resumed", now)
@@ -93,6 +93,15 @@ class Control:
         why = f"{now.why} - {_OVERTAKEN}" if _OVERTAKEN not in now.why else now.why
         self._journal.obey(request.id, now.state, why, f"overtaken: {now.why}", self._clock.now())
         self._log.error("resume overtaken", state=now.state.value, why=why)
+        return True
+
+    def _held_back(self, request: Request) -> bool:
+        """Answer a resume with what is withheld; what losses are counted from stays, as nothing begins anew."""
+        if self._withheld is None:
+            return False
+        why, _ = self._withheld
+        self._journal.obey(request.id, State.REDUCING, why, f"withheld: {why}", self._clock.now())
+        self._log.error("resume withheld", why=why)
         return True
 
     def flatten_pending(self) -> list[int]:

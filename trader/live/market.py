@@ -18,6 +18,8 @@ from trader.market.funding import settled, with_funding
 _LONGEST = timedelta(hours=24)
 # funding is told some seconds after its stamp
 _PAUSES = tuple(timedelta(seconds=seconds) for seconds in (1, 2, 4, 8))
+_FEW = 10
+"""One symbol in so many may fail by itself; of more it is the exchange that does."""
 _ENDING = frozenset({"PRE_SETTLE", "SETTLING", "PRE_DELIVERING", "DELIVERING", "DELIVERED", "CLOSE"})
 """Statuses after which a symbol is never traded again."""
 
@@ -106,7 +108,7 @@ class Lookout:
                 f"The exchange has not told any funding up to {close.isoformat()} yet; it is asked for again while the "
                 "close is young enough to be decided."
             )
-        if 2 * len(late) > len(told):
+        if 2 * len(late) > len(expected) and _FEW * len(late) > len(told):
             raise ExchangeError(
                 f"The exchange has not told the funding of {len(late)} of {len(told)} symbols that is stamped "
                 f"at {close.isoformat()} yet; it is asked for again while the close is young enough to be decided."

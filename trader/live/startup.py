@@ -9,7 +9,7 @@ from trader.decide import Strategy
 from trader.domain.account import Account, Setup
 from trader.domain.decision import Limits, Margin, State
 from trader.domain.instrument import Instrument
-from trader.errors import ConfigError, ExchangeError, JournalBusy, Mismatch
+from trader.errors import ConfigError, ExchangeError, JournalBusy, Mismatch, Rejected
 from trader.execution.fills import Costs
 from trader.journal.journal import Journal
 from trader.live.control import Control
@@ -225,9 +225,19 @@ class Startup:
         What closed a position that the account does not show any more is one of them. The first look asks from the
         beginning: on an account that was reset, numbers begin anew.
         """
-        told = dict(known)
-        for symbol in sorted({*self._strategy.symbols, *account.positions, *self._journal.held(), *known}):
-            if fills := await self._gateway.fills(symbol, since=known.get(symbol)):
+        told, kept = dict(known), self._journal.held()
+        wanted = {*self._strategy.symbols, *account.positions}
+        for symbol in sorted({*wanted, *kept, *known}):
+            try:
+                fills = await self._gateway.fills(symbol, since=known.get(symbol))
+            except Rejected as error:
+                if symbol in wanted:
+                    raise
+                # it is listed no more, and nobody trades it any more either
+                self._log.warning("trades not told", symbol=symbol, error=str(error))
+                fills, last = [], kept[symbol].last_trade if symbol in kept else None
+                told |= {} if last is None else {symbol: last}
+            if fills:
                 told[symbol] = fills[-1].trade_id
         return told
 

@@ -52,12 +52,13 @@ def test_a_line_that_cannot_be_parsed_is_refused_by_its_number_and_variable(line
         f"export FOO=1 {LIMIT}=0.1",
         f"TRADER_DATA_DIR=/tmp/x {LIMIT} = 0.1",
         f"TRADER_DATA_DIR=/tmp/x;export {LIMIT}=0.1",
-        f"FOO='bar\u2028{LIMIT}=0.1'",
+        f"FOO=bar\u2028{LIMIT}=0.1",
     ],
 )
 def test_a_line_that_sets_two_is_refused(line: str) -> None:
     refused(f"TRADER_DRY_RUN=true\n{line}\n", r"^Line 2 of .*/\.env.* sets more than one variable")
-    Path(".env").write_text(f"TRADER_DRY_RUN=true # {LIMIT}=0.1\n# {LIMIT}=0.1\n")
+    quoted = f'EXTRA="-e {LIMIT}=0.1"\n'
+    Path(".env").write_text(f"TRADER_DRY_RUN=true # {LIMIT}=0.1\n# {LIMIT}=0.1\n{quoted}")
     assert Settings.load().dry_run
 
 

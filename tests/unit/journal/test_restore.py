@@ -1,7 +1,7 @@
 """What a copy that is put back takes over from the journal that it replaces: state, requests and losses."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -107,6 +107,25 @@ def test_a_restore_counts_losses_as_the_replaced_journal_did_and_transfers_that_
     # the second was not counted yet
     equity = Decimal(now) + 1
     assert restored.peak_at(equity) == pytest.approx(max(peak * equity / Decimal(now), equity), rel=Decimal("1e-20"))
+    restored.close()
+
+
+def test_a_restore_over_a_journal_that_was_begun_anew_counts_losses_as_the_copy_does(
+    journal: Journal, target: Path, binding: Binding, reopen: Callable[[], Journal]
+) -> None:
+    """What was moved before is in the new one's baseline, and will be told to the copy."""
+    begin(journal, RESTORED, {}, {})
+    archive.copy(journal.path, target)
+    journal.close()
+    journal.path.unlink()
+    anew = Journal.open(journal.path, binding, create=True, at=RESTORED)
+    twenty = Decimal(20)
+    anew.set_baseline(wallet=twenty, equity=twenty, positions={}, last_trades={}, at=RESTORED + timedelta(hours=1))
+    anew.close()
+    archive.put_back(target, journal.path, RESTORED)
+    restored = reopen()
+    restored.record_incomes([Income("1", "TRANSFER", "", Decimal(10), RESTORED, "")])
+    assert restored.peak_at(twenty) == 20
     restored.close()
 
 

@@ -1,9 +1,14 @@
 """An account that a person accepts as it is, and what comes before its baseline then."""
 
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from tests.unit.live.exchange import ADA
 from tests.unit.live.world import CLOSE, World
+from trader.domain.order import Fill
+from trader.errors import Rejected
 
 BTC = "BTCUSDT"
 
@@ -49,3 +54,32 @@ async def test_adopting_an_account_that_was_reset_and_counts_its_trades_anew_for
     report = await world.cycle.run(CLOSE)
     assert report is not None
     assert world.journal.position(ADA) == world.exchange.position() != 0
+
+
+async def test_what_is_listed_no_more_and_was_flat_long_ago_keeps_nobody_from_adopting(
+    new_world: Callable[..., World],
+) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    world.boot().begin()
+    world.exchange.trade("10", symbol=BTC)
+    await world.startup.run(adopt=True)
+    world.exchange.trade("-10", symbol=BTC)
+    await world.startup.run(adopt=True)
+    newest = world.exchange.trades(BTC)[-1].trade_id
+    told = world.exchange.fills
+
+    async def fills(symbol: str, **words: Any) -> list[Fill]:
+        if symbol == BTC:
+            raise Rejected("userTrades was refused with -1121: Invalid symbol.", code=-1121)
+        return await told(symbol, **words)
+
+    world.exchange.fills = fills  # type: ignore[method-assign]
+    world.exchange.trade("3")
+    await world.startup.run(adopt=True)
+    assert world.journal.positions() == {ADA: 3}
+    assert world.journal.baseline().last_trades[BTC] == newest
+    # what is held, or traded, has to be told
+    world.exchange.trade("4", symbol=BTC)
+    with pytest.raises(Rejected, match="Invalid symbol"):
+        await world.startup.run(adopt=True)

@@ -100,8 +100,13 @@ async def test_no_resume_opens_anything_while_it_is_withheld(turn: int, world: W
     report = await world.cycle.run(CLOSE)
     assert report is not None
     assert world.exchange.posts == []
-    assert (world.journal.state().state, world.journal.state().by) == (State.REDUCING, "worth")
+    assert (world.journal.state().state, world.journal.state().why) == (State.REDUCING, "no GO")
     assert world.control.state() is State.REDUCING
+    asked = world.journal.asked(1)
+    assert asked is not None
+    assert asked.result == "withheld: no GO"
+    # it is no new beginning: what was lost until then is
+    assert world.journal.peak_equity() > 0
     rows = len(world.journal.states())
     # told once, however often it is asked
     assert world.control.state() is State.REDUCING
@@ -109,6 +114,8 @@ async def test_no_resume_opens_anything_while_it_is_withheld(turn: int, world: W
     world.journal.set_state(State.HALTED, "drawdown", "guard", world.clock.now())
     world.control.withhold("no GO", "worth")
     assert world.journal.state().why == "drawdown"
+    ask(world, "resume")
+    assert world.control.state() is State.REDUCING
     world.control.release()
     ask(world, "resume")
     assert world.control.state() is State.ACTIVE
