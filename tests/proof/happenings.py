@@ -134,6 +134,13 @@ class Happenings:
             self._outside(do="cancel_all", symbol=symbol)
             self._outside(do="cancel_all_algos", symbol=symbol)
 
+    def close_by_hand(self) -> None:
+        """Close what is held of the first symbol."""
+        trades = [one for one in self._exchange.books.trades if one.symbol == self._stage.symbols[0]]
+        held = sum((one.qty if one.side == "BUY" else -one.qty for one in trades), Decimal(0))
+        if held:
+            self._trade(-held)
+
     def _trade(self, quantity: Decimal, **more: str) -> None:
         """Let somebody else send an order on the same account."""
         side, symbol = "BUY" if quantity > 0 else "SELL", self._stage.symbols[0]

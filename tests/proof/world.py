@@ -232,6 +232,9 @@ class World:
             self.beside.burn(on=False)
         elif "cancel" in told:
             self.beside.take_back_orders()
+        elif "close the position or set" in told and any("--adopt" in one for one in self.ends):
+            # its leverage was changed by hand, too, and cannot be set back under it
+            self.beside.close_by_hand()
         elif "--adopt" not in told:
             return False
         self.live(closes, adopt="--adopt" in told)
