@@ -143,6 +143,7 @@ KEPT = (
     (2, {Where(KLINES, 0): "halt", Where(KLINES, 0, 1): "restored:9"}),
     (2, {Where(ORDER, 0, -4): "hand:-9947", Where(ORDER, 0): "die_hidden:8000"}),
     (2, {Where(ORDER, 1, 4): "rolled:4", Where(ORDER, 1, 14): "leverage:5"}),
+    (2, {Where(ORDER, 0): "hand:-9947", Where(ORDER, 0, 4): "hand:37"}),
 )
 """Closes and faults of plans that once broke a promise, or nearly, and must never do so again."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from tests.proof.accounts import held_at, stepped
+from tests.proof.accounts import held_at, moments, stepped
 from tests.proof.case import Case
 from tests.proof.people import forgotten, seen_until, traded_since
 from tests.proof.plan import STALLS, argument
@@ -43,7 +43,10 @@ def reduced(case: Case) -> Iterator[str]:
                 continue
             now = held.get(symbol, Decimal(0))
             ours = now - traded_since(case, symbol, first, before_then)
-            if min((one - before - less) * (1 if before > 0 else -1) for one in (now, ours)) > 0:
+            # what had become as small as that, and was made larger by somebody else since, was made smaller
+            passed = moments(case.trades, decided[row["close"]]["decided_at"], until)
+            reached = [held_at(case, moment).get(symbol, Decimal(0)) for moment in passed if case.foreign]
+            if min((one - before - less) * (1 if before > 0 else -1) for one in (now, ours, *reached)) > 0:
                 yield f"the close {row['close']} was to make {before} of {symbol} smaller by {less}, and {now} was held"
 
 
