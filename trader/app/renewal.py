@@ -134,7 +134,6 @@ class Renewal:
         """Open nothing more once a model may not trade on a real exchange, or was let in to look after what is held."""
         try:
             permit(self._now.settings, self._now.loaded)
-            self._one.control.release()
         except (ModelError, NotPermitted) as error:
             self._one.control.withhold(*only_reduced(error))
 

@@ -40,13 +40,9 @@ class Control:
         self._withheld: tuple[str, str] | None = None
 
     def withhold(self, why: str, by: str) -> None:
-        """Only reduce for as long as the reason holds, whoever resumes; `release` ends it for the next resume."""
+        """Only reduce from now on, whoever resumes: what may open again has a control of its own."""
         self._withheld = why, by
         self._withhold()
-
-    def release(self) -> None:
-        """Let a resume lift what was withheld."""
-        self._withheld = None
 
     def _withhold(self) -> None:
         if self._withheld is not None and self._journal.state().state is State.ACTIVE:

@@ -74,9 +74,6 @@ async def test_a_model_that_may_not_trade_any_more_looks_after_what_is_held_and_
         one.journal.request("resume", datetime.now(UTC))
         assert one.control.state() is State.REDUCING
         assert one.journal.pending_requests() == []
-        one.control.release()
-        one.journal.request("resume", datetime.now(UTC))
-        assert one.control.state() is State.ACTIVE
     assert (state.state, state.by) == (State.REDUCING, "worth")
     assert "live money needs a GO" in state.why
     assert "`trader resume`" in state.why

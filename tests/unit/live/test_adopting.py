@@ -13,10 +13,8 @@ from trader.errors import Rejected
 BTC = "BTCUSDT"
 
 
-async def test_adopting_puts_before_the_baseline_what_closed_a_position_that_is_not_traded_any_more(
-    new_world: Callable[..., World],
-) -> None:
-    """A strategy with a universe names no symbols, and the account does not show what is flat."""
+async def closed_by_hand(new_world: Callable[..., World]) -> World:
+    """Adopt a position of a symbol that the strategy does not name, and its end."""
     world = new_world(symbols=(ADA, BTC))
     world.strategy.symbols = (ADA,)
     world.boot().begin()
@@ -25,6 +23,14 @@ async def test_adopting_puts_before_the_baseline_what_closed_a_position_that_is_
     assert world.journal.positions() == {BTC: 10}
     world.exchange.trade("-10", symbol=BTC)
     await world.startup.run(adopt=True)
+    return world
+
+
+async def test_adopting_puts_before_the_baseline_what_closed_a_position_that_is_not_traded_any_more(
+    new_world: Callable[..., World],
+) -> None:
+    """A strategy with a universe names no symbols, and the account does not show what is flat."""
+    world = await closed_by_hand(new_world)
     assert world.journal.positions() == {}
     newest = world.exchange.trades(BTC)[-1].trade_id
     assert world.journal.baseline().last_trades[BTC] == newest
@@ -59,13 +65,7 @@ async def test_adopting_an_account_that_was_reset_and_counts_its_trades_anew_for
 async def test_what_is_listed_no_more_and_was_flat_long_ago_keeps_nobody_from_adopting(
     new_world: Callable[..., World],
 ) -> None:
-    world = new_world(symbols=(ADA, BTC))
-    world.strategy.symbols = (ADA,)
-    world.boot().begin()
-    world.exchange.trade("10", symbol=BTC)
-    await world.startup.run(adopt=True)
-    world.exchange.trade("-10", symbol=BTC)
-    await world.startup.run(adopt=True)
+    world = await closed_by_hand(new_world)
     newest = world.exchange.trades(BTC)[-1].trade_id
     told = world.exchange.fills
 

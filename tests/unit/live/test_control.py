@@ -116,7 +116,8 @@ async def test_no_resume_opens_anything_while_it_is_withheld(turn: int, world: W
     assert world.journal.state().why == "drawdown"
     ask(world, "resume")
     assert world.control.state() is State.REDUCING
-    world.control.release()
+    # a model that may trade is wired anew
+    world.boot()
     ask(world, "resume")
     assert world.control.state() is State.ACTIVE
 
