@@ -83,3 +83,18 @@ async def test_what_is_listed_no_more_and_was_flat_long_ago_keeps_nobody_from_ad
     world.exchange.trade("4", symbol=BTC)
     with pytest.raises(Rejected, match="Invalid symbol"):
         await world.startup.run(adopt=True)
+
+
+async def test_what_is_held_has_to_be_told_before_a_new_journal_takes_it(new_world: Callable[..., World]) -> None:
+    world = new_world(symbols=(ADA, BTC))
+    world.strategy.symbols = (ADA,)
+    world.boot()
+    world.exchange.trade("4", symbol=BTC)
+
+    async def fills(symbol: str, **words: Any) -> list[Fill]:
+        raise Rejected("userTrades was refused with -1121: Invalid symbol.", code=-1121)
+
+    world.exchange.fills = fills  # type: ignore[method-assign]
+    with pytest.raises(Rejected, match="Invalid symbol"):
+        await world.startup.run(adopt=True)
+    assert not world.journal.has_baseline()
