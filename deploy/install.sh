@@ -64,12 +64,16 @@ settings() {
 	SETTINGS
 }
 
-uninstall() {
+remove_it() {
 	[ "$(id -u)" = 0 ] || code=77 die "must remove from /opt and /etc; run it as root."
 	if booted && [ -e "$unit" ]; then systemctl disable --now trader || true; fi
 	rm -f "$unit"
 	rm -rf "$prefix"
 	if booted; then systemctl daemon-reload; fi
+}
+
+uninstall() {
+	remove_it
 	say "Removed. Settings and keys stay in $etc, the journal in $root/var/lib/private/trader."
 }
 
@@ -79,7 +83,7 @@ purge() {
 		read -r answer
 		[ "$answer" = delete ] || die "nothing was removed."
 	fi
-	uninstall
+	remove_it
 	rm -rf "$etc" "$root/var/lib/private/trader" "$root/var/lib/trader"
 	say "Purged."
 }
