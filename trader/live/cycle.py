@@ -137,11 +137,11 @@ class Cycle:
                     busy = {order.intent.symbol for order in left}
                     await self._recovery.protect_others(busy, tell=True)
                 else:
-                    await self._recovery.protect(account or await self._explained())
+                    await self._recovery.protect(account or await self.explained())
         self._moved = False
 
-    async def _explained(self) -> Account:
-        """Return the account once it is explained; where it is not, see to the stops of what is."""
+    async def explained(self) -> Account:
+        """Return the account once it is explained, else see to the stops of what is; raises as `protect`."""
         try:
             with self._halting():
                 return await self._recovery.reconcile()

@@ -317,6 +317,7 @@ class Daemon:
         if last is not None:
             self._miss(due, due, "the daemon woke up too late to decide it")
         await self._persistence.within("What earlier closes left", self._cycle.finish_decided())
+        await self._persistence.look(self._cycle)
 
     def _too_long_since(self, due: datetime) -> str | None:
         """Say why a person has to look first: so long nothing was decided, whether the daemon slept or the exchange."""

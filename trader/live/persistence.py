@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
-from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Rejected, TraderError
+from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Mismatch, Rejected, TraderError
 from trader.execution.refusals import bars
 from trader.journal.journal import Journal
 from trader.journal.rows import MISSING_STOP, Status
@@ -92,13 +92,13 @@ class Persistence:
                 longest = _REFUSED_LONGEST if isinstance(error, Rejected) else LONGEST
                 pause = min(2 * pause, longest) or FIRST
                 if self._clock.now() + pause > self._deadline(close, terms, interval):
-                    self._fail(close, error)
+                    await self._fail(close, error, cycle)
                     raise
                 self._log.warning("close not decided yet", close=close.isoformat(), error=str(error))
             except JournalError:
                 raise
             except TraderError as error:
-                self._fail(close, error)
+                await self._fail(close, error, cycle)
                 raise
             if pause > FIRST and self._clock.now() >= others.again:
                 # what keeps one symbol from its end keeps no other without its stop; stops keep no close from its own
@@ -182,8 +182,25 @@ class Persistence:
         decided = record is not None and record.status is Status.DECIDED
         return close + (interval.delta if decided else terms.max_delay)
 
-    def _fail(self, close: datetime, error: TraderError) -> None:
+    async def look(self, cycle: Cycle) -> None:
+        """Look at what is held at a close that is not decided: nothing else does before the next one.
+
+        Raises:
+            Mismatch: the account holds what the journal does not explain; the state is HALTED then.
+            JournalError: nothing can be written down.
+        """
+        if self._journal.open_intents():
+            # what an order does is not explained before it is settled
+            return
+        try:
+            await self.within("A look at what is held", cycle.explained())
+        except (ExchangeError, JournalBusy) as error:
+            self._log.warning("account not looked at", error=str(error), kind=type(error).__name__)
+
+    async def _fail(self, close: datetime, error: TraderError, cycle: Cycle) -> None:
         """Write down why a close was not decided; one with a decision keeps it and is finished by recovery."""
         record = self._journal.decision(close)
         if record is not None and record.status is Status.CLAIMED:
             self._journal.fail(close, str(error), self._clock.now())
+            if not isinstance(error, Mismatch):
+                await self.look(cycle)
