@@ -135,10 +135,18 @@ class Explaining:
         return self._journal.unheard(symbol, await self._gateway.fills(symbol, since=since))
 
     def _whose(self, order: Order | None, stopped: Container[str]) -> Author:
-        """Say whose the order of a trade is; one that nobody knows any more is a person's."""
+        """Say whose the order of a trade is; one that nobody knows any more is a person's.
+
+        A second copy of this daemon on the same account gives its orders the names of ours; their numbers are its own.
+        """
         if order is None:
             return Author.PERSON
-        return Author.STOP if order.exchange_id in stopped else self.author(order.client_id)
+        if order.exchange_id in stopped:
+            return Author.STOP
+        known = self._journal.order(order.client_id)
+        if known is None or known.exchange_id == order.exchange_id:
+            return self.author(order.client_id)
+        return Author.LOST
 
     def author(self, client_id: str) -> Author:
         """Say whose an order is."""

@@ -1,5 +1,6 @@
 """What somebody changed by hand between two closes is found before the next decision, named, and answered by policy."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -159,3 +160,27 @@ async def test_a_lost_wallet_halts_after_a_few_looks(world: World) -> None:
         await world.cycle.run(NEXT)
     assert world.clock.now() > NEXT + timedelta(seconds=30)
     assert world.state() is State.HALTED
+
+
+@pytest.mark.fault(16)
+@pytest.mark.parametrize("policies", [Policies(), ADOPT], ids=["halt", "adopt"])
+async def test_a_second_copy_of_the_daemon_is_never_adopted_although_its_orders_have_our_names(
+    policies: Policies, new_world: Callable[..., World]
+) -> None:
+    one, other = new_world(), new_world()
+    other.exchange, other.clock, other.stops = one.exchange, one.clock, one.stops
+    for world in (one, other):
+        world.policies = policies
+        world.strategy.wishes = {CLOSE: 1.0, NEXT: -1.0}
+        world.boot().begin()
+    told = await asyncio.gather(*(world.cycle.run(CLOSE) for world in (one, other)), return_exceptions=True)
+    assert one.exchange.position() == 10000
+    assert {request.client_id for _, request, _ in one.exchange.posts} == {one.exchange.posts[0][1].client_id}
+    for world, why in zip((one, other), told, strict=True):
+        assert isinstance(why, Mismatch)
+        assert "a second copy of it" in str(why)
+        assert world.state() is State.HALTED
+        assert world.journal.position(ADA) == 5000
+    one.clock.time = NEXT
+    await asyncio.gather(*(world.cycle.run(NEXT) for world in (one, other)), return_exceptions=True)
+    assert len(one.exchange.posts) == 2
