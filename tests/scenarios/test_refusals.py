@@ -157,6 +157,23 @@ def test_a_journal_that_is_held_is_refused_with_the_holder(tmp_path: Path) -> No
     assert first.returncode == 0
 
 
+@pytest.mark.fault(15)
+def test_a_daemon_whose_lock_was_deleted_ends_before_it_sends_anything_more(tmp_path: Path) -> None:
+    home = Home(tmp_path / "data")
+    with home.start("run", "--cycles", "100000", "--speed", "max", TRADER_LOG__LEVEL="INFO") as first:
+        try:
+            assert first.stderr is not None
+            assert any('"event": "close decided"' in line for line in first.stderr)
+            (lock,) = home.data.glob("sim/*/journal.db.lock")
+            lock.unlink()
+            _, said = first.communicate(timeout=120)
+        finally:
+            first.kill()
+    assert first.returncode == 74
+    assert "leave that file alone" in said
+    agrees(home)
+
+
 def on_testnet(hand: Hand) -> dict[str, str]:
     return {"TRADER_VENUE": "testnet", "TRADER_EXCHANGE__LOOPBACK": str(hand.ready["port"])}
 

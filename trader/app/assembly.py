@@ -107,6 +107,7 @@ async def assembled(
         binding = Binding(settings.venue, ACCOUNT, venue.tape, loaded.strategy.name, settings.dry_run)
         journal = Journal.open(home / places.JOURNAL, binding, create=True, at=venue.clock.now())
         stack.callback(journal.close)
+        journal.under(lock)
         # refused, it would leave what is held without its limits, and without anybody who closes it
         if unworthy is not None and not journal.positions() and not journal.open_intents():
             raise unworthy

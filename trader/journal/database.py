@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +66,7 @@ class Database:
             JournalError: it cannot be opened.
         """
         self.path = path
+        self.permit: Callable[[], None] = lambda: None
         self._closed = False
         mode = "rw" if writable else "ro"
         if not writable and not os.access(path.parent, os.W_OK) and not _beside(path, "-wal").exists():
@@ -153,7 +154,11 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open one transaction; what it wrote is durable when the block ends, and gone if the block raises."""
+        """Open one transaction; what it wrote is durable when the block ends, and gone if the block raises.
+
+        `permit` is asked before and may refuse with a JournalError.
+        """
+        self.permit()
         try:
             self._raw.execute("BEGIN IMMEDIATE")
             try:

@@ -16,6 +16,7 @@ from trader.errors import JournalError, Mismatch
 from trader.journal import migrate, schema, statements
 from trader.journal.bookings import texts
 from trader.journal.database import Database, create_file, require_file
+from trader.journal.lock import Lock
 from trader.journal.protection import Protection
 from trader.journal.queries import CONFIGURATION, COOLDOWN, PAPER
 from trader.journal.rows import INTENDED, OPERATOR, OWN_STATUS, STAGES, Binding, Intent, Outcome, StageRecord, Status
@@ -77,6 +78,10 @@ class Journal(Protection):
             database.close()
             raise
         return cls(database)
+
+    def under(self, lock: Lock) -> None:
+        """Write nothing from now on, and so send nothing, once somebody has taken the daemon's lock file away."""
+        self._database.permit = lock.require
 
     def _bind(self, binding: Binding, *, create: bool, at: datetime) -> None:
         known = self.binding()

@@ -76,6 +76,24 @@ class Lock:
             raise
         return lock
 
+    def require(self) -> None:
+        """Refuse where the lock file is gone or another one, so that a second daemon could have taken its place.
+
+        Raises:
+            JournalError: somebody deleted the file, or moved the directory away under the daemon.
+        """
+        try:
+            there = self.path.stat()
+            held = self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), there)
+        except OSError:
+            held = False
+        if not held:
+            raise JournalError(
+                f"The lock {self.path} is not the one this daemon holds any more, so another may run on the same "
+                "account; end every daemon of it, look with `trader reconcile`, start one, and leave that file alone: "
+                "it is free as soon as its daemon ends."
+            )
+
     def ready(self) -> None:
         """Tell others that the daemon has recovered and waits for closes."""
         self._tell(ready=True)

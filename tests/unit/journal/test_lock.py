@@ -1,14 +1,18 @@
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from trader.errors import JournalError, JournalLocked
+from trader.journal.journal import Journal
 from trader.journal.lock import Holder, Lock, holder, lock_path
+from trader.journal.rows import Binding
 
 STARTED = datetime(2024, 1, 1, 16, tzinfo=UTC)
 HOLD = """
@@ -114,3 +118,47 @@ def test_a_full_disk_under_the_lock_is_a_journal_error(path: Path, monkeypatch: 
         with pytest.raises(JournalError, match="No space left on device; check the disk"):
             Lock.acquire(path, started=STARTED)
     assert holder(path) is None
+
+
+def deleted(path: Path) -> None:
+    lock_path(path).unlink()
+
+
+def copied_in_its_place(path: Path) -> None:
+    """As when somebody moves a data directory aside and copies it back."""
+    aside = path.parent.with_name("aside")
+    path.parent.rename(aside)
+    shutil.copytree(aside, path.parent)
+
+
+def moved_away(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("aside"))
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("happen", [deleted, copied_in_its_place, moved_away])
+def test_a_lock_whose_file_somebody_took_away_is_held_no_more(happen: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "home" / "journal.db"
+    with Lock.acquire(path, started=STARTED) as lock:
+        lock.require()
+        happen(path)
+        with pytest.raises(JournalError, match="another may run on the same account"):
+            lock.require()
+        with Lock.acquire(path, started=STARTED) as other:
+            other.require()
+            with pytest.raises(JournalError, match="leave that file alone"):
+                lock.require()
+    with pytest.raises(JournalError):
+        lock.require()
+
+
+@pytest.mark.fault(15)
+def test_nothing_is_written_down_once_the_lock_is_lost(path: Path) -> None:
+    binding = Binding("sim", "demo", "generated", "ada-ar-16h", False)
+    with Lock.acquire(path, started=STARTED) as lock, Journal.open(path, binding, create=True, at=STARTED) as journal:
+        journal.under(lock)
+        assert journal.claim(STARTED, STARTED)
+        lock_path(path).unlink()
+        with pytest.raises(JournalError, match="is not the one this daemon holds"):
+            journal.claim(STARTED + timedelta(hours=16), STARTED)
+        assert [record.close for record in journal.decisions()] == [STARTED]

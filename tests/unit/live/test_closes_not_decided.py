@@ -8,6 +8,8 @@ import pytest
 from tests.unit.live.exchange import ADA
 from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, World
 from trader.domain.decision import State
+from trader.errors import JournalError
+from trader.journal.lock import Lock, lock_path
 from trader.journal.rows import Status
 
 NEXT = CLOSE + INTERVAL.delta
@@ -98,3 +100,16 @@ async def test_what_became_of_the_account_in_a_sleep_over_a_close_is_found_at_wa
     assert world.state() is State.HALTED
     assert len(world.exchange.posts) == 1
     world.agree()
+
+
+@pytest.mark.fault(15)
+async def test_nothing_is_sent_once_the_lock_was_taken_away_between_the_decision_and_its_order(world: World) -> None:
+    world.strategy.wishes = {CLOSE: 1.0}
+    world.boot().begin()
+    with Lock.acquire(world.path, started=CLOSE) as lock:
+        world.journal.under(lock)
+        world.decide(("o", "5000"))
+        lock_path(world.path).unlink()
+        with pytest.raises(JournalError, match="another may run"):
+            await world.recovery.settle_open()
+    assert world.exchange.posts == []
