@@ -58,7 +58,8 @@ class History(FakeSession):
             rows = [row for row in rows if row["id"] >= int(asked["fromId"])]
         if "startTime" in asked:
             rows = [row for row in rows if row["time"] >= int(asked["startTime"])]
-        self.script.append(Reply(rows[: int(asked["limit"])]))
+        limit, page = int(asked["limit"]), int(asked.get("page", 1))
+        self.script.append(Reply(rows[(page - 1) * limit : page * limit]))
         return super().get(url)
 
 
@@ -132,9 +133,21 @@ async def test_bookings_before_the_asked_moment_or_in_other_coins_are_left_out()
     assert [row.id for row in await gateway.incomes(START + dt.timedelta(milliseconds=1))] == []
 
 
-async def test_more_bookings_in_a_millisecond_than_can_be_paged_are_an_error() -> None:
-    gateway, _ = history([income(number, T0) for number in range(1000)])
-    with pytest.raises(ExchangeError, match="one millisecond"):
+@pytest.mark.parametrize("count", [999, 1000, 1001, 2000, 2500])
+@pytest.mark.parametrize("before", [0, 1, 700])
+async def test_more_bookings_of_one_time_than_a_page_holds_are_all_told_once(count: int, before: int) -> None:
+    rows = [income(number, T0) for number in range(before)]
+    rows += [income(before + number, T0 + 1000) for number in range(count)]
+    rows += [income(before + count + number, T0 + 2000) for number in range(1300)]
+    gateway, _ = history(rows)
+    told = await gateway.incomes(START)
+    assert [row.id for row in told] == [str(number) for number in range(len(rows))]
+
+
+async def test_bookings_of_one_time_without_end_are_an_error() -> None:
+    gateway, session = history([])
+    session.get = lambda url, **_: FakeSession([Reply([income(number, T0) for number in range(1000)])]).get(url)
+    with pytest.raises(ExchangeError, match="which is not believed"):
         await gateway.incomes(START)
 
 

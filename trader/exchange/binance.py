@@ -14,6 +14,7 @@ from trader.exchange.public import Market, known
 from trader.exchange.stops import StopOrders
 
 _PAGE = 1000
+_PAGES = 100
 
 
 class BinanceGateway(Market, StopOrders):
@@ -194,21 +195,23 @@ class BinanceGateway(Market, StopOrders):
         The exchange keeps three months; one booking is told once, however pages overlap.
         """
         found: dict[tuple[str, str], Income] = {}
-        start = milliseconds(since)
+        start, number = milliseconds(since), 1
         while True:
-            page = await self._calls.ask(endpoints.INCOME, {"startTime": start, "limit": _PAGE}, answers.INCOMES)
+            asked = {"startTime": start, "limit": _PAGE} | ({"page": number} if number > 1 else {})
+            page = await self._calls.ask(endpoints.INCOME, asked, answers.INCOMES)
             for row in page:
                 if row.asset == mapping.USDT:
                     found[row.tran_id, row.income_type] = mapping.income_of(row)
             if len(page) < _PAGE:
                 break
             last = max(row.time for row in page)
-            if last <= start:
+            # times are whole seconds there, and more bookings of one than a page holds are passed by none of them
+            start, number = (last, 1) if last > start else (start, number + 1)
+            if number > _PAGES:
                 raise ExchangeError(
-                    f"{endpoints.INCOME} has {_PAGE} bookings within one millisecond, more than can be paged; correct "
-                    "the journal by hand."
+                    f"{endpoints.INCOME} has more than {_PAGES * _PAGE} bookings of one time, which is not believed; "
+                    "look at the account's transactions, and begin a new journal in another TRADER_DATA_DIR."
                 )
-            start = last
         return sorted(
             (income for income in found.values() if income.time >= since),
             key=lambda income: (income.time, int(income.id)),
