@@ -83,6 +83,10 @@ class Journal(Protection):
         """Write nothing from now on, and so send nothing, once somebody has taken the daemon's lock file away."""
         self._database.permit = lock.require
 
+    def require_lock(self) -> None:
+        """Refuse as a write would, before something is taken back of which nothing is written down first."""
+        self._database.permit()
+
     def _bind(self, binding: Binding, *, create: bool, at: datetime) -> None:
         known = self.binding()
         if known == binding:

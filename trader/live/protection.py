@@ -165,8 +165,7 @@ class Protection:
         closed, standing, reach = set(), self._journal.standing_stops(), Reach(self._gateway)
         for record in [one for one in standing if among is None or one.symbol in among]:
             try:
-                stop = await self._settle(self._stops, record)
-                if stop is not None and stop.done:
+                if (stop := await self._settle(self._stops, record)) is not None and stop.done:
                     closed.add(record.symbol)
                 await reach.lost()
             except ExchangeError as error:
@@ -192,6 +191,7 @@ class Protection:
                 left.append(order)
             elif self._stops is not None and (record is None or record.final):
                 self._log.warning("stop left over", client_id=name, symbol=order.symbol)
+                self._journal.require_lock()
                 try:
                     await self._stops.cancel_stop(order.symbol, name)
                 except ExchangeError as error:
@@ -316,9 +316,9 @@ class Protection:
     async def _take_back(self, stops: Stops, record: StopRecord, why: str) -> Stop | None:
         """Cancel a stop and see that it is gone; done where it had triggered meanwhile."""
         for look in range(self._router.timing.looks):
+            self._journal.require_lock()
             await stops.cancel_stop(record.symbol, record.client_id)
-            stop = await self._settle(stops, record, why)
-            if stop is None or stop.done:
+            if (stop := await self._settle(stops, record, why)) is None or stop.done:
                 return stop
             await self._rest(look)
         raise ExchangeError(f"The stop {record.client_id} still rests after it was cancelled; it is cancelled again.")
