@@ -16,6 +16,7 @@ from trader.domain.interval import Interval
 from trader.domain.order import OrderRequest
 from trader.domain.stop import StopRequest
 from trader.errors import ExchangeError, NotSent, OutcomeUnknown, RateLimited, Rejected
+from trader.exchange import binance
 from trader.exchange.binance import BinanceGateway
 from trader.exchange.clock import StepClock, from_milliseconds
 from trader.exchange.factory import open_gateway
@@ -146,6 +147,20 @@ async def test_a_day_in_the_life_of_the_gateway(embedded: Embedded) -> None:
     assert account.wallet == 10000 + sum(income.amount for income in incomes)
     assert account.equity == account.wallet + account.positions["ADAUSDT"].unrealised
     assert await gateway.open_orders() == []
+
+
+async def test_bookings_of_one_time_are_all_told_however_few_a_page_holds(
+    embedded: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, begin = embedded.gateway, embedded.clock.now()
+    for number in range(3):
+        await gateway.send(request(f"i{number}", 100))
+        await gateway.send(request(f"c{number}", -100, reduce_only=True))
+    told = await gateway.incomes(begin)
+    assert len(told) > len({income.time for income in told})
+    for size in (1, 2, len(told)):
+        monkeypatch.setattr(binance, "_PAGE", size)
+        assert await gateway.incomes(begin) == told
 
 
 async def test_candles_are_those_that_are_closed_by_the_exchanges_clock(embedded: Embedded) -> None:

@@ -1,12 +1,16 @@
 """Trades, bookings and orders at rest: paged to the end, nothing twice, nothing lost."""
 
+import asyncio
 import datetime as dt
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.wire.fakes import FILLED, START, FakeSession, Reply, scripted
 from trader.errors import ExchangeError
+from trader.exchange import binance
 from trader.exchange.answers import OrderAnswer
 from trader.exchange.mapping import order_of
 
@@ -142,6 +146,23 @@ async def test_more_bookings_of_one_time_than_a_page_holds_are_all_told_once(cou
     gateway, _ = history(rows)
     told = await gateway.incomes(START)
     assert [row.id for row in told] == [str(number) for number in range(len(rows))]
+
+
+@given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15)), max_size=8))
+def test_every_booking_is_told_once_whatever_a_page_holds(size: int, seconds: list[tuple[int, int]]) -> None:
+    rows, at = [], T0
+    for gap, count in seconds:
+        at += 1000 * gap
+        # a closing trade books its profit and its fee under one number
+        rows += [
+            income(number // 2, at, "COMMISSION" if number % 2 else "REALIZED_PNL")
+            for number in range(len(rows), len(rows) + count)
+        ]
+    gateway, _ = history(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(binance, "_PAGE", size)
+        told = asyncio.run(gateway.incomes(START))
+    assert sorted((int(row.id), row.kind) for row in told) == sorted((row["tranId"], row["incomeType"]) for row in rows)
 
 
 async def test_bookings_of_one_time_without_end_are_an_error() -> None:
