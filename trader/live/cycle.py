@@ -142,12 +142,15 @@ class Cycle:
 
     async def explained(self) -> Account:
         """Return the account once it is explained, else see to the stops of what is; raises as `protect`."""
+        held = self._journal.positions()
         try:
             with self._halting():
                 return await self._recovery.reconcile()
         except (Mismatch, ExchangeError):
             await self.protect_others(tell=True)
             raise
+        finally:
+            self._moved = self._moved or self._journal.positions() != held  # the stops follow
 
     async def protect_others(self, *, tell: bool) -> bool:
         """Bring the stops of what is at rest and explained to what is held; `tell` whether one could not be."""
@@ -208,8 +211,7 @@ class Cycle:
         before = self._before()
         if before is None:
             return
-        window, _ = before
-        for one in revised(window, candles):
+        for one in revised(before[0], candles):
             self._log.warning(
                 "candle revised",
                 symbol=one.symbol,
@@ -217,7 +219,7 @@ class Cycle:
                 columns=list(one.columns),
                 was=one.was,
                 now=one.now,
-                decided=window["close_time"].sort()[-1].isoformat(),
+                decided=before[0]["close_time"].sort()[-1].isoformat(),
             )
 
     def _require_young(self, close: datetime) -> None:
@@ -343,9 +345,8 @@ class Cycle:
             self._log.error("still held after a loss at its limit, flattening", **{s: str(q) for s, q in left.items()})
             self._journal.request(FLATTEN, self._clock.now())
         elif any(account.quantity(symbol) for symbol in decision.quantities):
-            held = {symbol: str(quantity) for symbol, quantity in left.items()}
             said = "still held after a loss at its limit beside what is not ours; run `trader flatten`"
-            self._log.error(said, **held)
+            self._log.error(said, **{symbol: str(quantity) for symbol, quantity in left.items()})
 
     def _finish(self, inputs: Inputs, decision: Decision, account: Account) -> CloseReport:
         """Close the decision's row and tell what it came to; the stops are next."""

@@ -6,9 +6,11 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.live.exchange import ADA
+from tests.unit.live.guarded import protected
 from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, World
 from trader.domain.decision import State
 from trader.errors import JournalError
+from trader.execution.reconcile import Policies
 from trader.journal.lock import Lock, lock_path
 from trader.journal.rows import Status
 
@@ -100,6 +102,19 @@ async def test_what_became_of_the_account_in_a_sleep_over_a_close_is_found_at_wa
     assert world.state() is State.HALTED
     assert len(world.exchange.posts) == 1
     world.agree()
+
+
+async def test_stops_follow_what_was_adopted_at_a_close_without_candles(guarded: World) -> None:
+    guarded.policies = Policies(position="adopt")
+    await holding_without_candles(guarded)
+    protected(guarded)
+    guarded.exchange.trade("-9000")
+    guarded.clock.time = NEXT
+    await guarded.daemon._attempt()
+    assert guarded.statuses()[NEXT] is Status.FAILED
+    assert guarded.exchange.position() == -4000
+    protected(guarded)
+    guarded.agree()
 
 
 @pytest.mark.fault(15)
