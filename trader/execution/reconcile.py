@@ -27,7 +27,7 @@ class Author(StrEnum):
     """Who sent an order, by its client id."""
 
     OURS = "this daemon"
-    LOST = "this instance or a second copy of it, in an order that the journal does not know"
+    LOST = "this instance or a second copy of it, in an order that the journal does not know by its number"
     TWIN = "another trader with the same keys"
     LIQUIDATION = "the exchange, liquidating"
     ADL = "the exchange, deleveraging"

@@ -10,7 +10,16 @@ from structlog.typing import FilteringBoundLogger
 
 from trader.domain.decision import CloseReport, State
 from trader.domain.interval import Interval
-from trader.errors import DataError, ExchangeError, JournalBusy, JournalError, Mismatch, Rejected, TraderError
+from trader.errors import (
+    ConfigError,
+    DataError,
+    ExchangeError,
+    JournalBusy,
+    JournalError,
+    Mismatch,
+    Rejected,
+    TraderError,
+)
 from trader.execution.refusals import bars
 from trader.journal.journal import Journal
 from trader.journal.rows import MISSING_STOP, Status
@@ -189,12 +198,13 @@ class Persistence:
             Mismatch: the account holds what the journal does not explain; the state is HALTED then.
             JournalError: nothing can be written down.
         """
-        if self._journal.open_intents():
-            # what an order does is not explained before it is settled
+        if self._stop.is_set() or self._journal.open_intents():
+            # a start looks anyway, and what an order does is not explained before it is settled
             return
         try:
             await self.within("A look at what is held", cycle.explained())
-        except (ExchangeError, JournalBusy) as error:
+        except (ConfigError, DataError, ExchangeError, JournalBusy) as error:
+            # why the close failed is said, and not why this did
             self._log.warning("account not looked at", error=str(error), kind=type(error).__name__)
 
     async def _fail(self, close: datetime, error: TraderError, cycle: Cycle) -> None:

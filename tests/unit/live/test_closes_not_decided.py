@@ -117,6 +117,25 @@ async def test_stops_follow_what_was_adopted_at_a_close_without_candles(guarded:
     guarded.agree()
 
 
+async def test_a_daemon_told_to_stop_leaves_the_look_to_its_next_start(world: World) -> None:
+    await holding_without_candles(world)
+    world.clock.time = NEXT + MAX_DELAY + timedelta(minutes=1)
+    world.daemon.stop()
+    taken = len(world.steps.names)
+    await world.daemon._persistence.look(world.cycle)
+    assert len(world.steps.names) == taken
+
+
+async def test_orders_under_way_are_settled_before_what_they_did_is_looked_at(world: World) -> None:
+    world.boot().begin()
+    world.decide(("o", "5000"))
+    world.exchange.trade("70")
+    taken = len(world.steps.names)
+    await world.daemon._persistence.look(world.cycle)
+    assert len(world.steps.names) == taken
+    assert world.state() is State.ACTIVE
+
+
 @pytest.mark.fault(15)
 async def test_nothing_is_sent_once_the_lock_was_taken_away_between_the_decision_and_its_order(world: World) -> None:
     world.strategy.wishes = {CLOSE: 1.0}
