@@ -8,8 +8,9 @@ import pytest
 from tests.unit.live.exchange import ADA
 from tests.unit.live.guarded import protected
 from tests.unit.live.world import CLOSE, INTERVAL, MAX_DELAY, World
+from trader.domain.account import Account
 from trader.domain.decision import State
-from trader.errors import JournalError
+from trader.errors import ConfigError, JournalError
 from trader.execution.reconcile import Policies
 from trader.journal.lock import Lock, lock_path
 from trader.journal.rows import Status
@@ -89,6 +90,20 @@ async def test_an_account_that_is_not_told_either_leaves_the_close_failed_for_it
     assert world.statuses()[NEXT] is Status.FAILED
     assert world.state() is State.ACTIVE
     assert len(world.log.said("account not looked at")) == 1
+
+
+async def test_an_account_that_cannot_be_read_does_not_hide_why_the_close_failed(world: World) -> None:
+    await holding_without_candles(world)
+    world.clock.time = NEXT
+
+    async def account() -> Account:
+        raise ConfigError("ADAUSDT is listed no more.")
+
+    world.exchange.account = account  # type: ignore[method-assign]
+    await world.daemon._attempt()
+    (looked,) = world.log.said("account not looked at")
+    assert looked["kind"] == "ConfigError"
+    assert "has not published" in world.log.said("close failed")[0]["error"]
 
 
 @pytest.mark.fault(20)
